@@ -1,0 +1,248 @@
+/**
+ * A pull, from a registry on 127.0.0.1 to a squashfs, three ways over the same blobs and interleaved, so that a busy machine is
+ * busy for all of them: a floor of native tools, skopeo with umoci and mksquashfs, and `shifterimg pull`.
+ *
+ * @module
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
+import { availableParallelism, freemem, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { makeImage, RECIPES } from './images.mjs'
+
+const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
+const SHIFTERIMG = join(REPOSITORY, 'dist/bin/shifterimg.js')
+const MiB = 1 << 20
+const LEVEL = 3
+
+const USAGE = `usage: npm run bench -- pull [OPTIONS]
+  --image NAME     ${Object.keys(RECIPES).join(', ')}; may be repeated (default: large and small)
+  --rounds N       of every way (default 3)
+  --only WAY       floor, umoci or pull; may be repeated (default: all)
+  --disk           work in a directory on disk instead of a tmpfs
+  --json           the figures as JSON at the end`
+
+const run = (argv, options = {}) => {
+  const [program, ...args] = argv
+  const { status, error, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 1 << 28, ...options })
+  if (error !== undefined) throw new Error(`${program}: ${error.message} (scripts/setup.sh test installs what is missing)`)
+  if (status !== 0) throw new Error(`${argv.join(' ')} ended with status ${status}\n${stderr}`)
+  return stdout
+}
+
+const startRegistry = async (dir) => {
+  const config = join(dir, 'registry.yml')
+  writeFileSync(config, `version: 0.1
+log: {level: info, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: ${dir}/registry}}
+http: {addr: "127.0.0.1:0"}
+`)
+  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH } })
+  const stop = () => child.kill('SIGKILL')
+  process.once('exit', stop)
+  const host = await new Promise((resolve, reject) => {
+    let log = ''
+    child.once('error', reject)
+    child.once('close', () => reject(new Error(`docker-registry ended\n${log}`)))
+    child.stderr.on('data', (chunk) => {
+      log = (log + chunk).slice(-8192)
+      const match = /listening on (127\.0\.0\.1:\d+)/.exec(log)
+      if (match !== null) resolve(match[1])
+    })
+  })
+  return { host, stop }
+}
+
+/** The three ways: what to run in a fresh directory, and where the image is afterwards. */
+const waysFor = ({ host, name, layers, merge, jobs }) => ({
+  floor: (dir) => {
+    const fetches = layers.map(({ digest }, i) => `-o l${i} http://${host}/v2/${name}/blobs/${digest}`)
+    const newestFirst = layers.map((_, i) => `l${i}`).reverse()
+    return {
+      argv: ['bash', '-c', `set -euo pipefail
+        curl -sSf --parallel --parallel-immediate ${fetches.join(' ')}
+        '${merge}' ${newestFirst.join(' ')} | tar2sqfs -q -f -c zstd -X level=${LEVEL} -j ${jobs} out.squashfs`],
+      image: () => join(dir, 'out.squashfs'),
+    }
+  },
+  umoci: (dir) => ({
+    argv: ['bash', '-c', `set -euo pipefail
+      skopeo --insecure-policy copy --quiet --src-tls-verify=false docker://${host}/${name}:latest oci:layout:latest
+      umoci --log=error unpack --image layout:latest bundle
+      mksquashfs bundle/rootfs out.squashfs -comp zstd -Xcompression-level ${LEVEL} -no-progress -quiet >/dev/null`],
+    image: () => join(dir, 'out.squashfs'),
+  }),
+  pull: (dir) => {
+    const images = join(dir, 'images')
+    mkdirSync(images)
+    mkdirSync(join(dir, 'state'), { mode: 0o700 })
+    const config = {
+      version: 1,
+      stateDirectory: join(dir, 'state'),
+      defaultSystem: 'bench',
+      systems: { bench: { imagePath: images } },
+      registries: { [host]: { plainHttp: true } },
+    }
+    writeFileSync(join(dir, 'gateway.json'), JSON.stringify(config))
+    return {
+      argv: [process.execPath, SHIFTERIMG, '--config', join(dir, 'gateway.json'), 'pull', `docker:${host}/${name}:latest`],
+      image: () => join(images, readdirSync(images).find((file) => file.endsWith('.squashfs')) ?? 'no-image'),
+    }
+  },
+})
+
+const usedBytes = (dir) => {
+  const { blocks, bfree, bsize } = statfsSync(dir)
+  return (blocks - bfree) * bsize
+}
+
+/** The highest resident size of the process that `timed` runs, as the kernel keeps it. */
+const highWater = (timed) => {
+  try {
+    const pid = readFileSync(`/proc/${timed}/task/${timed}/children`, 'utf8').trim().split(' ')[0]
+    return Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024
+  } catch {
+    return 0
+  }
+}
+
+const measure = async (way, dir, timed) => {
+  mkdirSync(dir)
+  const { argv, image } = way(dir)
+  const before = usedBytes(dir)
+  const result = `${dir}.json`
+  const child = spawn(timed, [result, ...argv], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
+  let log = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (log = (log + chunk).slice(-4096)))
+  let scratch = 0
+  let rss = 0
+  // A look costs two system calls; sizes move by no more than a few megabytes in between.
+  const watch = setInterval(() => {
+    scratch = Math.max(scratch, usedBytes(dir) - before)
+    rss = Math.max(rss, highWater(child.pid))
+  }, 20)
+  const status = await new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', resolve)
+  })
+  clearInterval(watch)
+  if (status !== 0) throw new Error(`${argv.join(' ')} ended with status ${status}\n${log}`)
+  const { wall, user, sys } = JSON.parse(readFileSync(result, 'utf8'))
+  const size = statSync(image()).size
+  return { wall, cpu: user + sys, rss, scratch, size, image: image() }
+}
+
+const median = (values) => {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted.length % 2 === 1 ? sorted[(sorted.length - 1) / 2] : (sorted[sorted.length / 2 - 1] + sorted[sorted.length / 2]) / 2
+}
+
+/** All names in an image; three ways that make different trees measure different things. */
+const namesIn = (image) => run(['unsquashfs', '-lc', image]).split('\n').sort().join('\n')
+
+const benchImage = async (name, { work, scratch, host, timed, merge, rounds, only }) => {
+  const layout = join(work, 'layout')
+  console.log(`\n${name}: making it`)
+  const layers = await makeImage(name, layout)
+  run(['skopeo', '--insecure-policy', 'copy', '--quiet', '--dest-tls-verify=false', `oci:${layout}:latest`, `docker://${host}/${name}:latest`])
+  rmSync(layout, { recursive: true })
+  const compressed = layers.reduce((sum, layer) => sum + layer.size, 0)
+  const plain = layers.reduce((sum, layer) => sum + layer.plain, 0)
+  console.log(`${name}: ${layers.length} layers, ${Math.round(compressed / MiB)} MiB compressed, ${Math.round(plain / MiB)} MiB of tar`)
+
+  const ways = waysFor({ host, name, layers, merge, jobs: availableParallelism() })
+  const runs = Object.fromEntries(only.map((way) => [way, []]))
+  for (let round = 0; round < rounds; round++) {
+    let names
+    for (const way of only) {
+      const dir = join(scratch, `${name}-${way}-${round}`)
+      const taken = await measure(ways[way], dir, timed)
+      if (round === 0) {
+        const these = namesIn(taken.image)
+        if (names !== undefined && names !== these) throw new Error(`${name}: ${way} made another tree than ${only[0]}`)
+        names = these
+      }
+      rmSync(dir, { recursive: true })
+      runs[way].push(taken)
+      console.log(`${name} ${round + 1}/${rounds} ${way.padEnd(6)} wall ${taken.wall.toFixed(2)} s, cpu ${taken.cpu.toFixed(2)} s`)
+    }
+  }
+
+  const medians = Object.fromEntries(only.map((way) => [
+    way,
+    Object.fromEntries(['wall', 'cpu', 'rss', 'scratch', 'size'].map((key) => [key, median(runs[way].map((taken) => taken[key]))])),
+  ]))
+  console.log(`\n${name}, medians of ${rounds}`)
+  console.log('way      wall s    cpu s   scratch MiB  image MiB  process MiB   against the floor: wall  cpu')
+  for (const way of only) {
+    const { wall, cpu, rss, scratch: peak, size } = medians[way]
+    const floor = medians.floor
+    const ratios = floor === undefined ? '' : `${(wall / floor.wall).toFixed(2).padStart(25)}  ${(cpu / floor.cpu).toFixed(2)}`
+    const cells = [wall.toFixed(2).padStart(8), cpu.toFixed(2).padStart(8), (peak / MiB).toFixed(0).padStart(13), (size / MiB).toFixed(0).padStart(10)]
+    // The first process of the other two is a shell, whose memory means nothing.
+    console.log(`${way.padEnd(6)} ${cells.join(' ')} ${(way === 'pull' ? (rss / MiB).toFixed(0) : '-').padStart(12)} ${ratios}`)
+  }
+  if (medians.umoci !== undefined && medians.pull !== undefined) {
+    console.log(`pull is ${(medians.umoci.wall / medians.pull.wall).toFixed(2)} times as fast as skopeo, umoci and mksquashfs`)
+  }
+  return { name, compressed, plain, rounds, medians }
+}
+
+export const main = async (args) => {
+  const { values } = parseArgs({
+    args,
+    options: {
+      image: { type: 'string', multiple: true, default: ['large', 'small'] },
+      rounds: { type: 'string', default: '3' },
+      only: { type: 'string', multiple: true, default: ['floor', 'umoci', 'pull'] },
+      disk: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) return console.log(USAGE)
+  const rounds = Number(values.rounds)
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds is a number from 1 on: ${values.rounds}`)
+  for (const way of values.only) if (!['floor', 'umoci', 'pull'].includes(way)) throw new Error(`no way ${way}\n${USAGE}`)
+  for (const name of values.image) if (!(name in RECIPES)) throw new Error(`no image ${name}\n${USAGE}`)
+  if (process.getuid?.() !== 0) throw new Error('run this as root: umoci restores owners, and the work is done on a tmpfs')
+  if (values.only.includes('pull') && !existsSync(SHIFTERIMG)) throw new Error(`${SHIFTERIMG} is missing: npm run build`)
+
+  const work = mkdtempSync(join(tmpdir(), 'shifter-sdk-bench-'))
+  const scratch = join(work, 'scratch')
+  let registry
+  let mounted = false
+  const clean = () => {
+    registry?.stop()
+    if (mounted) spawnSync('umount', ['-l', scratch])
+    mounted = false
+    rmSync(work, { recursive: true, force: true })
+  }
+  // Interrupted by hand, the tmpfs must not stay.
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => (clean(), process.exit(130)))
+  try {
+    mkdirSync(scratch)
+    if (!values.disk) {
+      // The unpacked tree, the blobs and the image of the second way have to fit.
+      if (freemem() < 8 * 1024 * MiB) throw new Error('less than 8 GiB of memory are free for a tmpfs: use --disk')
+      run(['mount', '-t', 'tmpfs', '-o', 'mode=755,size=75%', 'shifter-sdk-bench', scratch])
+      mounted = true
+    }
+    const native = (name) => {
+      const binary = join(work, name)
+      run(['gcc', '-O2', '-o', binary, join(REPOSITORY, 'bench/native', `${name}.c`)])
+      return binary
+    }
+    const [timed, merge] = [native('timed'), native('merge')]
+    registry = await startRegistry(work)
+    const results = []
+    for (const name of values.image) {
+      results.push(await benchImage(name, { work, scratch, host: registry.host, timed, merge, rounds, only: values.only }))
+    }
+    if (values.json) console.log(JSON.stringify(results))
+  } finally {
+    clean()
+  }
+}

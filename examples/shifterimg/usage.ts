@@ -1,0 +1,77 @@
+/**
+ * The commands and options of `shifterimg`, in one table from which the parser and the help are made.
+ *
+ * @module
+ */
+
+export interface Command {
+  readonly name: "pull" | "images" | "lookup" | "inspect" | "rm"
+  readonly operands: ReadonlyArray<string>
+  readonly text: string
+  readonly options: ReadonlyArray<keyof typeof options>
+}
+
+interface Option {
+  readonly type: "string" | "boolean"
+  readonly short?: string
+  readonly value?: string
+  readonly text: string
+}
+
+export const options = {
+  config: { type: "string", short: "c", value: "FILE", text: "configuration; default: /etc/shifter/gateway.json, else your own directories" },
+  system: { type: "string", short: "s", value: "NAME", text: "system to work on; default: the configuration's" },
+  json: { type: "boolean", text: "print the result, or the error, as JSON" },
+  help: { type: "boolean", short: "h", text: "print this help" },
+  version: { type: "boolean", text: "print the version" },
+  platform: { type: "string", value: "OS/ARCH", text: "platform to choose from a multi-platform image; default: this machine's" },
+  user: { type: "string", short: "u", value: "LIST", text: "users, by name or number, that may use the image beside you; makes it private" },
+  group: { type: "string", short: "g", value: "LIST", text: "groups whose members may use the image; makes it private" },
+  username: { type: "string", value: "NAME", text: "user name for the registry" },
+  "password-stdin": { type: "boolean", text: "read the registry's password from standard input" },
+  quiet: { type: "boolean", short: "q", text: "show no progress" }
+} as const satisfies Record<string, Option>
+
+const common = ["config", "system", "json", "help"] as const
+
+export const commands: ReadonlyArray<Command> = [
+  {
+    name: "pull",
+    operands: ["REFERENCE"],
+    text: "fetch an image, convert it and publish it; prints its id",
+    options: [...common, "platform", "user", "group", "username", "password-stdin", "quiet"]
+  },
+  { name: "images", operands: [], text: "list the images of a system", options: common },
+  { name: "lookup", operands: ["REFERENCE"], text: "print the id that a reference points to", options: common },
+  { name: "inspect", operands: ["REFERENCE"], text: "print all that is known of an image", options: common },
+  { name: "rm", operands: ["REFERENCE"], text: "remove a name (jobs that have the image pinned keep it), or with id:ID the image itself", options: common }
+]
+
+/** For `parseArgs` of Node. */
+export const optionTypes = options
+
+/** The help of the program or of one command. */
+export const help = (command: Command | undefined): string => {
+  const shown: ReadonlyArray<keyof typeof options> = command?.options ?? [...common, "version"]
+  const optionLines = shown.map((name) => {
+    const option: Option = options[name]
+    const left = `${option.short === undefined ? "    " : `-${option.short}, `}--${name}${option.value === undefined ? "" : ` ${option.value}`}`
+    return `  ${left.padEnd(26)}${option.text}`
+  })
+  if (command !== undefined) {
+    return `shifterimg ${[command.name, "[options]", ...command.operands].join(" ")}\n\n${command.text[0]?.toUpperCase() ?? ""}${command.text.slice(1)}.\n\nOptions:\n${optionLines.join("\n")}\n`
+  }
+  const commandLines = commands.map((each) => `  ${[each.name, ...each.operands].join(" ").padEnd(26)}${each.text}`)
+  return `shifterimg [options] COMMAND
+
+Images for supercomputers: pulled once, run on every node.
+
+Commands:
+${commandLines.join("\n")}
+
+A reference is [TYPE:]REFERENCE, for example docker:debian:12, docker:registry.example.org:5000/group/name@sha256:…, oci:/srv/layout:v1, id:4f6a….
+
+Options:
+${optionLines.join("\n")}
+`
+}

@@ -1,0 +1,201 @@
+#include "check/show.h"
+
+#include <string.h>
+
+#include "check/json.h"
+#include "policy/sha256.h"
+
+static void text_field(struct buffer *out, const char *key, const char *text) {
+  json_key(out, key);
+  json_text(out, text);
+}
+
+static void number_field(struct buffer *out, const char *key, uint64_t number) {
+  json_key(out, key);
+  buffer_print(out, "%llu", (unsigned long long)number);
+}
+
+static void words_field(struct buffer *out, const char *key, const struct words *words) {
+  json_key(out, key);
+  json_words(out, words);
+}
+
+static void ids_field(struct buffer *out, const char *key, const struct ids *ids) {
+  json_key(out, key);
+  json_ids(out, ids);
+}
+
+void show_reference(struct buffer *out, const struct image_reference *reference) {
+  char hash[SHA256_HEX];
+  if (reference->canonical != NULL) sha256_hex(reference->canonical, strlen(reference->canonical), hash);
+  buffer_byte(out, '{');
+  text_field(out, "canonical", reference->canonical);
+  text_field(out, "nameHash", reference->canonical == NULL ? NULL : hash);
+  text_field(out, "reference", reference->reference);
+  text_field(out, "type", image_type_name(reference->type));
+  buffer_byte(out, '}');
+}
+
+void show_record(struct buffer *out, const struct record *record) {
+  buffer_byte(out, '{');
+  text_field(out, "access", record->is_private ? "private" : "public");
+  ids_field(out, "allowGids", &record->allow_gids);
+  ids_field(out, "allowUids", &record->allow_uids);
+  words_field(out, "command", &record->command);
+  number_field(out, "entries", record->entries);
+  words_field(out, "entrypoint", &record->entrypoint);
+  words_field(out, "env", &record->env);
+  text_field(out, "id", record->id);
+  text_field(out, "imageSha256", record->image_sha256);
+  number_field(out, "imageSize", record->image_size);
+  json_key(out, "labels");
+  buffer_byte(out, '[');
+  for (size_t i = 0; i < record->label_names.count; i++) {
+    buffer_text(out, i > 0 ? ",[" : "[");
+    json_text(out, record->label_names.items[i]);
+    buffer_byte(out, ',');
+    json_text(out, record->label_values.items[i]);
+    buffer_byte(out, ']');
+  }
+  buffer_byte(out, ']');
+  if (record->manifest_digest != NULL) text_field(out, "manifestDigest", record->manifest_digest);
+  number_field(out, "owner", record->owner);
+  text_field(out, "platform", record->platform);
+  text_field(out, "profile", record->profile);
+  text_field(out, "reference", record->reference);
+  text_field(out, "sourceDigest", record->source_digest);
+  if (record->workdir != NULL) text_field(out, "workdir", record->workdir);
+  buffer_byte(out, '}');
+}
+
+void show_name(struct buffer *out, const struct name_entry *name) {
+  buffer_byte(out, '{');
+  text_field(out, "id", name->id);
+  text_field(out, "reference", name->reference);
+  buffer_byte(out, '}');
+}
+
+static void list_or_null(struct buffer *out, const char *key, bool there, const struct words *words) {
+  if (there)
+    words_field(out, key, words);
+  else
+    text_field(out, key, NULL);
+}
+
+void show_meta(struct buffer *out, const struct meta *meta) {
+  buffer_byte(out, '{');
+  list_or_null(out, "command", meta->has_command, &meta->command);
+  list_or_null(out, "entrypoint", meta->has_entrypoint, &meta->entrypoint);
+  words_field(out, "env", &meta->env);
+  text_field(out, "format", "squashfs");
+  ids_field(out, "groupAcl", &meta->group_acl);
+  ids_field(out, "userAcl", &meta->user_acl);
+  text_field(out, "workdir", meta->workdir);
+  buffer_byte(out, '}');
+}
+
+static void show_volumes(struct buffer *out, const struct volume_map *map) {
+  buffer_byte(out, '[');
+  for (size_t i = 0; i < map->count; i++) {
+    const struct volume *volume = &map->items[i];
+    if (i > 0) buffer_byte(out, ',');
+    buffer_byte(out, '{');
+    text_field(out, "from", volume->from);
+    json_key(out, "private");
+    buffer_text(out, (volume->flags & VOLUME_PRIVATE) != 0 ? "true" : "false");
+    json_key(out, "readOnly");
+    buffer_text(out, (volume->flags & VOLUME_READ_ONLY) != 0 ? "true" : "false");
+    json_key(out, "recursive");
+    buffer_text(out, (volume->flags & VOLUME_RECURSIVE) != 0 ? "true" : "false");
+    json_key(out, "slave");
+    buffer_text(out, (volume->flags & VOLUME_SLAVE) != 0 ? "true" : "false");
+    text_field(out, "to", volume->to);
+    buffer_byte(out, '}');
+  }
+  buffer_byte(out, ']');
+}
+
+static void show_value(struct buffer *out, const struct conf_key *key, const struct conf_value *value) {
+  json_key(out, key->name);
+  switch (key->type) {
+  case CONF_SITEFS:
+    show_volumes(out, &value->volumes);
+    return;
+  case CONF_WORDS:
+  case CONF_MODULES:
+    json_words(out, &value->words);
+    return;
+  case CONF_BOOL:
+    buffer_text(out, value->number != 0 ? "true" : "false");
+    return;
+  case CONF_INTEGER:
+  case CONF_SIZE:
+  case CONF_UID:
+    if (value->text != NULL) {
+      buffer_print(out, "%llu", (unsigned long long)value->number);
+      return;
+    }
+    break;
+  case CONF_PATH:
+  case CONF_EXECUTABLE:
+  case CONF_ENUM:
+  case CONF_TEXT:
+    break;
+  }
+  json_text(out, value->text);
+}
+
+static void show_values(struct buffer *out, const struct conf_key *keys, size_t count, const struct conf_value *values) {
+  buffer_byte(out, '{');
+  for (size_t i = 0; i < count; i++)
+    if (keys[i].status == CONF_IN_USE) show_value(out, &keys[i], &values[i]);
+  buffer_byte(out, '}');
+}
+
+void show_config(struct buffer *out, const struct config *config) {
+  buffer_byte(out, '{');
+  json_key(out, "modules");
+  buffer_byte(out, '{');
+  for (size_t i = 0; i < config->module_count; i++) {
+    json_key(out, config->modules[i].name);
+    show_values(out, module_keys, MODULE_KEY_COUNT, config->modules[i].values);
+  }
+  buffer_byte(out, '}');
+  json_key(out, "runtime");
+  show_values(out, runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
+  json_key(out, "udiRoot");
+  show_values(out, udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
+  words_field(out, "warnings", &config->warnings);
+  buffer_byte(out, '}');
+}
+
+void show_failure(struct buffer *out, const struct failure *why) {
+  buffer_byte(out, '{');
+  json_key(out, "error");
+  buffer_byte(out, '{');
+  text_field(out, "code", error_name(why->code));
+  text_field(out, "message", why->what);
+  buffer_text(out, "}}");
+}
+
+int show_parsed(struct buffer *out, const char *kind, const char *at, size_t length, const char *default_type) {
+  struct failure why = {.code = ERROR_USAGE};
+  bool shown = false;
+  if (strcmp(kind, "ref") == 0) {
+    AUTO_REFERENCE reference = {0};
+    if ((shown = reference_parse(at, length, default_type, &reference, &why))) show_reference(out, &reference);
+  } else if (strcmp(kind, "record") == 0) {
+    AUTO_RECORD record = {0};
+    if ((shown = record_parse(at, length, &record, &why))) show_record(out, &record);
+  } else if (strcmp(kind, "name") == 0) {
+    AUTO_NAME name = {0};
+    if ((shown = name_parse(at, length, &name, &why))) show_name(out, &name);
+  } else if (strcmp(kind, "meta") == 0) {
+    AUTO_META meta = {0};
+    if ((shown = meta_parse(at, length, &meta, &why))) show_meta(out, &meta);
+  } else {
+    fail(&why, ERROR_USAGE, "there is no kind '%s'", kind);
+  }
+  if (!shown) show_failure(out, &why);
+  return shown ? 0 : error_exit(why.code);
+}

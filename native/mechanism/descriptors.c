@@ -1,0 +1,76 @@
+#include "mechanism/descriptors.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "mechanism/open.h"
+
+#ifndef PID_FS_MAGIC
+#define PID_FS_MAGIC 0x50494446
+#endif
+
+bool descriptor_may_stay(int fd) {
+  int flags = fcntl(fd, F_GETFL);
+  struct stat status;
+  struct statfs system;
+  if (flags < 0 || (flags & O_PATH) != 0 || fstat(fd, &status) != 0) return false;
+  if (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) || S_ISCHR(status.st_mode)) return true;
+  if (!S_ISREG(status.st_mode) || fstatfs(fd, &system) != 0) return false;
+  // Namespaces and processes look like regular files.
+  long kind = (long)system.f_type;
+  return kind != NSFS_MAGIC && kind != PID_FS_MAGIC && kind != ANON_INODE_FS_MAGIC;
+}
+
+static bool replace(int fd) {
+  AUTO_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  return null >= 0 && dup3(null, fd, 0) == fd;
+}
+
+static void filter_one(int fd) {
+  if (fcntl(fd, F_GETFD) >= 0 && !descriptor_may_stay(fd)) close(fd);
+}
+
+// Through /proc, and false when that is not there.
+static bool filter_listed(void) {
+  AUTO_FD directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  struct statfs system;
+  if (directory < 0 || fstatfs(directory, &system) != 0 || (long)system.f_type != PROC_SUPER_MAGIC) return false;
+  int list_fd = directory;
+  DIR *list = fdopendir(directory);
+  if (list == NULL) return false;
+  directory = -1;
+  struct ids fds = {0}; // noted first: closing while reading the list could skip entries
+  errno = 0;
+  for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list)) {
+    uint64_t fd;
+    size_t length = 0;
+    while (entry->d_name[length] != '\0') length++;
+    if (number_parse(entry->d_name, length, INT32_MAX, false, &fd) && fd > 2 && (int)fd != list_fd) ids_add(&fds, (uint32_t)fd);
+  }
+  bool complete = errno == 0;
+  closedir(list);
+  for (size_t i = 0; i < fds.count; i++) filter_one((int)fds.items[i]);
+  ids_free(&fds);
+  return complete;
+}
+
+// Before: no descriptor of ours is open. After: every open descriptor is one the program inside may keep.
+bool descriptors_filter(struct failure *why) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (!descriptor_may_stay(fd) && !replace(fd)) return fail(why, ERROR_RESOURCE, "descriptor %d could not be replaced", fd);
+  if (filter_listed()) return true;
+  struct rlimit limit;
+  int most = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < 1 << 20 ? (int)limit.rlim_max : 1 << 20;
+  for (int fd = 3; fd < most; fd++) filter_one(fd);
+  // Above the limit there may be some that were opened before it was lowered.
+  if (close_range((unsigned)most, ~0U, 0) != 0) return fail(why, ERROR_KERNEL_UNSUPPORTED, "close_range");
+  return true;
+}

@@ -1,0 +1,138 @@
+#include "mechanism/etc_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mechanism/identity.h"
+#include "mechanism/open.h"
+
+#define FILE_BYTES (4 << 20)
+#define FILES 512
+
+static struct etc_file *get(struct etc_files *files, const char *name) {
+  for (size_t i = 0; i < files->count; i++)
+    if (strcmp(files->items[i].name, name) == 0) {
+      files->items[i].content.length = 0;
+      return &files->items[i];
+    }
+  files->items = memory_resize(files->items, files->count + 1, sizeof *files->items);
+  struct etc_file *file = &files->items[files->count++];
+  *file = (struct etc_file){.name = memory_copy(name, strlen(name)), .mode = 0644};
+  return file;
+}
+
+static void add_generated(struct etc_files *files, const struct accounts *accounts, uint64_t most) {
+  write_passwd(&get(files, "passwd")->content, accounts);
+  write_group(&get(files, "group")->content, accounts, most);
+  buffer_text(&get(files, "nsswitch.conf")->content,
+              "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n");
+  buffer_text(&get(files, "host.conf")->content, "multi on\n");
+}
+
+// The host's file as the caller sees it; left out when he can't read it.
+static bool add_host_file(struct etc_files *files, const char *path, const char *name, const struct identity *who, struct failure *why) {
+  if (!file_identity_set(who, why)) return false;
+  AUTO_FD fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  file_identity_root();
+  struct stat status;
+  AUTO_BUFFER content = {0};
+  if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || !read_all(fd, FILE_BYTES, &content)) return true;
+  buffer_add(&get(files, name)->content, content.at, content.length);
+  return true;
+}
+
+static bool add_site_file(struct etc_files *files, int directory, const char *path, const char *name, struct failure *why) {
+  AUTO_BUFFER content = {0};
+  enum walk walk = open_protected_file(directory, name, 0, FILE_BYTES, &content, NULL);
+  if (walk != WALK_OK)
+    return fail(why, walk == WALK_UNSAFE ? ERROR_UDIROOT_CONF_UNSAFE : ERROR_UDIROOT_CONF_INVALID, "etcPath: %s/%s can't be used", path, name);
+  buffer_add(&get(files, name)->content, content.at, content.length);
+  return true;
+}
+
+static bool is_regular(int directory, const char *name) {
+  struct stat status;
+  return fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode);
+}
+
+// Every regular file of etcPath; hidden ones and shadow stay out.
+static bool add_site_directory(struct etc_files *files, const char *path, struct failure *why) {
+  AUTO_FREE char *unsafe = NULL;
+  AUTO_FD directory = -1;
+  enum walk walk = walk_protected(path, 0, &directory, &unsafe);
+  if (walk == WALK_UNSAFE) return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "etcPath: %s", unsafe);
+  AUTO_FD readable = walk != WALK_OK ? -1 : openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *list = readable < 0 ? NULL : fdopendir(readable);
+  if (list == NULL) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: %s: %s", path, strerror(errno));
+  readable = -1;
+  bool added = true;
+  for (struct dirent *entry = readdir(list); added && entry != NULL; entry = readdir(list)) {
+    if (entry->d_name[0] == '.' || strcmp(entry->d_name, "shadow") == 0 || !is_regular(directory, entry->d_name)) continue;
+    if (files->count >= FILES) added = fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: more than %d files", FILES);
+    added = added && add_site_file(files, directory, path, entry->d_name, why);
+  }
+  closedir(list);
+  return added;
+}
+
+static void filter_site_group(struct etc_files *files, const char *user, uint64_t most) {
+  struct etc_file *file = NULL;
+  for (size_t i = 0; i < files->count; i++)
+    if (strcmp(files->items[i].name, "group") == 0) file = &files->items[i];
+  if (file == NULL) return;
+  AUTO_BUFFER filtered = {0};
+  filter_group(&filtered, file->content.at, file->content.length, user, most);
+  file->content.length = 0;
+  buffer_add(&file->content, filtered.at, filtered.length);
+}
+
+bool etc_files_collect(const struct config *config, const struct accounts *accounts, const struct identity *who, struct etc_files *files,
+                       struct failure *why) {
+  uint64_t most = config->udiroot[UDIROOT_MAX_GROUP_COUNT].number;
+  *files = (struct etc_files){0};
+  bool collected = add_host_file(files, "/etc/hosts", "hosts", who, why) && add_host_file(files, "/etc/resolv.conf", "resolv.conf", who, why);
+  if (collected && config->udiroot[UDIROOT_POPULATE_ETC_DYNAMICALLY].number != 0) {
+    add_generated(files, accounts, most);
+  } else if (collected) {
+    collected = add_site_directory(files, config->udiroot[UDIROOT_ETC_PATH].text, why);
+    filter_site_group(files, accounts->caller.name, most);
+  }
+  get(files, "shadow")->mode = 0600; // always empty: nobody logs in inside
+  if (!collected) etc_files_free(files);
+  return collected;
+}
+
+// Frees a name. A directory there is the image's mistake.
+static bool clear_name(int directory, const char *name, struct failure *why) {
+  if (unlinkat(directory, name, 0) == 0 || errno == ENOENT) return true;
+  if (errno == EISDIR || errno == EPERM) return fail(why, ERROR_IMAGE_LAYOUT, "/etc/%s is a directory", name);
+  return fail(why, ERROR_MOUNT_FAILED, "/etc/%s: %s", name, strerror(errno));
+}
+
+static bool write_one(const struct etc_file *file, int directory, struct failure *why) {
+  if (!clear_name(directory, file->name, why)) return false;
+  // O_EXCL: the name is new, so no link of the image is followed.
+  AUTO_FD fd = openat(directory, file->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd >= 0 && write_all(fd, file->content.at, file->content.length) && fchmod(fd, file->mode) == 0) return true;
+  return fail(why, errno == ENOSPC ? ERROR_RESOURCE : ERROR_MOUNT_FAILED, "writing /etc/%s: %s", file->name, strerror(errno));
+}
+
+bool etc_files_write(const struct etc_files *files, int directory, struct failure *why) {
+  for (size_t i = 0; i < files->count; i++)
+    if (!write_one(&files->items[i], directory, why)) return false;
+  if (!clear_name(directory, "mtab", why)) return false;
+  return symlinkat("/proc/mounts", directory, "mtab") == 0 || fail(why, ERROR_MOUNT_FAILED, "/etc/mtab: %s", strerror(errno));
+}
+
+void etc_files_free(struct etc_files *files) {
+  for (size_t i = 0; i < files->count; i++) {
+    free(files->items[i].name);
+    buffer_free(&files->items[i].content);
+  }
+  free(files->items);
+  *files = (struct etc_files){0};
+}

@@ -1,0 +1,14 @@
+// Who calls, and opening files as someone else.
+#pragma once
+#include "policy/image_facts.h"
+
+// The caller, once and from the kernel.
+bool identity_of_caller(struct identity *who, struct failure *why) MUST_USE;
+// An account that is only its uid and gid, without supplementary groups.
+bool groups_set(const struct ids *groups) MUST_USE;
+// Real, effective and saved ids all root, no supplementary groups.
+bool become_root(struct failure *why) MUST_USE;
+// From here on files are opened with the rights of `who`, until file_identity_root. Both read back what they set.
+bool file_identity_set(const struct identity *who, struct failure *why) MUST_USE;
+// Never fails: there is nothing sensible to do as a half-changed process, so it ends.
+void file_identity_root(void);

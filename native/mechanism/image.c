@@ -1,0 +1,187 @@
+#include "mechanism/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "limits.gen.h"
+#include "mechanism/identity.h"
+#include "mechanism/open.h"
+#include "policy/sha256.h"
+#include "policy/superblock.h"
+
+#define NO_GROUP 65534 // the image owner is known by uid alone; his files need no group
+
+struct search {
+  const char *request;
+  const struct identity *who;
+  uid_t owner;
+  bool by_name;
+  int directory;
+};
+
+// "Missing" and "not for this user" are told in the same words, so that nobody learns of another's images.
+static bool not_found(const struct search *search, struct failure *why) {
+  return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image '%s' for you", search->request);
+}
+
+static bool file_gone(const struct search *search, struct failure *why) {
+  if (!search->by_name) return not_found(search, why);
+  return fail(why, ERROR_IMAGE_EXPIRED, "the image of '%s' is gone", search->request);
+}
+
+// Words everything but WALK_OK and WALK_MISSING. Neither ids nor paths are told: the caller gave only the request.
+static bool refuse(const struct search *search, const char *what, struct failure *why) {
+  if (errno == EFBIG) return fail(why, ERROR_RECORD_INVALID, "the %s of '%s' is too large", what, search->request);
+  return fail(why, ERROR_IMAGE_UNSAFE, "the %s of '%s' is not a regular file that its owner alone can change", what, search->request);
+}
+
+static enum walk open_directory(const struct search *search, int directory, const char *name, int *fd) {
+  AUTO_FD opened = openat(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  struct stat status;
+  if (opened < 0) return errno == ENOENT ? WALK_MISSING : WALK_UNSAFE;
+  if (fstat(opened, &status) != 0 || !is_protected(&status, search->owner)) return WALK_UNSAFE;
+  *fd = steal_fd(&opened);
+  return WALK_OK;
+}
+
+static bool read_name(const struct search *search, const char *canonical, char **id, struct failure *why) {
+  char hash[SHA256_HEX];
+  sha256_hex(canonical, strlen(canonical), hash);
+  const char first[3] = {hash[0], hash[1], '\0'};
+  AUTO_FD names = -1, part = -1;
+  AUTO_BUFFER content = {0};
+  enum walk walk = open_directory(search, search->directory, "names", &names);
+  if (walk == WALK_OK) walk = open_directory(search, names, first, &part);
+  if (walk == WALK_OK) walk = open_protected_file(part, hash, search->owner, LIMIT_NAME_BYTES, &content, NULL);
+  if (walk == WALK_MISSING) return not_found(search, why);
+  if (walk != WALK_OK) return refuse(search, "name", why);
+
+  AUTO_NAME name = {0};
+  struct failure detail;
+  if (!name_parse(content.at, content.length, &name, &detail)) return fail(why, detail.code, "the name '%s'", search->request);
+  if (strcmp(name.reference, canonical) != 0) return fail(why, ERROR_RECORD_INVALID, "the name '%s' is another's", search->request);
+  *id = steal(&name.id);
+  return true;
+}
+
+static bool take_record(const struct search *search, const char *id, const struct buffer *content, struct image_facts *facts, struct failure *why) {
+  AUTO_RECORD record = {0};
+  struct failure detail;
+  if (!record_parse(content->at, content->length, &record, &detail)) return fail(why, detail.code, "the record of '%s'", search->request);
+  if (strcmp(record.id, id) != 0) return fail(why, ERROR_RECORD_INVALID, "the record of '%s' is another image's", search->request);
+  if (!record_allows(&record, search->who)) return not_found(search, why);
+  facts_from_record(&record, facts);
+  return true;
+}
+
+static bool take_meta(const struct search *search, const struct buffer *content, struct image_facts *facts, struct failure *why) {
+  AUTO_META meta = {0};
+  struct failure detail;
+  if (!meta_parse(content->at, content->length, &meta, &detail)) return fail(why, detail.code, "the .meta of '%s'", search->request);
+  if (!meta_allows(&meta, search->who)) return not_found(search, why);
+  facts_from_meta(&meta, facts);
+  return true;
+}
+
+// The record, or .meta where there is no record; after it the caller is known to be allowed.
+static bool read_facts(const struct search *search, const char *id, struct image_facts *facts, struct failure *why) {
+  AUTO_BUFFER file = {0}, content = {0};
+  buffer_print(&file, "%s.record", id);
+  errno = 0;
+  enum walk walk = open_protected_file(search->directory, file.at, search->owner, LIMIT_RECORD_BYTES, &content, NULL);
+  if (walk == WALK_OK) return take_record(search, id, &content, facts, why);
+  if (walk != WALK_MISSING) return refuse(search, "record", why);
+
+  file.length = 0;
+  buffer_print(&file, "%s.meta", id);
+  errno = 0;
+  walk = open_protected_file(search->directory, file.at, search->owner, LIMIT_META_BYTES, &content, NULL);
+  if (walk == WALK_OK) return take_meta(search, &content, facts, why);
+  if (walk != WALK_MISSING) return refuse(search, ".meta", why);
+  return file_gone(search, why);
+}
+
+static bool check_file(const struct search *search, int fd, const struct image_facts *facts, struct failure *why) {
+  struct stat status;
+  unsigned char block[SUPERBLOCK_BYTES];
+  if (fstat(fd, &status) != 0 || status.st_size < 0) return fail(why, ERROR_IMAGE_CORRUPT, "the file of '%s'", search->request);
+  if (facts->sized && (uint64_t)status.st_size != facts->image_size)
+    return fail(why, ERROR_IMAGE_CORRUPT, "the file of '%s' has %lld bytes, its record says %llu", search->request, (long long)status.st_size,
+                (unsigned long long)facts->image_size);
+  if (pread(fd, block, sizeof block, 0) != (ssize_t)sizeof block)
+    return fail(why, ERROR_IMAGE_CORRUPT, "the file of '%s' is too short", search->request);
+  return superblock_check(block, (uint64_t)status.st_size, why);
+}
+
+static bool open_file(const struct search *search, const char *id, struct image *image, struct failure *why) {
+  AUTO_BUFFER file = {0};
+  buffer_print(&file, "%s.squashfs", id);
+  errno = 0;
+  enum walk walk = open_protected_file(search->directory, file.at, search->owner, 0, NULL, &image->fd);
+  if (walk == WALK_MISSING) return file_gone(search, why);
+  if (walk != WALK_OK) return refuse(search, "file", why);
+  return check_file(search, image->fd, &image->facts, why);
+}
+
+static bool search_image(struct search *search, const struct image_reference *reference, const char *path, struct image *image, struct failure *why) {
+  AUTO_FREE char *unsafe = NULL;
+  AUTO_FD directory = -1;
+  enum walk walk = walk_protected(path, search->owner, &directory, &unsafe);
+  if (walk == WALK_UNSAFE) return fail(why, ERROR_IMAGE_UNSAFE, "%s is no directory that its owner alone can change", unsafe);
+  if (walk != WALK_OK) return not_found(search, why);
+  search->directory = directory;
+  if (search->by_name ? !read_name(search, reference->canonical, &image->id, why) : false) return false;
+  if (!search->by_name) image->id = memory_copy(reference->reference, strlen(reference->reference));
+  return read_facts(search, image->id, &image->facts, why) && open_file(search, image->id, image, why);
+}
+
+// Before: ids all root. After: image->fd is of a regular file that only the image owner can change, that fits its record, that the
+// caller may use; the file identity is root's again.
+static bool open_published(const struct config *config, const struct image_reference *reference, struct search *search, struct image *image,
+                           struct failure *why) {
+  search->owner = (uid_t)config->runtime[RUNTIME_IMAGE_OWNER].number;
+  search->by_name = reference->type != IMAGE_ID;
+  if (reference->canonical == NULL) return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' has no canonical form", search->request);
+  if (search->owner == search->who->uid) return fail(why, ERROR_IMAGE_UNSAFE, "the image path is your own");
+  // On a root-squashed file system root can't read what only the owner may.
+  const struct identity owner = {.uid = search->owner, .gid = NO_GROUP};
+  if (search->owner != 0 && !file_identity_set(&owner, why)) return false;
+  bool opened = search_image(search, reference, config->udiroot[UDIROOT_IMAGE_PATH].text, image, why);
+  if (search->owner != 0) file_identity_root();
+  return opened;
+}
+
+// A directory of the host is reached with the caller's rights alone, and is never given to the kernel as a file system or layer.
+static bool open_local(const struct config *config, const char *path, const struct search *search, struct image *image, struct failure *why) {
+  if (config->udiroot[UDIROOT_ALLOW_LOCAL_CHROOT].number == 0) return fail(why, ERROR_LOCAL_NOT_ALLOWED, "'%s'", search->request);
+  if (!file_identity_set(search->who, why)) return false;
+  AUTO_FD found = open_resolved(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
+  // Once more through the directory itself: the caller must be able to enter it, not only to see it.
+  image->fd = found < 0 ? -1 : open_resolved(found, ".", O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH);
+  file_identity_root();
+  if (image->fd < 0) return not_found(search, why);
+  image->local = true;
+  image->id = memory_copy(path, strlen(path));
+  return true;
+}
+
+bool image_open(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
+                struct image *image, struct failure *why) {
+  struct search search = {.request = request, .who = who, .directory = -1};
+  *image = (struct image){.fd = -1};
+  bool opened = reference->type == IMAGE_LOCAL ? open_local(config, reference->canonical + strlen("local:"), &search, image, why)
+                                               : open_published(config, reference, &search, image, why);
+  if (!opened) image_close(image);
+  return opened;
+}
+
+void image_close(struct image *image) {
+  cleanup_fd(&image->fd);
+  free(image->id);
+  facts_free(&image->facts);
+  *image = (struct image){.fd = -1};
+}

@@ -1,0 +1,16 @@
+// Finding and opening the image a reference means, and asking whether the caller may use it.
+#pragma once
+#include "policy/config.h"
+#include "policy/image_facts.h"
+#include "policy/reference.h"
+
+struct image {
+  bool local; // a directory of the host, opened with the caller's rights
+  char *id;   // or the directory's path
+  int fd;
+  struct image_facts facts;
+};
+
+bool image_open(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
+                struct image *image, struct failure *why) MUST_USE;
+void image_close(struct image *image);

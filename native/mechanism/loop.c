@@ -1,0 +1,55 @@
+#include "mechanism/loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mechanism/open.h"
+
+#define LOOP_MAJOR 7
+#define ATTEMPTS 500
+
+static int open_device(const char *path) {
+  AUTO_FD device = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  struct stat status;
+  if (device < 0 || fstat(device, &status) != 0) return -1;
+  if (S_ISBLK(status.st_mode) && major(status.st_rdev) == LOOP_MAJOR) return steal_fd(&device);
+  errno = ENOTBLK;
+  return -1;
+}
+
+// Another start took the device between asking and configuring: wait a little, each process differently.
+static void wait_a_little(int attempt) {
+  long spread = (long)getpid() % 7 + 1;
+  const struct timespec pause = {.tv_nsec = 100000L * spread * (attempt < 20 ? attempt + 1 : 20)};
+  nanosleep(&pause, NULL);
+}
+
+// Before: `file` was checked, and only its owner can change it. After: *device shows that very file, read-only. Direct I/O is not
+// asked for: the page cache of the file is what concurrent starts on a node share.
+bool loop_attach(int file, int *device, char path[static LOOP_PATH], struct failure *why) {
+  AUTO_FD control = open("/dev/loop-control", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  if (control < 0) return fail(why, ERROR_RESOURCE, "/dev/loop-control: %s", strerror(errno));
+  const struct loop_config config = {.fd = (uint32_t)file, .info = {.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR}};
+  for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+    int number = ioctl(control, LOOP_CTL_GET_FREE);
+    if (number < 0) return fail(why, ERROR_RESOURCE, "no free loop device: %s", strerror(errno));
+    snprintf(path, LOOP_PATH, "/dev/loop%d", number);
+    AUTO_FD opened = open_device(path);
+    if (opened < 0 && errno != ENXIO && errno != EBUSY) return fail(why, ERROR_RESOURCE, "%s: %s", path, strerror(errno));
+    if (opened >= 0 && ioctl(opened, LOOP_CONFIGURE, &config) == 0) {
+      *device = steal_fd(&opened);
+      return true;
+    }
+    if (errno == EINVAL || errno == ENOTTY) return fail(why, ERROR_KERNEL_UNSUPPORTED, "LOOP_CONFIGURE: %s", strerror(errno));
+    if (errno != EBUSY && errno != ENXIO && errno != EINTR) return fail(why, ERROR_RESOURCE, "%s: %s", path, strerror(errno));
+    wait_a_little(attempt);
+  }
+  return fail(why, ERROR_RESOURCE, "no loop device became free");
+}

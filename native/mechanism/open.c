@@ -1,0 +1,124 @@
+#include "mechanism/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "policy/path.h"
+
+void cleanup_fd(int *fd) {
+  if (*fd < 0) return;
+  int kept = errno;
+  close(*fd);
+  *fd = -1;
+  errno = kept;
+}
+
+int steal_fd(int *fd) {
+  int stolen = *fd;
+  *fd = -1;
+  return stolen;
+}
+
+int open_resolved(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+  struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
+  long fd = -1;
+  for (int attempt = 0; attempt < 32; attempt++) {
+    fd = syscall(SYS_openat2, directory, path, &how, sizeof how);
+    if (fd >= 0 || (errno != EAGAIN && errno != EINTR)) break;
+  }
+  return (int)fd;
+}
+
+bool is_protected(const struct stat *status, uid_t owner) {
+  return (status->st_uid == 0 || status->st_uid == owner) && (status->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+static enum walk walk_error(void) {
+  if (errno == ENOENT) return WALK_MISSING;
+  return errno == ELOOP || errno == ENOTDIR ? WALK_UNSAFE : WALK_FAILED;
+}
+
+// Before: nothing is trusted but the root directory's descriptor. After: every directory on the way was seen to be changed by root or
+// the owner alone, and *fd is the last of them, whatever the path means later.
+enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) {
+  AUTO_FD at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (at < 0) return WALK_FAILED;
+  const char *part = path;
+  size_t length = 0;
+  for (;;) {
+    struct stat status;
+    if (fstat(at, &status) != 0) return WALK_FAILED;
+    if (!is_protected(&status, owner)) {
+      *unsafe = part == path ? memory_copy("/", 1) : memory_copy(path, (size_t)(part - path));
+      return WALK_UNSAFE;
+    }
+    const char *name = path_component(part, &length);
+    if (name == NULL) break;
+    AUTO_FREE char *component = memory_copy(name, length);
+    part = name + length;
+    int next = openat(at, component, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (next < 0) {
+      enum walk walk = walk_error();
+      if (walk == WALK_UNSAFE) *unsafe = memory_copy(path, (size_t)(part - path));
+      return walk;
+    }
+    close(at);
+    at = next;
+  }
+  *fd = steal_fd(&at);
+  return WALK_OK;
+}
+
+bool read_all(int fd, size_t most, struct buffer *content) {
+  char chunk[16384];
+  buffer_text(content, "");
+  for (;;) {
+    ssize_t size = read(fd, chunk, sizeof chunk);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return false;
+    if (size == 0) return true;
+    if (content->length + (size_t)size > most) {
+      errno = EFBIG;
+      return false;
+    }
+    buffer_add(content, chunk, (size_t)size);
+  }
+}
+
+bool write_all(int fd, const void *bytes, size_t length) {
+  const char *at = bytes;
+  while (length > 0) {
+    ssize_t size = write(fd, at, length);
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) return false;
+    at += size;
+    length -= (size_t)size;
+  }
+  return true;
+}
+
+void write_message(const struct buffer *text) {
+  bool ignored = write_all(STDERR_FILENO, text->at, text->length);
+  (void)ignored;
+}
+
+// Before: `directory` came from walk_protected, or is as safe. After: the descriptor is of a regular file that only `owner` (or root,
+// when it owns the file) can change; O_NONBLOCK keeps a FIFO from stopping us before its type is seen.
+enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, int *fd) {
+  AUTO_FD file = open_resolved(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0,
+                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+  struct stat status;
+  if (file < 0) {
+    if (errno == ENXIO || errno == EISDIR) return WALK_UNSAFE; // a socket or a FIFO without a writer
+    return walk_error();
+  }
+  if (fstat(file, &status) != 0) return WALK_FAILED;
+  if (!S_ISREG(status.st_mode) || status.st_uid != owner || !is_protected(&status, owner)) return WALK_UNSAFE;
+  if (content != NULL && !read_all(file, most, content)) return WALK_FAILED;
+  if (fd != NULL) *fd = steal_fd(&file);
+  return WALK_OK;
+}

@@ -1,0 +1,27 @@
+// Descriptors, and opening what must not be changed by anyone else.
+#pragma once
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "policy/failure.h"
+
+void cleanup_fd(int *fd);
+int steal_fd(int *fd) MUST_USE;
+#define AUTO_FD CLEANUP(cleanup_fd) int
+
+// openat2; -1 with errno. EAGAIN, which a rename elsewhere may cause, is tried again a few times.
+int open_resolved(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) MUST_USE;
+// Owned by root or `owner`, and not writable by group or others.
+bool is_protected(const struct stat *status, uid_t owner);
+
+enum walk { WALK_OK, WALK_MISSING, WALK_UNSAFE, WALK_FAILED };
+// Opens an absolute directory component by component; each is a real directory and protected. errno tells more of WALK_FAILED,
+// *unsafe names the directory of WALK_UNSAFE (to be freed).
+enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) MUST_USE;
+// A regular file right in a directory: no link, protected, at most `most` bytes. Its content, unless `content` is NULL, and a descriptor.
+enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, int *fd) MUST_USE;
+// Reads to the end; false with errno (EFBIG above `most`).
+bool read_all(int fd, size_t most, struct buffer *content) MUST_USE;
+bool write_all(int fd, const void *bytes, size_t length) MUST_USE;
+// A message on standard error; that it can't be written is told to nobody.
+void write_message(const struct buffer *text);

@@ -1,0 +1,76 @@
+#include "mechanism/process.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// Limits that could break the building of a root half-way. The number of processes is not among them: root's is not limited.
+static const struct {
+  int resource;
+  rlim_t wanted;
+} needed[] = {{RLIMIT_FSIZE, RLIM_INFINITY}, {RLIMIT_CPU, RLIM_INFINITY},  {RLIMIT_AS, RLIM_INFINITY},
+              {RLIMIT_DATA, RLIM_INFINITY},  {RLIMIT_STACK, 8 << 20},      {RLIMIT_NOFILE, 4096},
+              {RLIMIT_RTTIME, RLIM_INFINITY}};
+
+bool standard_descriptors_open(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) return false;
+  return true;
+}
+
+static bool raise_limits(struct inherited *inherited) {
+  for (int i = 0; i < (int)RLIM_NLIMITS; i++) inherited->limited[i] = getrlimit((__rlimit_resource_t)i, &inherited->limits[i]) == 0;
+  // No core file of a process that knows root's files. The hard limit stays: the user could not take it back.
+  const struct rlimit no_core = {0, inherited->limits[RLIMIT_CORE].rlim_max};
+  if (setrlimit(RLIMIT_CORE, &no_core) != 0) return false;
+  for (size_t i = 0; i < COUNT_OF(needed); i++) {
+    const struct rlimit *had = &inherited->limits[needed[i].resource];
+    struct rlimit raised = *had;
+    if (raised.rlim_cur < needed[i].wanted) raised.rlim_cur = needed[i].wanted;
+    if (raised.rlim_max < raised.rlim_cur) raised.rlim_max = raised.rlim_cur;
+    if (raised.rlim_cur == had->rlim_cur && raised.rlim_max == had->rlim_max) continue;
+    if (setrlimit((__rlimit_resource_t)needed[i].resource, &raised) == 0) continue;
+    // Where root may not raise hard limits (a container without CAP_SYS_RESOURCE) what there is must do.
+    raised = (struct rlimit){had->rlim_max, had->rlim_max};
+    if (setrlimit((__rlimit_resource_t)needed[i].resource, &raised) != 0) return false;
+  }
+  return true;
+}
+
+// Signals are held back, not lost: what arrives meanwhile meets the program that is run. SIGCHLD must be waitable for us.
+static bool hold_signals(struct inherited *inherited) {
+  sigset_t all;
+  struct sigaction standard = {.sa_handler = SIG_DFL};
+  sigfillset(&all);
+  sigemptyset(&standard.sa_mask);
+  return sigprocmask(SIG_BLOCK, &all, &inherited->mask) == 0 && sigaction(SIGCHLD, &standard, &inherited->child) == 0;
+}
+
+bool inherited_take(struct inherited *inherited, struct failure *why) {
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || !hold_signals(inherited) || !raise_limits(inherited))
+    return fail(why, ERROR_RESOURCE, "limits and signals could not be set");
+  inherited->umask = umask(022);
+  inherited->directory = getcwd(NULL, 0);
+  if (inherited->directory != NULL && inherited->directory[0] != '/') {
+    free(inherited->directory); // "(unreachable)..."
+    inherited->directory = NULL;
+  }
+  return true;
+}
+
+bool inherited_restore(const struct inherited *inherited, struct failure *why) {
+  umask(inherited->umask);
+  for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
+    struct rlimit now;
+    const struct rlimit *had = &inherited->limits[i];
+    if (!inherited->limited[i] || getrlimit((__rlimit_resource_t)i, &now) != 0) continue;
+    if (now.rlim_cur == had->rlim_cur && now.rlim_max == had->rlim_max) continue;
+    if (setrlimit((__rlimit_resource_t)i, had) != 0) return fail(why, ERROR_DROP_FAILED, "limit %d could not be given back", i);
+  }
+  if (sigaction(SIGCHLD, &inherited->child, NULL) != 0 || sigprocmask(SIG_SETMASK, &inherited->mask, NULL) != 0)
+    return fail(why, ERROR_DROP_FAILED, "signals could not be given back");
+  return true;
+}

@@ -1,0 +1,23 @@
+// What a process inherits besides its identity: standard descriptors, limits, umask, signals, directory.
+#pragma once
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "policy/failure.h"
+
+struct inherited {
+  struct rlimit limits[RLIM_NLIMITS];
+  bool limited[RLIM_NLIMITS];
+  mode_t umask;
+  sigset_t mask;
+  struct sigaction child; // SIGCHLD
+  char *directory;        // NULL when it can't be named
+};
+
+// Opens /dev/null on each of 0, 1, 2 that is closed, so that no file of ours lands there.
+bool standard_descriptors_open(void) MUST_USE;
+// Notes what the caller gave, and sets what the privileged part needs.
+bool inherited_take(struct inherited *inherited, struct failure *why) MUST_USE;
+// Gives it back, as the user, right before exec.
+bool inherited_restore(const struct inherited *inherited, struct failure *why) MUST_USE;

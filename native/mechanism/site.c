@@ -1,0 +1,59 @@
+#include "mechanism/site.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "limits.gen.h"
+#include "mechanism/open.h"
+
+static bool explain(enum walk walk, const char *file, const char *unsafe, struct failure *why) {
+  switch (walk) {
+  case WALK_OK:
+    return true;
+  case WALK_MISSING:
+    return fail(why, ERROR_UDIROOT_CONF_MISSING, "%s does not exist", file);
+  case WALK_UNSAFE:
+    return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "%s", unsafe == NULL ? file : unsafe);
+  case WALK_FAILED:
+    break;
+  }
+  if (errno == EFBIG) return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s is larger than %d bytes", file, LIMIT_CONFIG_BYTES);
+  bool scarce = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+  return fail(why, scarce ? ERROR_RESOURCE : ERROR_UDIROOT_CONF_MISSING, "%s: %s", file, strerror(errno));
+}
+
+typedef bool parser(struct config *config, const char *at, size_t length, const char *file, struct failure *why);
+
+static bool load_file(int fd, const char *directory, const char *name, bool optional, parser *parse, struct config *config, struct failure *why) {
+  AUTO_BUFFER path = {0}, content = {0};
+  buffer_print(&path, "%s/%s", directory, name);
+  enum walk walk = open_protected_file(fd, name, 0, LIMIT_CONFIG_BYTES, &content, NULL);
+  if (walk == WALK_MISSING && optional) return true;
+  return explain(walk, path.at, NULL, why) && parse(config, content.at, content.length, path.at, why);
+}
+
+// Sites name programs that the reference system runs. They must exist, so that the file stays good for it; they are never run here.
+static bool check_programs(const struct config *config, const char *directory, struct failure *why) {
+  for (size_t i = 0; i < UDIROOT_KEY_COUNT; i++) {
+    const struct conf_value *value = &config->udiroot[i];
+    if (udiroot_keys[i].type != CONF_EXECUTABLE || value->text == NULL || access(value->text, X_OK) == 0) continue;
+    return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s/udiRoot.conf:%u: %s is no executable file", directory, value->line, udiroot_keys[i].name);
+  }
+  return true;
+}
+
+bool site_load(const char *directory, struct config *config, struct failure *why) {
+  *config = (struct config){0};
+  AUTO_FREE char *unsafe = NULL;
+  AUTO_FD fd = -1;
+  AUTO_BUFFER file = {0};
+  buffer_print(&file, "%s/udiRoot.conf", directory);
+  enum walk walk = walk_protected(directory, 0, &fd, &unsafe);
+  bool loaded = explain(walk, directory, unsafe, why) &&
+                load_file(fd, directory, "udiRoot.conf", false, config_parse_udiroot, config, why) &&
+                load_file(fd, directory, "runtime.conf", true, config_parse_runtime, config, why) &&
+                config_finish(config, false, file.at, why) && check_programs(config, directory, why);
+  if (!loaded) config_free(config);
+  return loaded;
+}

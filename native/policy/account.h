@@ -1,0 +1,44 @@
+// Account entries: reading passwd and group lines, and writing those of the container.
+#pragma once
+#include "policy/image_facts.h"
+
+struct account {
+  char *name, *gecos, *home, *shell;
+  uint32_t uid, gid;
+};
+
+struct group_entry {
+  char *name;
+  uint32_t gid;
+};
+
+struct accounts {
+  struct account caller;
+  struct account *imported;
+  size_t imported_count;
+  struct group_entry *groups; // those of the caller that have a name
+  size_t group_count;
+};
+
+// No ':', no line break or other control character.
+bool account_field_is_valid(const char *text);
+bool account_is_valid(const struct account *account);
+bool passwd_parse_line(const char *at, size_t length, struct account *out) MUST_USE;
+bool group_parse_line(const char *at, size_t length, struct group_entry *out) MUST_USE;
+// What the look-up child sends: NUL-ended texts, "caller" or "import" and six fields, "group" and two, "end".
+void accounts_write_account(struct buffer *out, const char *kind, const struct account *account);
+void accounts_write_group(struct buffer *out, const struct group_entry *group);
+bool accounts_parse_reply(const char *at, size_t length, const struct identity *who, struct accounts *out, struct failure *why) MUST_USE;
+// Accounts out of passwd and group files, for sites without a name service.
+bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const struct words *import,
+                         struct accounts *out, struct failure *why) MUST_USE;
+void accounts_free(struct accounts *accounts);
+void account_free(struct account *account);
+
+void write_passwd(struct buffer *out, const struct accounts *accounts);
+// The caller's groups; the first `most` of them list the caller. Group 0 is left out.
+void write_group(struct buffer *out, const struct accounts *accounts, uint64_t most);
+// A group file with no member but the user: group 0 dropped, the user kept in at most `most` groups.
+void filter_group(struct buffer *out, const char *at, size_t length, const char *user, uint64_t most);
+// Whether a home directory may be mounted at its own path: not the root, nothing the image or this runtime provides.
+bool home_is_mountable(const char *home);

@@ -1,0 +1,28 @@
+// The command line of `shifter`. Parsing stops at the first word that is no option.
+#pragma once
+#include "policy/failure.h"
+
+enum mode { MODE_RUN, MODE_RESOLVE, MODE_HELP, MODE_VERSION };
+
+struct arguments {
+  enum mode mode;
+  bool verbose, clear_environment;
+  const char *image;              // --image or --resolve
+  struct words env, env_files;
+  bool use_workdir;               // --workdir was given
+  const char *workdir;            // NULL: the image's
+  bool use_entrypoint;
+  const char *entrypoint;         // NULL: the image's
+  char *const *command;           // what is left, ended by NULL
+};
+
+bool arguments_parse(int argc, char *const *argv, struct arguments *out, struct failure *why) MUST_USE;
+// The image from --image or, without it, from the SHIFTER_* variables of the caller: TYPE:REFERENCE as asked for.
+bool arguments_image(const struct arguments *arguments, char *const *environment, char **request, struct failure *why) MUST_USE;
+// Volumes and modules that the environment asks for are refused like the options.
+bool arguments_check_environment(char *const *environment, struct failure *why) MUST_USE;
+void arguments_free(struct arguments *arguments);
+
+struct image_facts;
+// The program and its arguments (shared/cases/command_selection.json).
+bool command_select(const struct arguments *arguments, const struct image_facts *image, struct words *argv, struct failure *why) MUST_USE;

@@ -1,0 +1,180 @@
+#include "policy/base.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy/failure.h"
+
+_Noreturn void memory_exhausted(void) {
+  static const char line[] = "shifter: RESOURCE: out of memory.\n";
+  ssize_t ignored = write(STDERR_FILENO, line, sizeof line - 1);
+  (void)ignored;
+  _exit(error_exit(ERROR_RESOURCE));
+}
+
+void *memory_get(size_t count, size_t size) {
+  void *memory = calloc(count == 0 ? 1 : count, size);
+  if (memory == NULL) memory_exhausted();
+  return memory;
+}
+
+void *memory_resize(void *old, size_t count, size_t size) {
+  void *memory = reallocarray(old, count == 0 ? 1 : count, size);
+  if (memory == NULL) memory_exhausted();
+  return memory;
+}
+
+char *memory_copy(const char *bytes, size_t length) {
+  char *copy = memory_get(length + 1, 1);
+  if (length > 0) memcpy(copy, bytes, length);
+  return copy;
+}
+
+void cleanup_free(void *pointer_to_pointer) {
+  free(steal(pointer_to_pointer));
+}
+
+void *steal(void *pointer_to_pointer) {
+  void *pointer = NULL, *none = NULL;
+  memcpy(&pointer, pointer_to_pointer, sizeof pointer);
+  memcpy(pointer_to_pointer, &none, sizeof none);
+  return pointer;
+}
+
+// Room is doubled, so that a long list costs linear time.
+static size_t room_for(size_t room, size_t needed) {
+  if (needed > SIZE_MAX / 4) memory_exhausted();
+  if (room < 16) room = 16;
+  while (room < needed) room *= 2;
+  return room;
+}
+
+void buffer_add(struct buffer *buffer, const void *bytes, size_t length) {
+  if (length > SIZE_MAX / 4) memory_exhausted();
+  size_t needed = buffer->length + length + 1;
+  if (needed > buffer->room) {
+    buffer->room = room_for(buffer->room, needed);
+    buffer->at = memory_resize(buffer->at, buffer->room, 1);
+  }
+  if (length > 0) memcpy(buffer->at + buffer->length, bytes, length);
+  buffer->length += length;
+  buffer->at[buffer->length] = '\0';
+}
+
+void buffer_text(struct buffer *buffer, const char *text) {
+  buffer_add(buffer, text, strlen(text));
+}
+
+void buffer_byte(struct buffer *buffer, char byte) {
+  buffer_add(buffer, &byte, 1);
+}
+
+void buffer_print(struct buffer *buffer, const char *format, ...) {
+  AUTO_FREE char *text = NULL;
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vasprintf(&text, format, arguments);
+  va_end(arguments);
+  if (length < 0) {
+    text = NULL;
+    memory_exhausted();
+  }
+  buffer_add(buffer, text, (size_t)length);
+}
+
+void buffer_free(struct buffer *buffer) {
+  free(buffer->at);
+  *buffer = (struct buffer){0};
+}
+
+void words_add(struct words *words, const char *text, size_t length) {
+  if (words->count + 2 > words->room) {
+    words->room = room_for(words->room, words->count + 2);
+    words->items = memory_resize(words->items, words->room, sizeof *words->items);
+  }
+  words->items[words->count++] = memory_copy(text, length);
+  words->items[words->count] = NULL;
+}
+
+void words_add_text(struct words *words, const char *text) {
+  words_add(words, text, strlen(text));
+}
+
+void words_remove(struct words *words, size_t index) {
+  free(words->items[index]);
+  memmove(&words->items[index], &words->items[index + 1], (words->count - index) * sizeof *words->items);
+  words->count--;
+}
+
+void words_add_split(struct words *words, const char *text, const char *separators) {
+  while (*(text += strspn(text, separators)) != '\0') {
+    size_t length = strcspn(text, separators);
+    words_add(words, text, length);
+    text += length;
+  }
+}
+
+bool words_hold(const struct words *words, const char *text) {
+  for (size_t i = 0; i < words->count; i++)
+    if (strcmp(words->items[i], text) == 0) return true;
+  return false;
+}
+
+void words_free(struct words *words) {
+  for (size_t i = 0; i < words->count; i++) free(words->items[i]);
+  free(words->items);
+  *words = (struct words){0};
+}
+
+void ids_add(struct ids *ids, uint32_t id) {
+  if (ids->count + 1 > ids->room) {
+    ids->room = room_for(ids->room, ids->count + 1);
+    ids->items = memory_resize(ids->items, ids->room, sizeof *ids->items);
+  }
+  ids->items[ids->count++] = id;
+}
+
+bool ids_hold(const struct ids *ids, uint32_t id) {
+  for (size_t i = 0; i < ids->count; i++)
+    if (ids->items[i] == id) return true;
+  return false;
+}
+
+void ids_free(struct ids *ids) {
+  free(ids->items);
+  *ids = (struct ids){0};
+}
+
+bool number_parse(const char *at, size_t length, uint64_t largest, bool zeros, uint64_t *number) {
+  if (length == 0 || (!zeros && length > 1 && at[0] == '0')) return false;
+  uint64_t value = 0;
+  for (size_t i = 0; i < length; i++) {
+    if (at[i] < '0' || at[i] > '9') return false;
+    uint64_t digit = (uint64_t)(at[i] - '0');
+    if (digit > largest || value > (largest - digit) / 10) return false;
+    value = value * 10 + digit;
+  }
+  *number = value;
+  return true;
+}
+
+bool is_control(char byte) {
+  return (unsigned char)byte < 0x20 || byte == 0x7f;
+}
+
+bool is_blank(char byte) {
+  return byte == ' ' || byte == '\t';
+}
+
+bool has_control(const char *at, size_t length) {
+  for (size_t i = 0; i < length; i++)
+    if (is_control(at[i])) return true;
+  return false;
+}
+
+bool text_is(const char *at, size_t length, const char *text) {
+  return strlen(text) == length && memcmp(at, text, length) == 0;
+}

@@ -1,0 +1,316 @@
+#include "policy/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "limits.gen.h"
+#include "policy/environment.h"
+#include "policy/path.h"
+
+struct place {
+  const char *file;
+  unsigned line;
+};
+
+static bool invalid(const struct place *place, const char *key, const char *what, struct failure *why) {
+  return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s:%u: %s %s", place->file, place->line, key, what);
+}
+
+static void warn(struct config *config, const struct place *place, const char *key, const char *what) {
+  AUTO_BUFFER text = {0};
+  buffer_print(&text, "%s:%u: %s %s", place->file, place->line, key, what);
+  words_add(&config->warnings, text.at, text.length);
+}
+
+static void value_free(struct conf_value *value) {
+  free(value->text);
+  words_free(&value->words);
+  volume_map_free(&value->volumes);
+  *value = (struct conf_value){0};
+}
+
+static bool is_one_of(const char *text, const char *const *values) {
+  for (; *values != NULL; values++)
+    if (strcmp(text, *values) == 0) return true;
+  return false;
+}
+
+// 4096, 100M, 4T
+static bool size_parse(const char *text, size_t length, uint64_t *size) {
+  static const char units[] = "kmgtp";
+  uint64_t factor = 1;
+  char last = length > 0 ? text[length - 1] : '0';
+  const char *unit = strchr(units, last >= 'A' && last <= 'Z' ? last - 'A' + 'a' : last);
+  if (unit != NULL && length > 0) {
+    factor = UINT64_C(1) << (10 * (unit - units + 1));
+    length--;
+  }
+  if (!number_parse(text, length, LARGEST_SIZE / factor, true, size)) return false;
+  *size *= factor;
+  return true;
+}
+
+// NULL, or what is wrong with the text.
+static const char *take_value(const struct conf_key *key, const char *text, struct conf_value *value, struct buffer *detail) {
+  size_t length = strlen(text);
+  switch (key->type) {
+  case CONF_PATH:
+  case CONF_EXECUTABLE:
+    if (!path_is_plain(text, length)) return "is not an absolute path without '..'";
+    value->text = path_clean(text, length);
+    return NULL;
+  case CONF_ENUM:
+    if (!is_one_of(text, key->values)) return "has a value that is not allowed";
+    break;
+  case CONF_BOOL:
+    if (!number_parse(text, length, 1, false, &value->number)) return "is not 0 or 1";
+    break;
+  case CONF_INTEGER:
+    if (!number_parse(text, length, INT32_MAX, true, &value->number)) return "is not a number";
+    break;
+  case CONF_UID:
+    if (!number_parse(text, length, LARGEST_ID, false, &value->number)) return "is not a uid";
+    break;
+  case CONF_SIZE:
+    if (!size_parse(text, length, &value->number)) return "is not a size";
+    break;
+  case CONF_TEXT:
+    break;
+  case CONF_WORDS:
+    words_add_split(&value->words, text, " \t");
+    break;
+  case CONF_MODULES:
+    words_add_split(&value->words, text, ", \t");
+    break;
+  case CONF_SITEFS:
+    if (volume_map_add_site(&value->volumes, text, detail)) break;
+    buffer_byte(detail, '\0');
+    return detail->at;
+  }
+  value->text = memory_copy(text, length);
+  return NULL;
+}
+
+// A repeated key replaces, or is added to, what was said before. An empty value takes it back.
+static const char *set_value(const struct conf_key *key, const char *text, unsigned line, struct conf_value *value, struct buffer *detail) {
+  AUTO_BUFFER joined = {0};
+  if (key->appends && value->text != NULL) {
+    buffer_print(&joined, "%s;%s", value->text, text);
+    text = joined.at;
+  }
+  struct conf_value taken = {.line = line};
+  const char *what = *text == '\0' ? NULL : take_value(key, text, &taken, detail);
+  if (what == NULL) {
+    value_free(value);
+    *value = taken;
+  } else {
+    value_free(&taken);
+  }
+  return what;
+}
+
+static bool is_setting_list(const char *name) {
+  return strcmp(name, "siteEnv") == 0 || strcmp(name, "siteEnvAppend") == 0 || strcmp(name, "siteEnvPrepend") == 0;
+}
+
+// Words of the site's environment are checked where their line is still known.
+static const char *check_settings(const struct conf_key *key, const struct conf_value *value) {
+  for (size_t i = 0; i < value->words.count; i++) {
+    if (is_setting_list(key->name) && !setting_is_complete(value->words.items[i])) return "holds a word that is not NAME=VALUE";
+    if (strcmp(key->name, "siteEnvUnset") == 0 && strchr(value->words.items[i], '=') != NULL) return "holds a word that is not a NAME";
+  }
+  return NULL;
+}
+
+static struct module *find_module(struct config *config, const char *name, size_t length) {
+  for (size_t i = 0; i < config->module_count; i++)
+    if (text_is(name, length, config->modules[i].name)) return &config->modules[i];
+  return NULL;
+}
+
+static struct module *get_module(struct config *config, const char *name, size_t length) {
+  struct module *module = find_module(config, name, length);
+  if (module != NULL) return module;
+  config->modules = memory_resize(config->modules, config->module_count + 1, sizeof *config->modules);
+  module = &config->modules[config->module_count++];
+  *module = (struct module){.name = memory_copy(name, length)};
+  return module;
+}
+
+// module_NAME_KEY: what the reference system passes over in silence is passed over with a warning.
+static bool set_module_key(struct config *config, const struct place *place, const char *whole, const char *text, struct failure *why) {
+  const char *name = whole + strlen("module_");
+  size_t length = strcspn(name, "_");
+  const char *sub = name[length] == '_' ? name + length + 1 : "";
+  for (size_t i = 0; i < MODULE_KEY_COUNT && length > 0; i++) {
+    const struct conf_key *key = &module_keys[i];
+    if (strcmp(sub, key->name) != 0) continue;
+    AUTO_BUFFER detail = {0};
+    struct conf_value *value = &get_module(config, name, length)->values[i];
+    const char *what = set_value(key, text, place->line, value, &detail);
+    if (what == NULL) what = check_settings(key, value);
+    if (what == NULL) return true;
+    if (key->type != CONF_SITEFS) return invalid(place, whole, what, why);
+    warn(config, place, whole, what);
+    return true;
+  }
+  warn(config, place, whole, "is no known setting of a module");
+  return true;
+}
+
+static bool set_key(struct config *config, bool runtime, const struct place *place, const char *name, const char *text, struct failure *why) {
+  const struct conf_key *keys = runtime ? runtime_keys : udiroot_keys;
+  size_t count = runtime ? (size_t)RUNTIME_KEY_COUNT : (size_t)UDIROOT_KEY_COUNT;
+  if (has_control(name, strlen(name))) return invalid(place, "the key", "holds a control character", why);
+  for (const char *at = text; *at != '\0'; at++)
+    if (is_control(*at) && *at != '\t') return invalid(place, name, "holds a control character", why);
+  if (!runtime && strncmp(name, "module_", strlen("module_")) == 0) return set_module_key(config, place, name, text, why);
+  for (size_t i = 0; i < count; i++) {
+    const struct conf_key *key = &keys[i];
+    if (strcmp(name, key->name) != 0) continue;
+    if (key->status == CONF_IGNORED) return true;
+    if (key->status == CONF_DEPRECATED) {
+      warn(config, place, name, "is deprecated and has no effect");
+      return true;
+    }
+    AUTO_BUFFER detail = {0};
+    struct conf_value *value = runtime ? &config->runtime[i] : &config->udiroot[i];
+    const char *what = set_value(key, text, place->line, value, &detail);
+    if (what == NULL) what = check_settings(key, value);
+    return what == NULL || invalid(place, name, what, why);
+  }
+  return invalid(place, name, "is an unknown key", why);
+}
+
+static void trim(const char **at, size_t *length) {
+  while (*length > 0 && is_blank(**at)) ++*at, --*length;
+  while (*length > 0 && is_blank((*at)[*length - 1])) --*length;
+}
+
+// A logical line: KEY=VALUE, or something without '=' that says nothing.
+static bool take_line(struct config *config, bool runtime, const struct place *place, const struct buffer *line, struct failure *why) {
+  const char *equals = line->length == 0 ? NULL : memchr(line->at, '=', line->length);
+  if (equals == NULL) return true;
+  const char *name = line->at, *text = equals + 1;
+  size_t name_length = (size_t)(equals - name), text_length = line->length - name_length - 1;
+  trim(&name, &name_length);
+  trim(&text, &text_length);
+  AUTO_FREE char *key = memory_copy(name, name_length);
+  AUTO_FREE char *value = memory_copy(text, text_length);
+  return set_key(config, runtime, place, key, value, why);
+}
+
+static bool check_bytes(const char *at, size_t length, const char *file, struct failure *why) {
+  if (length > LIMIT_CONFIG_BYTES) return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s is larger than %d bytes", file, LIMIT_CONFIG_BYTES);
+  struct place place = {file, 1};
+  for (size_t i = 0; i < length; i++) {
+    if (at[i] == '\0') return invalid(&place, "the line", "holds a NUL byte", why);
+    if (at[i] == '\r') return invalid(&place, "the line", "holds a carriage return (line ends are LF alone)", why);
+    if (at[i] == '\n') place.line++;
+  }
+  return true;
+}
+
+static bool parse(struct config *config, bool runtime, const char *at, size_t length, const char *file, struct failure *why) {
+  if (!check_bytes(at, length, file, why)) return false;
+  AUTO_BUFFER line = {0};
+  struct place place = {file, 0};
+  bool open = false; // the logical line goes on
+  unsigned number = 0;
+  for (size_t start = 0; start < length;) {
+    const char *newline = memchr(at + start, '\n', length - start);
+    size_t end = newline == NULL ? length : (size_t)(newline - at);
+    const char *piece = at + start;
+    size_t size = end - start;
+    start = end + 1;
+    number++;
+    if (size > 0 && piece[0] == '#') continue; // also between the pieces of a continued line
+    if (!open) place.line = number;
+    trim(&piece, &size);
+    bool goes_on = size > 0 && piece[size - 1] == '\\';
+    if (goes_on) size--;
+    trim(&piece, &size);
+    if (open) buffer_byte(&line, ' ');
+    buffer_add(&line, piece, size);
+    if (line.length > LIMIT_CONFIG_LINE_BYTES) return invalid(&place, "the line", "is too long", why);
+    open = goes_on;
+    if (open) continue;
+    if (!take_line(config, runtime, &place, &line, why)) return false;
+    line.length = 0;
+  }
+  return !open || take_line(config, runtime, &place, &line, why);
+}
+
+bool config_parse_udiroot(struct config *config, const char *at, size_t length, const char *file, struct failure *why) {
+  return parse(config, false, at, length, file, why);
+}
+
+bool config_parse_runtime(struct config *config, const char *at, size_t length, const char *file, struct failure *why) {
+  return parse(config, true, at, length, file, why);
+}
+
+static void set_defaults(const struct conf_key *keys, size_t count, struct conf_value *values) {
+  for (size_t i = 0; i < count; i++) {
+    AUTO_BUFFER detail = {0};
+    if (values[i].text == NULL && keys[i].fallback != NULL) (void)set_value(&keys[i], keys[i].fallback, 0, &values[i], &detail);
+  }
+}
+
+static bool conflicts(const struct module *one, const struct module *other) {
+  return words_hold(&one->values[MODULE_CONFLICT].words, other->name) || words_hold(&other->values[MODULE_CONFLICT].words, one->name);
+}
+
+static bool check_conflict_names(struct config *config, const char *file, struct failure *why) {
+  for (size_t i = 0; i < config->module_count; i++) {
+    const struct conf_value *named = &config->modules[i].values[MODULE_CONFLICT];
+    struct place place = {file, named->line};
+    for (size_t j = 0; j < named->words.count; j++)
+      if (find_module(config, named->words.items[j], strlen(named->words.items[j])) == NULL)
+        return invalid(&place, named->words.items[j], "is named as a conflict and is no module", why);
+  }
+  return true;
+}
+
+static bool check_default_modules(struct config *config, const char *file, struct failure *why) {
+  const struct conf_value *defaults = &config->udiroot[UDIROOT_DEFAULT_MODULES];
+  struct place place = {file, defaults->line};
+  for (size_t i = 0; i < defaults->words.count; i++) {
+    const char *name = defaults->words.items[i];
+    const struct module *module = find_module(config, name, strlen(name));
+    if (module == NULL) return invalid(&place, name, "in defaultModules is no module", why);
+    if (module->values[MODULE_ENABLED].number == 0) return invalid(&place, name, "in defaultModules is not enabled", why);
+    for (size_t j = 0; j < i; j++) {
+      const char *earlier = defaults->words.items[j];
+      if (conflicts(module, find_module(config, earlier, strlen(earlier))))
+        return invalid(&place, name, "in defaultModules conflicts with another", why);
+    }
+  }
+  return true;
+}
+
+bool config_finish(struct config *config, bool lenient, const char *file, struct failure *why) {
+  set_defaults(udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
+  set_defaults(runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
+  for (size_t i = 0; i < config->module_count; i++) set_defaults(module_keys, MODULE_KEY_COUNT, config->modules[i].values);
+  for (size_t i = 0; i < UDIROOT_KEY_COUNT && !lenient; i++)
+    if (udiroot_keys[i].required && config->udiroot[i].text == NULL)
+      return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s: %s is not defined", file, udiroot_keys[i].name);
+  const struct conf_value *mount = &config->udiroot[UDIROOT_UDI_MOUNT];
+  struct place place = {file, mount->line};
+  // Mount options name directories below it; these characters would mean something there.
+  if (mount->text != NULL && (strpbrk(mount->text, ":,\\") != NULL || strcmp(mount->text, "/") == 0))
+    return invalid(&place, "udiMount", "can't be '/' or hold ':', ',' or a backslash", why);
+  return check_conflict_names(config, file, why) && check_default_modules(config, file, why);
+}
+
+void config_free(struct config *config) {
+  for (size_t i = 0; i < UDIROOT_KEY_COUNT; i++) value_free(&config->udiroot[i]);
+  for (size_t i = 0; i < RUNTIME_KEY_COUNT; i++) value_free(&config->runtime[i]);
+  for (size_t i = 0; i < config->module_count; i++) {
+    for (size_t j = 0; j < MODULE_KEY_COUNT; j++) value_free(&config->modules[i].values[j]);
+    free(config->modules[i].name);
+  }
+  free(config->modules);
+  words_free(&config->warnings);
+  *config = (struct config){0};
+}

@@ -1,0 +1,264 @@
+#include "policy/reference.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "limits.gen.h"
+#include "policy/path.h"
+
+static const char *const type_names[IMAGE_TYPE_COUNT] = {
+    [IMAGE_DOCKER] = "docker", [IMAGE_ID] = "id", [IMAGE_LOCAL] = "local", [IMAGE_CUSTOM] = "custom", [IMAGE_OCI] = "oci",
+    [IMAGE_OCI_ARCHIVE] = "oci-archive", [IMAGE_DOCKER_ARCHIVE] = "docker-archive", [IMAGE_DOCKER_DAEMON] = "docker-daemon",
+    [IMAGE_VM] = "vm", [IMAGE_CHOS] = "chos"};
+
+const char *image_type_name(enum image_type type) {
+  return type_names[type];
+}
+
+bool image_type_parse(const char *at, size_t length, enum image_type *type) {
+  for (size_t i = 0; i < IMAGE_TYPE_COUNT; i++) {
+    if (!text_is(at, length, type_names[i])) continue;
+    *type = (enum image_type)i;
+    return true;
+  }
+  return false;
+}
+
+// The C library's character classes depend on a locale; these do not.
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
+static bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
+static bool is_alnum(char c) { return is_digit(c) || is_lower(c) || is_upper(c); }
+
+static bool word_is(const char *at, size_t length, const char *first_extra, const char *extra) {
+  if (length < 1 || length > 128) return false;
+  if (!is_alnum(at[0]) && (at[0] == '\0' || strchr(first_extra, at[0]) == NULL)) return false;
+  for (size_t i = 1; i < length; i++)
+    if (!is_alnum(at[i]) && (at[i] == '\0' || strchr(extra, at[i]) == NULL)) return false;
+  return true;
+}
+
+static bool is_tag(const char *at, size_t length) {
+  return word_is(at, length, "_", "_.-");
+}
+
+bool image_id_is_valid(const char *at, size_t length) {
+  return word_is(at, length, "", "_.+-");
+}
+
+static bool is_host_label(const char *at, size_t length) {
+  if (length == 0 || at[0] == '-' || at[length - 1] == '-') return false;
+  for (size_t i = 0; i < length; i++)
+    if (!is_alnum(at[i]) && at[i] != '-') return false;
+  return true;
+}
+
+static bool is_host(const char *at, size_t length) {
+  const char *colon = memchr(at, ':', length);
+  size_t name = colon == NULL ? length : (size_t)(colon - at);
+  uint64_t port;
+  if (colon != NULL && (!number_parse(colon + 1, length - name - 1, 65535, false, &port) || port == 0)) return false;
+  for (size_t start = 0; start <= name;) {
+    size_t end = start;
+    while (end < name && at[end] != '.') end++;
+    if (!is_host_label(at + start, end - start)) return false;
+    start = end + 1;
+  }
+  return true;
+}
+
+// [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*
+static bool is_path_component(const char *at, size_t length) {
+  size_t i = 0;
+  for (;;) {
+    size_t start = i;
+    while (i < length && (is_digit(at[i]) || is_lower(at[i]))) i++;
+    if (i == start) return false;
+    if (i == length) return true;
+    if (at[i] == '.') {
+      i++;
+    } else if (at[i] == '_') {
+      i += i + 1 < length && at[i + 1] == '_' ? 2 : 1;
+    } else if (at[i] == '-') {
+      while (i < length && at[i] == '-') i++;
+    } else {
+      return false;
+    }
+  }
+}
+
+static bool is_repository(const char *at, size_t length) {
+  if (length > 255) return false;
+  for (size_t start = 0; start <= length;) {
+    size_t end = start;
+    while (end < length && at[end] != '/') end++;
+    if (!is_path_component(at + start, end - start)) return false;
+    start = end + 1;
+  }
+  return true;
+}
+
+static bool is_digest(const char *at, size_t length) {
+  if (length != 71 || memcmp(at, "sha256:", 7) != 0) return false;
+  for (size_t i = 7; i < length; i++)
+    if (!is_digit(at[i]) && !(at[i] >= 'a' && at[i] <= 'f')) return false;
+  return true;
+}
+
+static void add_host(struct buffer *out, const char *at, size_t length) {
+  size_t start = out->length;
+  for (size_t i = 0; i < length; i++) buffer_byte(out, is_upper(at[i]) ? (char)(at[i] - 'A' + 'a') : at[i]);
+  const char *host = out->at + start;
+  if (strcmp(host, "index.docker.io") != 0 && strcmp(host, "registry-1.docker.io") != 0) return;
+  out->length = start;
+  buffer_text(out, "docker.io");
+}
+
+// [HOST[:PORT]/]PATH[:TAG][@sha256:HEX]
+static bool docker_canonical(const char *at, size_t length, struct buffer *out) {
+  const char *host = "docker.io";
+  size_t host_length = strlen(host);
+  const char *slash = memchr(at, '/', length);
+  if (slash != NULL) {
+    size_t first = (size_t)(slash - at);
+    if (memchr(at, '.', first) != NULL || memchr(at, ':', first) != NULL || text_is(at, first, "localhost")) {
+      if (!is_host(at, first)) return false;
+      host = at, host_length = first;
+      at += first + 1, length -= first + 1;
+    }
+  }
+  const char *digest = memchr(at, '@', length);
+  size_t digest_length = 0;
+  if (digest != NULL) {
+    digest++;
+    digest_length = length - (size_t)(digest - at);
+    length -= digest_length + 1;
+    if (!is_digest(digest, digest_length)) return false;
+  }
+  const char *tag = memchr(at, ':', length);
+  size_t tag_length = 0;
+  if (tag != NULL) {
+    tag++;
+    tag_length = length - (size_t)(tag - at);
+    length -= tag_length + 1;
+    if (!is_tag(tag, tag_length)) return false;
+  }
+  if (!is_repository(at, length)) return false;
+
+  size_t start = out->length;
+  add_host(out, host, host_length);
+  bool hub = strcmp(out->at + start, "docker.io") == 0;
+  buffer_text(out, hub && memchr(at, '/', length) == NULL ? "/library/" : "/");
+  buffer_add(out, at, length);
+  if (digest != NULL) {
+    buffer_byte(out, '@');
+    buffer_add(out, digest, digest_length);
+  } else {
+    buffer_byte(out, ':');
+    if (tag != NULL)
+      buffer_add(out, tag, tag_length);
+    else
+      buffer_text(out, "latest");
+  }
+  return true;
+}
+
+static bool custom_canonical(const char *at, size_t length, struct buffer *out) {
+  const char *colon = memchr(at, ':', length);
+  size_t name = colon == NULL ? length : (size_t)(colon - at);
+  if (!image_id_is_valid(at, name)) return false;
+  if (colon != NULL && !image_id_is_valid(colon + 1, length - name - 1)) return false;
+  buffer_add(out, at, length);
+  if (colon == NULL) buffer_text(out, ":latest");
+  return true;
+}
+
+static bool local_canonical(const char *at, size_t length, struct buffer *out) {
+  if (!path_is_absolute(at, length) || path_has_parent(at, length)) return false;
+  for (size_t i = 0; i < length; i++)
+    if (!is_alnum(at[i]) && (at[i] == '\0' || strchr("_:.+@/-", at[i]) == NULL)) return false;
+  AUTO_FREE char *clean = path_clean(at, length);
+  buffer_text(out, clean);
+  return true;
+}
+
+// PATH or PATH[:TAG]. *canonical is false where only a path relative to someone is known.
+static bool path_canonical(const char *at, size_t length, bool tagged, struct buffer *out, bool *canonical) {
+  if (has_control(at, length)) return false;
+  size_t path = length;
+  const char *colon = tagged ? memrchr(at, ':', length) : NULL;
+  if (colon != NULL && is_tag(colon + 1, length - (size_t)(colon - at) - 1)) path = (size_t)(colon - at);
+  if (path == 0) return false;
+  *canonical = path_is_absolute(at, path) && !path_has_parent(at, path);
+  if (!*canonical) return true;
+  AUTO_FREE char *clean = path_clean(at, path);
+  buffer_text(out, clean);
+  buffer_add(out, at + path, length - path);
+  return true;
+}
+
+static bool canonical_form(enum image_type type, const char *at, size_t length, struct buffer *out, bool *canonical) {
+  *canonical = true;
+  switch (type) {
+  case IMAGE_DOCKER:
+  case IMAGE_DOCKER_DAEMON:
+    return docker_canonical(at, length, out);
+  case IMAGE_ID:
+    buffer_add(out, at, length);
+    return image_id_is_valid(at, length);
+  case IMAGE_CUSTOM:
+    return custom_canonical(at, length, out);
+  case IMAGE_LOCAL:
+    return local_canonical(at, length, out);
+  case IMAGE_OCI:
+  case IMAGE_OCI_ARCHIVE:
+  case IMAGE_DOCKER_ARCHIVE:
+    return path_canonical(at, length, true, out, canonical);
+  case IMAGE_VM:
+    return path_canonical(at, length, false, out, canonical);
+  case IMAGE_CHOS:
+    buffer_add(out, at, length);
+    return length > 0 && !has_control(at, length);
+  case IMAGE_TYPE_COUNT:
+    break;
+  }
+  return false;
+}
+
+bool reference_parse(const char *at, size_t length, const char *default_type, struct image_reference *out, struct failure *why) {
+  if (length == 0) return fail(why, ERROR_REFERENCE_INVALID, "the image reference is empty");
+  if (length > LIMIT_IMAGE_REFERENCE_BYTES)
+    return fail(why, ERROR_REFERENCE_INVALID, "the image reference is longer than %d bytes", LIMIT_IMAGE_REFERENCE_BYTES);
+  enum image_type type = IMAGE_DOCKER;
+  const char *reference = at;
+  size_t reference_length = length;
+  const char *colon = memchr(at, ':', length);
+  if (colon != NULL && image_type_parse(at, (size_t)(colon - at), &type)) {
+    reference = colon + 1;
+    reference_length = length - (size_t)(reference - at);
+  } else if (default_type == NULL || !image_type_parse(default_type, strlen(default_type), &type)) {
+    return fail(why, ERROR_REFERENCE_INVALID, "'%.*s' names no type and there is no usable default type", (int)length, at);
+  }
+  AUTO_BUFFER canonical = {0};
+  buffer_text(&canonical, image_type_name(type));
+  buffer_byte(&canonical, ':');
+  bool has_canonical;
+  if (!canonical_form(type, reference, reference_length, &canonical, &has_canonical))
+    return fail(why, ERROR_REFERENCE_INVALID, "'%.*s' does not follow the grammar of type %s", (int)length, at, image_type_name(type));
+  *out = (struct image_reference){.type = type, .reference = memory_copy(reference, reference_length)};
+  if (has_canonical) out->canonical = steal(&canonical.at);
+  return true;
+}
+
+bool reference_is_canonical(const char *at, size_t length) {
+  AUTO_REFERENCE reference = {0};
+  struct failure ignored;
+  if (!reference_parse(at, length, NULL, &reference, &ignored)) return false;
+  return reference.canonical != NULL && text_is(at, length, reference.canonical);
+}
+
+void reference_free(struct image_reference *reference) {
+  free(reference->reference);
+  free(reference->canonical);
+  *reference = (struct image_reference){0};
+}

@@ -1,0 +1,226 @@
+// shifter-check: the same understanding as shifter's, told as JSON, without any right.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "check/json.h"
+#include "check/show.h"
+#include "limits.gen.h"
+#include "mechanism/open.h"
+#include "mechanism/site.h"
+
+static const char help[] =
+    "shifter-check ref [--default-type TYPE] REFERENCE   how an image reference is understood\n"
+    "shifter-check record|name|meta FILE                 what a file says (- reads standard input)\n"
+    "shifter-check --batch ref|record|name|meta          the same for lines of hex on standard input\n"
+    "shifter-check config [--json] [DIRECTORY]           how udiRoot.conf and runtime.conf are understood\n"
+    "shifter-check node                                  whether this node can run images\n"
+    "shifter-check --help | --version\n"
+    "\n"
+    "Prints one JSON object a line; {\"error\":{\"code\",\"message\"}} with the code's exit status when something is refused.\n"
+    "A byte that is not part of well-formed UTF-8 is printed as the lone surrogate U+DC00 + byte.\n";
+
+static int put(const struct buffer *out, int status) {
+  bool written = write_all(STDOUT_FILENO, out->at, out->length) && write_all(STDOUT_FILENO, "\n", 1);
+  return written ? status : error_exit(ERROR_RESOURCE);
+}
+
+static int put_failure(const struct failure *why) {
+  AUTO_BUFFER out = {0};
+  show_failure(&out, why);
+  return put(&out, error_exit(why->code));
+}
+
+static int usage(const char *what) {
+  struct failure why;
+  fail(&why, ERROR_USAGE, "%s", what);
+  return put_failure(&why);
+}
+
+static int check_reference(int argc, char **argv) {
+  const char *default_type = "docker";
+  if (argc == 3 && strcmp(argv[0], "--default-type") == 0) {
+    default_type = argv[1];
+    argv += 2, argc -= 2;
+  }
+  if (argc != 1) return usage("ref needs one reference");
+  AUTO_BUFFER out = {0};
+  int status = show_parsed(&out, "ref", argv[0], strlen(argv[0]), default_type);
+  return put(&out, status);
+}
+
+static int check_file(const char *kind, const char *path) {
+  AUTO_BUFFER content = {0}, out = {0};
+  AUTO_FD fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+  // One byte more than any limit, so that the parser is what refuses.
+  if (fd < 0 || (!read_all(fd, LIMIT_RECORD_BYTES + 65536, &content) && errno != EFBIG)) {
+    struct failure why;
+    fail(&why, ERROR_USAGE, "%s: %s", path, strerror(errno));
+    return put_failure(&why);
+  }
+  int status = show_parsed(&out, kind, content.at, content.length, "docker");
+  return put(&out, status);
+}
+
+static int digit(int c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+static bool from_hex(const char *line, size_t length, struct buffer *bytes) {
+  bytes->length = 0;
+  buffer_text(bytes, "");
+  for (size_t i = 0; i + 1 < length; i += 2) {
+    int high = digit(line[i]), low = digit(line[i + 1]);
+    if (high < 0 || low < 0) return false;
+    buffer_byte(bytes, (char)(high << 4 | low));
+  }
+  return length % 2 == 0;
+}
+
+static int check_batch(const char *kind) {
+  static const char *const kinds[] = {"ref", "record", "name", "meta"};
+  bool known = false;
+  for (size_t i = 0; i < COUNT_OF(kinds); i++) known = known || strcmp(kind, kinds[i]) == 0;
+  if (!known) return usage("--batch needs ref, record, name or meta");
+  AUTO_FREE char *line = NULL;
+  size_t room = 0;
+  AUTO_BUFFER bytes = {0}, out = {0};
+  for (ssize_t length = getline(&line, &room, stdin); length >= 0; length = getline(&line, &room, stdin)) {
+    if (length > 0 && line[length - 1] == '\n') length--;
+    if (!from_hex(line, (size_t)length, &bytes)) return usage("a line is not hex");
+    out.length = 0;
+    (void)show_parsed(&out, kind, bytes.at, bytes.length, "docker");
+    buffer_byte(&out, '\n');
+    if (fwrite(out.at, 1, out.length, stdout) != out.length) return error_exit(ERROR_RESOURCE);
+    // An asker that waits for each answer gets it at once.
+    if (fflush(stdout) != 0) return error_exit(ERROR_RESOURCE);
+  }
+  return 0;
+}
+
+static int check_config(int argc, char **argv) {
+  if (argc > 0 && strcmp(argv[0], "--json") == 0) argv++, argc--; // the only form there is
+  if (argc > 1) return usage("config takes one directory");
+  AUTO_FREE char *directory = argc == 1 ? realpath(argv[0], NULL) : memory_copy(CONFIG_DIRECTORY, strlen(CONFIG_DIRECTORY));
+  struct failure why = {.code = ERROR_INTERNAL};
+  struct config config = {0};
+  if (directory == NULL) {
+    fail(&why, ERROR_UDIROOT_CONF_MISSING, "%s: %s", argv[0], strerror(errno));
+    return put_failure(&why);
+  }
+  if (!site_load(directory, &config, &why)) return put_failure(&why);
+  AUTO_BUFFER out = {0};
+  show_config(&out, &config);
+  config_free(&config);
+  return put(&out, 0);
+}
+
+struct report {
+  struct buffer out;
+  bool ok;
+};
+
+static void add_check(struct report *report, const char *name, bool ok, const char *detail) {
+  struct buffer *out = &report->out;
+  if (out->length > 0) buffer_byte(out, ',');
+  buffer_text(out, "{\"detail\":");
+  json_text(out, detail);
+  buffer_text(out, ",\"name\":");
+  json_text(out, name);
+  buffer_print(out, ",\"ok\":%s}", ok ? "true" : "false");
+  report->ok = report->ok && ok;
+}
+
+static void check_kernel(struct report *report) {
+  struct utsname name;
+  unsigned major = 0, minor = 0;
+  bool ok = uname(&name) == 0 && sscanf(name.release, "%u.%u", &major, &minor) == 2 && (major > 5 || (major == 5 && minor >= 14));
+  add_check(report, "kernel", ok, name.release);
+}
+
+// A file system that is a module is loaded at its first mount, so its absence from the list alone is no answer.
+static void check_filesystem(struct report *report, const char *filesystem) {
+  AUTO_FD list = open("/proc/filesystems", O_RDONLY | O_CLOEXEC);
+  AUTO_BUFFER content = {0}, module = {0};
+  bool known = list >= 0 && read_all(list, 65536, &content);
+  AUTO_WORDS words = {0};
+  if (known) words_add_split(&words, content.at, " \t\n");
+  known = known && words_hold(&words, filesystem);
+  struct utsname name;
+  struct stat status;
+  if (!known && uname(&name) == 0) {
+    buffer_print(&module, "/lib/modules/%s/kernel/fs/%s%s", name.release, filesystem, strcmp(filesystem, "overlay") == 0 ? "fs" : "");
+    known = stat(module.at, &status) == 0;
+  }
+  add_check(report, filesystem, known, known ? "available" : "the kernel does not know it");
+}
+
+static void check_loop(struct report *report) {
+  struct stat status;
+  bool ok = stat("/dev/loop-control", &status) == 0 && S_ISCHR(status.st_mode);
+  add_check(report, "loop-control", ok, ok ? "/dev/loop-control" : "/dev/loop-control is missing; load the loop module");
+}
+
+static void check_program(struct report *report) {
+  struct stat status;
+  bool there = stat(SHIFTER_PROGRAM, &status) == 0;
+  bool ok = there && S_ISREG(status.st_mode) && status.st_uid == 0 && (status.st_mode & S_ISUID) != 0 && (status.st_mode & 0022) == 0;
+  add_check(report, "shifter", ok, ok ? SHIFTER_PROGRAM : SHIFTER_PROGRAM " is not installed owned by root with mode 4755");
+}
+
+static void check_directory(struct report *report, const char *name, const char *path, uid_t owner) {
+  AUTO_FREE char *unsafe = NULL;
+  AUTO_FD fd = -1;
+  AUTO_BUFFER detail = {0};
+  enum walk walk = walk_protected(path, owner, &fd, &unsafe);
+  if (walk == WALK_OK)
+    buffer_text(&detail, path);
+  else if (walk == WALK_UNSAFE)
+    buffer_print(&detail, "%s is a link, no directory, or can be changed by others", unsafe);
+  else
+    buffer_print(&detail, "%s: %s", path, strerror(errno));
+  add_check(report, name, walk == WALK_OK, detail.at);
+}
+
+static int check_node(void) {
+  struct report report = {.ok = true};
+  struct config config = {0};
+  struct failure why;
+  check_kernel(&report);
+  check_filesystem(&report, "squashfs");
+  check_filesystem(&report, "overlay");
+  check_loop(&report);
+  check_program(&report);
+  bool loaded = site_load(CONFIG_DIRECTORY, &config, &why);
+  AUTO_BUFFER detail = {0}, out = {0};
+  if (!loaded) buffer_print(&detail, "%s: %s", error_name(why.code), why.what);
+  add_check(&report, "configuration", loaded, loaded ? CONFIG_DIRECTORY : detail.at);
+  if (loaded) {
+    check_directory(&report, "udiMount", config.udiroot[UDIROOT_UDI_MOUNT].text, 0);
+    check_directory(&report, "imagePath", config.udiroot[UDIROOT_IMAGE_PATH].text, (uid_t)config.runtime[RUNTIME_IMAGE_OWNER].number);
+    config_free(&config);
+  }
+  buffer_print(&out, "{\"checks\":[%s],\"ok\":%s}", report.out.at, report.ok ? "true" : "false");
+  buffer_free(&report.out);
+  return put(&out, report.ok ? 0 : 1);
+}
+
+int main(int argc, char **argv) {
+  const char *verb = argc > 1 ? argv[1] : "";
+  if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) return fputs(help, stdout) < 0;
+  if (strcmp(verb, "--version") == 0) return puts("shifter-check " PROGRAM_VERSION) < 0;
+  if (strcmp(verb, "ref") == 0) return check_reference(argc - 2, argv + 2);
+  if (strcmp(verb, "config") == 0) return check_config(argc - 2, argv + 2);
+  if (strcmp(verb, "node") == 0 && argc == 2) return check_node();
+  if (strcmp(verb, "--batch") == 0 && argc == 3) return check_batch(argv[2]);
+  if ((strcmp(verb, "record") == 0 || strcmp(verb, "name") == 0 || strcmp(verb, "meta") == 0) && argc == 3) return check_file(verb, argv[2]);
+  return usage("see shifter-check --help");
+}

@@ -1,0 +1,213 @@
+// The command line, the choice of the program, and its environment.
+#include "tests/testing.h"
+
+#include "policy/arguments.h"
+#include "policy/environment.h"
+#include "policy/image_facts.h"
+
+#define ARGV(...) ((char *[]){"shifter", __VA_ARGS__, NULL})
+
+static bool parse(char **argv, struct arguments *arguments, struct failure *why) {
+  int argc = 0;
+  while (argv[argc] != NULL) argc++;
+  return arguments_parse(argc, argv, arguments, why);
+}
+
+static void options(void **state) {
+  (void)state;
+  struct arguments a;
+  struct failure why;
+  assert_true(parse(ARGV("-vE", "-iubuntu", "-e", "A=b=c", "--env=C=d", "-w/tmp", "--entry=x", "-n", "-m", "none", "sh", "-c", "--image=y"), &a, &why));
+  assert_true(a.verbose && a.clear_environment && a.use_workdir && a.use_entrypoint);
+  assert_string_equal(a.image, "ubuntu");
+  assert_string_equal(a.workdir, "/tmp");
+  assert_string_equal(a.entrypoint, "x");
+  assert_int_equal(a.env.count, 2);
+  assert_string_equal(a.command[0], "sh");
+  assert_string_equal(a.command[2], "--image=y");
+  arguments_free(&a);
+  assert_true(parse(ARGV("--image", "a", "--", "--version"), &a, &why));
+  assert_string_equal(a.command[0], "--version");
+  assert_true(parse(ARGV("--image=a", "-w", "/tmp"), &a, &why)); // the value of -w is optional, so it is attached or absent
+  assert_true(a.use_workdir && a.workdir == NULL);
+  assert_string_equal(a.command[0], "/tmp");
+  assert_true(arguments_parse(0, (char *[]){NULL}, &a, &why));
+  assert_null(a.command[0]);
+  assert_true(parse(ARGV("--resolve", "x"), &a, &why));
+  assert_int_equal(a.mode, MODE_RESOLVE);
+}
+
+static void refused_options(void **state) {
+  (void)state;
+  static const struct {
+    const char *words[3];
+    enum error_code code;
+  } rows[] = {{{"--nope"}, ERROR_USAGE},          {{"-z"}, ERROR_USAGE},           {{"--image"}, ERROR_USAGE},     {{"-i"}, ERROR_USAGE},
+              {{"--verbose=1"}, ERROR_USAGE},     {{"--workdir="}, ERROR_USAGE},   {{"--entrypoint="}, ERROR_USAGE}, {{"--imag=x"}, ERROR_USAGE},
+              {{"--volume=/a:/b"}, ERROR_OPTION_UNAVAILABLE}, {{"-m", "gpu"}, ERROR_OPTION_UNAVAILABLE}, {{"-V", "/a:/b"}, ERROR_OPTION_UNAVAILABLE},
+              {{"--resolve=x", "ls"}, ERROR_USAGE}, {{"-e", "A="}, ERROR_ENVIRONMENT_INVALID}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    char *argv[] = {(char *)"shifter", (char *)rows[i].words[0], (char *)rows[i].words[1], NULL};
+    struct arguments a;
+    struct failure why = {0};
+    check(!parse(argv, &a, &why), rows[i].words[0]);
+    check(why.code == rows[i].code, rows[i].words[0]);
+    arguments_free(&a);
+  }
+}
+
+static void image_of_environment(void **state) {
+  (void)state;
+  static const struct {
+    const char *environment[4], *wanted;
+  } rows[] = {{{"SHIFTER_IMAGETYPE=docker", "SHIFTER_IMAGE=a"}, "docker:a"},
+              {{"SHIFTER_IMAGEREQUEST=b"}, "b"},
+              {{"SHIFTER_IMAGE=id1", "SHIFTER_IMAGEREQUEST=docker:b"}, "docker:b"},
+              {{"SLURM_SPANK_SHIFTER_IMAGETYPE=id", "SLURM_SPANK_SHIFTER_IMAGE=x"}, "id:x"},
+              {{"SHIFTER_IMAGE=y", "SLURM_SPANK_SHIFTER_IMAGETYPE=id", "SLURM_SPANK_SHIFTER_IMAGE=x"}, "id:y"},
+              {{"SHIFTER_IMAGETYPE=docker"}, NULL},
+              {{"SHIFTER_IMAGE=docker"}, NULL},
+              {{"SHIFTER_IMAGES=a", "SHIFTER=b"}, NULL},
+              {{NULL}, NULL}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    struct arguments a = {0};
+    struct failure why = {0};
+    AUTO_FREE char *request = NULL;
+    bool found = arguments_image(&a, (char *const *)rows[i].environment, &request, &why);
+    assert_int_equal(found, rows[i].wanted != NULL);
+    if (found) assert_string_equal(request, rows[i].wanted);
+    if (!found) assert_int_equal(why.code, ERROR_USAGE);
+    a.image = "z";
+    AUTO_FREE char *given = NULL;
+    assert_true(arguments_image(&a, (char *const *)rows[i].environment, &given, &why));
+    assert_string_equal(given, "z");
+  }
+}
+
+// command_selection.json, whose first column is a shell line.
+static void selection(void **state) {
+  (void)state;
+  static const struct {
+    const char *words[3];
+    bool entry, cmd;
+    const char *argv[5];
+  } rows[] = {{{NULL}, true, true, {"/bin/sh"}},
+              {{"you"}, true, true, {"you"}},
+              {{"--entrypoint"}, true, true, {"echo", "howdy", "guys"}},
+              {{"--entrypoint", "you"}, true, true, {"echo", "howdy", "you"}},
+              {{"--entrypoint=echo"}, true, true, {"echo"}},
+              {{"--entrypoint=echo", "you"}, true, true, {"echo", "you"}},
+              {{"--entrypoint"}, false, false, {NULL}},
+              {{NULL}, false, false, {"/bin/sh"}},
+              {{"--entrypoint=echo"}, false, true, {"echo"}},
+              {{"--entrypoint=a b"}, true, true, {"a b"}},
+              {{"--entrypoint"}, false, true, {NULL}}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    char *words[] = {(char *)"shifter", (char *)rows[i].words[0], (char *)rows[i].words[1], NULL};
+    struct arguments a;
+    struct failure why = {0};
+    struct image_facts facts = {0};
+    if (rows[i].entry) words_add_text(&facts.entrypoint, "echo");
+    if (rows[i].entry) words_add_text(&facts.entrypoint, "howdy");
+    if (rows[i].cmd) words_add_text(&facts.command, "guys");
+    assert_true(parse(words, &a, &why));
+    AUTO_WORDS argv = {0};
+    bool selected = command_select(&a, &facts, &argv, &why);
+    assert_int_equal(selected, rows[i].argv[0] != NULL);
+    if (!selected) assert_int_equal(why.code, ERROR_NO_ENTRYPOINT);
+    for (size_t j = 0; selected && j <= argv.count; j++) assert_true(same_text(argv.items[j], rows[i].argv[j]));
+    facts_free(&facts);
+    arguments_free(&a);
+  }
+}
+
+static void settings(void **state) {
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(env_option_cases); i++)
+    check(setting_is_complete(env_option_cases[i].text) == env_option_cases[i].accept, env_option_cases[i].text);
+}
+
+static void env_files(void **state) {
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(env_file_cases); i++) {
+    const char *line = env_file_cases[i].line, *effect = env_file_cases[i].effect;
+    AUTO_WORDS parsed = {0};
+    struct failure why = {0};
+    bool accepted = environment_parse_file(&parsed, line, strlen(line), "f", &why);
+    check(accepted == (strcmp(effect, "fatal") != 0), line);
+    check(parsed.count == (strncmp(effect, "set", 3) == 0 ? 1 : 0), line);
+    if (parsed.count == 1) check(parsed.items[0][0] == 'A' && !is_blank(parsed.items[0][strlen(parsed.items[0]) - 1]), line);
+  }
+  static const char lines[] = "A=1\n\n#x\n B=\"b c\" \r\nA=2";
+  AUTO_WORDS parsed = {0};
+  struct failure why = {0};
+  assert_true(environment_parse_file(&parsed, lines, sizeof lines - 1, "f", &why));
+  assert_int_equal(parsed.count, 3);
+  assert_string_equal(parsed.items[1], "B=\"b c\"");
+  assert_false(environment_parse_file(&parsed, "A=1\0", 4, "f", &why));
+}
+
+static struct words list(const char *const *items) {
+  struct words words = {0};
+  for (; *items != NULL; items++) words_add_text(&words, *items);
+  return words;
+}
+
+static void composition(void **state) {
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(environment_cases); i++) {
+    const struct environment_case *row = &environment_cases[i];
+    AUTO_WORDS image = list(row->image);
+    AUTO_WORDS set = list(row->set);
+    AUTO_WORDS append = list(row->append);
+    AUTO_WORDS prepend = list(row->prepend);
+    AUTO_WORDS unset = list(row->unset);
+    AUTO_WORDS result = list(row->result);
+    AUTO_WORDS made = {0};
+    const struct environment_sources sources = {.caller = (char *const *)row->start, .image_env = &image, .site_set = &set,
+                                                .site_append = &append, .site_prepend = &prepend, .site_unset = &unset};
+    environment_compose(&made, &sources);
+    assert_int_equal(made.count, result.count);
+    for (size_t j = 0; j < result.count; j++) check(words_hold(&made, result.items[j]), result.items[j]);
+  }
+}
+
+static void order(void **state) {
+  (void)state;
+  static const char *const caller[] = {"A=caller", "A=again", "SHIFTER_IMAGE=old", "B=caller", "C=caller", "D=caller", "broken", "=x", "E=", NULL};
+  AUTO_WORDS image = list((const char *const[]){"B=image", "C=image", "D=image", "EMPTY=", NULL});
+  AUTO_WORDS file = list((const char *const[]){"C=file", "D=file", NULL});
+  AUTO_WORDS options = list((const char *const[]){"D=option", "D=later", NULL});
+  AUTO_WORDS made = {0};
+  struct environment_sources sources = {.caller = (char *const *)caller, .request = "docker:x", .image = "id1", .image_env = &image,
+                                        .file = &file, .options = &options};
+  environment_compose(&made, &sources);
+  static const char *const wanted[] = {"A=caller", "SHIFTER_IMAGE=id1", "B=image", "C=file", "D=later", "E=", "SHIFTER_IMAGEREQUEST=docker:x", "EMPTY="};
+  assert_int_equal(made.count, COUNT_OF(wanted));
+  for (size_t i = 0; i < COUNT_OF(wanted); i++) check(words_hold(&made, wanted[i]), wanted[i]);
+}
+
+static void look_up(void **state) {
+  (void)state;
+  AUTO_WORDS all = list((const char *const[]){"PATH=/hello", "PATH_2=/asdf", "ABCDEFG=1234", "ABCDE=1234", NULL});
+  assert_int_equal(environment_find(&all, "PATH=/a/b/c"), 0);
+  assert_int_equal(environment_find(&all, "PA=/a"), -1);
+  assert_int_equal(environment_find(&all, "ABCDE=123"), 3);
+}
+
+static void asked_by_environment(void **state) {
+  (void)state;
+  struct failure why = {0};
+  assert_true(arguments_check_environment((char *[]){(char *)"SHIFTER_MODULE=none", (char *)"SHIFTER_VOLUME=", NULL}, &why));
+  assert_false(arguments_check_environment((char *[]){(char *)"SHIFTER_VOLUME=/a:/b", NULL}, &why));
+  assert_int_equal(why.code, ERROR_OPTION_UNAVAILABLE);
+  assert_false(arguments_check_environment((char *[]){(char *)"SLURM_SPANK_SHIFTER_MODULE=gpu", NULL}, &why));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(options),     cmocka_unit_test(refused_options), cmocka_unit_test(image_of_environment),
+                                     cmocka_unit_test(selection),   cmocka_unit_test(settings),        cmocka_unit_test(env_files),
+                                     cmocka_unit_test(composition), cmocka_unit_test(order),           cmocka_unit_test(look_up),
+                                     cmocka_unit_test(asked_by_environment)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,155 @@
+// What can be tested of the mechanism without changing the machine; what needs root is skipped, with a reason, for anyone else.
+#include "tests/testing.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mechanism/descriptors.h"
+#include "mechanism/drop.h"
+#include "mechanism/identity.h"
+#include "mechanism/open.h"
+
+static bool without_root(void) {
+  if (geteuid() == 0) return false;
+  printf("skipped: needs root\n");
+  return true;
+}
+
+static void descriptor_kinds(void **state) {
+  (void)state;
+  int ends[2], sockets[2];
+  assert_int_equal(pipe(ends), 0);
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+  assert_true(descriptor_may_stay(ends[0]));
+  assert_true(descriptor_may_stay(sockets[0]));
+  AUTO_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  AUTO_FD memory = memfd_create("test", MFD_CLOEXEC);
+  AUTO_FD directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  AUTO_FD path = open("/dev/null", O_PATH | O_CLOEXEC);
+  AUTO_FD namespace = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+  AUTO_FD event = eventfd(0, EFD_CLOEXEC);
+  assert_true(descriptor_may_stay(null));
+  assert_true(descriptor_may_stay(memory));
+  assert_false(descriptor_may_stay(directory));
+  assert_false(descriptor_may_stay(path));
+  assert_false(descriptor_may_stay(namespace));
+  assert_false(descriptor_may_stay(event));
+  assert_false(descriptor_may_stay(9999));
+  for (size_t i = 0; i < 2; i++) {
+    close(ends[i]);
+    close(sockets[i]);
+  }
+}
+
+static void protection(void **state) {
+  (void)state;
+  struct stat status = {.st_uid = 5, .st_mode = S_IFDIR | 0755};
+  assert_true(is_protected(&status, 5));
+  assert_false(is_protected(&status, 0));
+  assert_false(is_protected(&status, 6));
+  status.st_uid = 0;
+  assert_true(is_protected(&status, 5));
+  status.st_mode = S_IFDIR | 0775;
+  assert_false(is_protected(&status, 5));
+  status.st_mode = S_IFDIR | 01757;
+  assert_false(is_protected(&status, 5));
+}
+
+static void walking(void **state) {
+  (void)state;
+  char place[] = "/tmp/shifter-test-XXXXXX";
+  assert_non_null(mkdtemp(place));
+  AUTO_FREE char *unsafe = NULL;
+  AUTO_FD fd = -1;
+  assert_int_equal(walk_protected(place, geteuid(), &fd, &unsafe), WALK_UNSAFE); // below /tmp, where everyone writes
+  assert_string_equal(unsafe, "/tmp");
+  AUTO_FREE char *other = NULL;
+  assert_int_equal(walk_protected("/usr/nothing/there", 0, &fd, &other), WALK_MISSING);
+  rmdir(place);
+}
+
+static void files(void **state) {
+  (void)state;
+  char place[] = "/tmp/shifter-test-XXXXXX";
+  assert_non_null(mkdtemp(place));
+  AUTO_FD directory = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  uid_t me = geteuid();
+  AUTO_FD made = openat(directory, "good", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  assert_true(write_all(made, "text", 4));
+  assert_int_equal(symlinkat("good", directory, "link"), 0);
+  assert_int_equal(mkfifoat(directory, "fifo", 0600), 0);
+  assert_int_equal(mkdirat(directory, "dir", 0700), 0);
+  AUTO_BUFFER content = {0}, none = {0};
+  assert_int_equal(open_protected_file(directory, "good", me, 4, &content, NULL), WALK_OK);
+  assert_string_equal(content.at, "text");
+  assert_int_equal(open_protected_file(directory, "good", me, 3, &none, NULL), WALK_FAILED);
+  assert_int_equal(open_protected_file(directory, "good", me + 1, 4, NULL, NULL), WALK_UNSAFE);
+  assert_int_equal(open_protected_file(directory, "link", me, 4, NULL, NULL), WALK_UNSAFE);
+  assert_int_equal(open_protected_file(directory, "fifo", me, 4, NULL, NULL), WALK_UNSAFE);
+  assert_int_equal(open_protected_file(directory, "dir", me, 4, NULL, NULL), WALK_UNSAFE);
+  assert_int_equal(open_protected_file(directory, "absent", me, 4, NULL, NULL), WALK_MISSING);
+  assert_int_equal(fchmod(made, 0620), 0);
+  assert_int_equal(open_protected_file(directory, "good", me, 4, NULL, NULL), WALK_UNSAFE);
+  for (const char *const *name = (const char *const[]){"good", "link", "fifo", NULL}; *name != NULL; name++) unlinkat(directory, *name, 0);
+  unlinkat(directory, "dir", AT_REMOVEDIR);
+  rmdir(place);
+}
+
+// In a child, since what is dropped does not come back.
+static int drop_in_child(const struct identity *who) {
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    struct failure why;
+    if (!drop_privileges(who, &why)) _exit(1);
+    if (open("/etc/shadow", O_RDONLY | O_CLOEXEC) >= 0) _exit(2);
+    _exit(getuid() == who->uid && getgroups(0, NULL) == (int)who->groups.count ? 0 : 3);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void dropping(void **state) {
+  (void)state;
+  if (without_root()) return;
+  struct identity who = {54321, 54322, {0}};
+  ids_add(&who.groups, 54323);
+  ids_add(&who.groups, 54321);
+  assert_int_equal(drop_in_child(&who), 0);
+  const struct identity root = {0, 0, {0}}, group = {54321, 0, {0}};
+  assert_int_equal(drop_in_child(&root), 1);
+  assert_int_equal(drop_in_child(&group), 1);
+  identity_free(&who);
+}
+
+static void file_identity(void **state) {
+  (void)state;
+  if (without_root()) return;
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    struct failure why;
+    struct identity who = {54321, 54322, {0}};
+    if (!become_root(&why) || !file_identity_set(&who, &why)) _exit(1);
+    int denied = open("/etc/shadow", O_RDONLY | O_CLOEXEC);
+    file_identity_root();
+    int allowed = open("/etc/shadow", O_RDONLY | O_CLOEXEC);
+    _exit(denied < 0 && allowed >= 0 ? 0 : 2);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(descriptor_kinds), cmocka_unit_test(protection), cmocka_unit_test(walking),
+                                     cmocka_unit_test(files), cmocka_unit_test(dropping), cmocka_unit_test(file_identity)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Installs what the demo or the tests need on Debian or Ubuntu. Run as root; running it again changes nothing.
+#
+#   scripts/setup.sh demo    what `npm run demo` needs
+#   scripts/setup.sh test    what `npm test` and `npm run bench` need as well
+set -euo pipefail
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+
+mode=${1:-}
+case $mode in
+  demo | test) ;;
+  *) fail "usage: scripts/setup.sh demo|test" ;;
+esac
+
+# One package a line, with what it is for.
+demo_packages=(
+  squashfs-tools-ng # tar2sqfs, the packer
+  squashfs-tools    # unsquashfs, to look into what was packed
+  isal              # igzip, the fastest way to inflate a layer
+  zstd              # inflates zstd layers
+  docker-registry   # serves images on 127.0.0.1
+  meson             # builds the native programs
+  ninja-build       # builds the native programs
+  gcc               # compiles the native programs
+  libc6-dev         # C headers
+  linux-libc-dev    # kernel headers: mount, loop and openat2 definitions
+  pkg-config        # asked by meson
+  python3           # runs meson and the header generator
+  busybox-static    # the small programs of the demo's image
+  passwd            # useradd, for the service account and an ordinary one
+  util-linux        # setpriv, to become them; flock
+)
+test_packages=(
+  skopeo        # pushes images; half of the comparison pipeline
+  umoci         # unpacks the same layers, for comparison
+  libcmocka-dev # unit tests of the native programs
+  clang         # fuzzers and sanitizers
+  curl          # fetches for the benchmark's floor
+  pigz          # compresses the benchmark's layers
+  strace        # shows the privileged phase's system calls
+  perl-base     # bcrypt, for a registry that asks for a password
+)
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+log=$(mktemp)
+policy=
+cleanup() {
+  rm -f "$log"
+  if [[ -n $policy ]]; then rm -f "$policy"; fi
+}
+trap cleanup EXIT
+
+# Long outputs are shown only when something went wrong.
+quietly() {
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 25 "$log" >&2
+    fail "'$*' failed (its last lines are above)"
+  fi
+}
+
+command -v node >/dev/null || fail "Node.js 20 or newer is needed (https://nodejs.org/en/download), then run this again"
+node_version=$(node --version)
+node_major=${node_version#v}
+node_major=${node_major%%.*}
+[[ $node_major -ge 20 ]] || fail "Node.js 20 or newer is needed; this is $node_version"
+command -v npm >/dev/null || fail "npm is needed beside Node.js (on Debian: apt-get install npm)"
+
+packages=("${demo_packages[@]}")
+if [[ $mode == test ]]; then packages+=("${test_packages[@]}"); fi
+
+missing=()
+if command -v dpkg-query >/dev/null; then
+  for package in "${packages[@]}"; do
+    state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [[ $state == installed ]] || missing+=("$package")
+  done
+else
+  fail "this needs Debian or Ubuntu (no dpkg here). Install by hand what they call: ${packages[*]}"
+fi
+
+[[ $(id -u) -eq 0 ]] || fail "run this as root: it installs packages and a setuid program, and makes accounts"
+
+if [[ ${#missing[@]} -gt 0 ]]; then
+  command -v apt-get >/dev/null || fail "apt-get is needed to install: ${missing[*]}"
+  say "installing ${#missing[@]} packages: ${missing[*]}"
+  # docker-registry would start itself on port 5000; nothing here wants it as a service of the machine.
+  if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+    policy=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  quietly apt-get -o DPkg::Lock::Timeout=300 update
+  # The sanitizers' and fuzzers' runtime is only recommended by the compiler and carries its version in its name,
+  # which is known once there are package lists.
+  if [[ " ${missing[*]} " == *" clang "* ]]; then
+    version=$(apt-cache depends clang | sed -n 's/^ *Depends: clang-\([0-9]*\)$/\1/p')
+    if [[ -n $version && -n $(apt-cache search --names-only "^libclang-rt-$version-dev\$") ]]; then
+      missing+=("libclang-rt-$version-dev")
+    fi
+  fi
+  quietly apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"
+  if [[ " ${missing[*]} " == *" docker-registry "* ]] && command -v systemctl >/dev/null; then
+    systemctl disable --now docker-registry >/dev/null 2>&1 || true
+  fi
+else
+  say "all ${#packages[@]} system packages are installed"
+fi
+
+cd "$repo"
+# npm writes its own lock file last, so an interrupted installation is not taken for a finished one.
+if [[ ! -e node_modules/.package-lock.json || package-lock.json -nt node_modules/.package-lock.json ]]; then
+  say "installing the Node packages of package-lock.json"
+  quietly npm ci --no-audit --no-fund
+  touch node_modules/.package-lock.json
+else
+  say "the Node packages are installed"
+fi
+say "ready ($mode)"

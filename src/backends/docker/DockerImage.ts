@@ -1,0 +1,202 @@
+/**
+ * From a store of manifests and blobs (a registry, a layout) to a resolved image.
+ *
+ * @module
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { type Digest, ofBytes } from "../../core/Digest.js"
+import { errorFields, ImageError, messageOf, printable } from "../../core/Errors.js"
+import type { ResolvedImage, ResolveOptions, Workspace } from "../../core/Image.js"
+import type { ImageMetadata } from "../../core/ImageRecord.js"
+import * as Platform from "../../core/Platform.js"
+import type { RootfsStream, RootfsSummary } from "../../core/RootfsStream.js"
+import type { LayerPlan } from "./LayerPlan.js"
+import * as Manifest from "./Manifest.js"
+import { mergeLayers, type MergeLayer, PlanNeeded, planLayers } from "./MergeLayers.js"
+
+/** Where manifests and blobs come from. */
+export interface ManifestStore {
+  /** For messages: `docker.io/library/debian:12`. */
+  readonly name: string
+  /** A manifest or index: by digest, or what the reference names. */
+  readonly manifest: (digest: Digest | undefined) => Effect.Effect<{ readonly bytes: Uint8Array; readonly contentType: string | undefined }, ImageError>
+  /** A small blob, whole. The digest is checked by the caller. */
+  readonly small: (descriptor: Manifest.Descriptor, limit: number) => Effect.Effect<Uint8Array, ImageError>
+  /** The path of a layer's verified blob. */
+  readonly layer: (descriptor: Manifest.Descriptor, workspace: Workspace) => Effect.Effect<string, ImageError>
+  /** Whether it gave the image only to credentials; known after the first request. */
+  readonly isPrivate: Effect.Effect<boolean>
+}
+
+/** Layers fetched at once. */
+const PARALLEL_LAYERS = 4
+
+/** Finds the image of a platform, and checks all that can be checked before a layer is fetched. */
+export const resolve = (store: ManifestStore, options: ResolveOptions): Effect.Effect<ResolvedImage, ImageError> =>
+  Effect.gen(function* () {
+    const { limits } = options
+    const found = yield* findManifest(store, options)
+    const manifest = found.manifest
+    if (manifest.layers.length > limits.layers) {
+      return yield* new ImageError(errorFields("LIMIT_EXCEEDED", `${store.name} has ${manifest.layers.length} layers, more than ${limits.layers}`))
+    }
+    const blobBytes = manifest.layers.reduce((sum, layer) => sum + layer.size, 0)
+    if (blobBytes > limits.blobBytes) {
+      return yield* new ImageError(errorFields("LIMIT_EXCEEDED", `The layers of ${store.name} have ${blobBytes} bytes, more than ${limits.blobBytes}`))
+    }
+    if (manifest.config.size > limits.configBytes) {
+      return yield* new ImageError(errorFields("LIMIT_EXCEEDED", `The configuration of ${store.name} has ${manifest.config.size} bytes, more than ${limits.configBytes}`))
+    }
+    const configBytes = yield* store.small(manifest.config, limits.configBytes)
+    if (ofBytes(configBytes) !== manifest.config.digest) {
+      return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The configuration of ${store.name} is not what its digest ${manifest.config.digest} says`))
+    }
+    const config = yield* Manifest.decodeConfig(configBytes, store.name)
+    const diffIds = config.rootfs.diff_ids
+    if (diffIds.length !== manifest.layers.length) {
+      return yield* new ImageError(
+        errorFields("IMAGE_CONFIG_INVALID", `The configuration of ${store.name} lists ${diffIds.length} layers, its manifest ${manifest.layers.length}`)
+      )
+    }
+    const offered: Platform.Platform = { os: config.os ?? "linux", architecture: config.architecture, variant: config.variant }
+    if (Platform.fitness(options.platform, offered) === undefined) {
+      return yield* new ImageError(
+        errorFields("PLATFORM_NOT_FOUND", `${store.name} is for ${printable(Platform.format(offered))}, not for ${Platform.format(options.platform)}`, {
+          remedy: `Pull it with --platform ${printable(Platform.format(offered))}, if the cluster runs that.`
+        })
+      )
+    }
+    const metadata = yield* metadataOf(config, store.name)
+    // What the first attempt finds out for a second one.
+    let plansNeeded = false
+    return {
+      sourceDigest: manifest.config.digest,
+      manifestDigest: found.digest,
+      platform: offered,
+      metadata,
+      isPrivate: yield* store.isPrivate,
+      blobs: manifest.layers.map((layer) => ({ digest: layer.digest, bytes: layer.size })),
+      open: (workspace) => open(store, manifest.layers, diffIds, options, workspace, () => plansNeeded),
+      restarts: (error) => {
+        if (plansNeeded || !(error.cause instanceof PlanNeeded)) return false
+        plansNeeded = true
+        return true
+      }
+    }
+  })
+
+const findManifest = (
+  store: ManifestStore,
+  options: ResolveOptions,
+  digest?: Digest,
+  depth = 0
+): Effect.Effect<{ readonly digest: Digest; readonly manifest: Manifest.Manifest }, ImageError> =>
+  Effect.gen(function* () {
+    const { bytes, contentType } = yield* store.manifest(digest)
+    const actual = ofBytes(bytes)
+    if (digest !== undefined && actual !== digest) {
+      return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The manifest of ${store.name} is not what its digest ${digest} says`))
+    }
+    const document = yield* Manifest.decodeDocument(bytes, contentType, store.name)
+    if (document.kind === "manifest") return { digest: actual, manifest: document.manifest }
+    if (depth >= 2) return yield* new ImageError(errorFields("MANIFEST_INVALID", `The index of ${store.name} is nested too deep`))
+    const chosen = choose(document.index, options.platform)
+    if (chosen === undefined) {
+      const offered = [...new Set(document.index.manifests.flatMap((m) => (m.platform === undefined ? [] : [Platform.format({ ...m.platform, variant: m.platform.variant })])))]
+        .filter((text) => !text.startsWith("unknown/"))
+        .slice(0, 30)
+      return yield* new ImageError(
+        errorFields("PLATFORM_NOT_FOUND", `${store.name} is not offered for ${Platform.format(options.platform)}, only for ${printable(offered.join(", ") || "no platform")}`)
+      )
+    }
+    return yield* findManifest(store, options, chosen, depth + 1)
+  })
+
+/** The best entry of an index: the fittest, among equals the first, as other clients choose. */
+const choose = (index: Manifest.Index, wanted: Platform.Platform): Digest | undefined => {
+  let best: { readonly digest: Digest; readonly fitness: number } | undefined
+  for (const entry of index.manifests) {
+    if (entry.platform === undefined) continue
+    const fitness = Platform.fitness(wanted, { ...entry.platform, variant: entry.platform.variant })
+    if (fitness !== undefined && fitness > (best?.fitness ?? 0)) best = { digest: entry.digest, fitness }
+  }
+  // An index of one manifest without a platform is what some builders write; its configuration is checked afterwards.
+  const only = index.manifests.length === 1 ? index.manifests[0] : undefined
+  return best?.digest ?? (only?.platform === undefined ? only?.digest : undefined)
+}
+
+const metadataOf = (config: Manifest.ImageConfig, where: string): Either.Either<ImageMetadata, ImageError> => {
+  const invalid = (why: string) => Either.left(new ImageError(errorFields("IMAGE_CONFIG_INVALID", `The image configuration of ${where} is not valid: ${why}`)))
+  const c = config.config ?? {}
+  const env = c.Env ?? []
+  const words = [...env, ...(c.Entrypoint ?? []), ...(c.Cmd ?? []), c.WorkingDir ?? "", ...Object.entries(c.Labels ?? {}).flat()]
+  if (words.some((word) => word.includes("\0") || /\p{Surrogate}/u.test(word))) return invalid("a text in it holds NUL or is no Unicode")
+  const nameless = env.find((entry) => !/^[^=]+=/.test(entry))
+  if (nameless !== undefined) return invalid(`the environment entry "${nameless}" is not NAME=VALUE`)
+  const workdir = c.WorkingDir ?? ""
+  if (workdir !== "" && !workdir.startsWith("/")) return invalid(`the working directory "${workdir}" is not absolute`)
+  return Either.right({
+    env,
+    entrypoint: c.Entrypoint ?? [],
+    command: c.Cmd ?? [],
+    ...(workdir === "" ? {} : { workdir }),
+    labels: Object.entries(c.Labels ?? {})
+  })
+}
+
+const open = (
+  store: ManifestStore,
+  layers: ReadonlyArray<Manifest.Descriptor>,
+  diffIds: ReadonlyArray<Digest>,
+  options: ResolveOptions,
+  workspace: Workspace,
+  plansNeeded: () => boolean
+): Effect.Effect<RootfsStream, ImageError, Scope.Scope> =>
+  Effect.gen(function* () {
+    // A digest that stands twice (empty layers do) is fetched once.
+    const files = new Map<Digest, Deferred.Deferred<string, ImageError>>()
+    for (const layer of layers) if (!files.has(layer.digest)) files.set(layer.digest, yield* Deferred.make<string, ImageError>())
+    const newestFirst = [...layers].reverse().filter((layer, i, all) => all.findIndex((other) => other.digest === layer.digest) === i)
+    const fetching = yield* Effect.forEach(
+      newestFirst,
+      (layer) => {
+        const file = files.get(layer.digest)
+        const fetch = store.layer(layer, workspace)
+        return file === undefined ? Effect.void : Deferred.complete(file, fetch).pipe(Effect.zipRight(Deferred.await(file)), Effect.asVoid)
+      },
+      { concurrency: PARALLEL_LAYERS, discard: true }
+    ).pipe(
+      // A layer that can't be had ends the wait for all others.
+      Effect.tapError((error) => Effect.forEach(files.values(), (file) => Deferred.fail(file, error))),
+      Effect.forkScoped
+    )
+    const mergeable: ReadonlyArray<MergeLayer> = layers.map((layer, i) => ({
+      digest: layer.digest,
+      diffId: diffIds[i] ?? layer.digest,
+      file: () => {
+        const file = files.get(layer.digest)
+        return file === undefined ? Promise.reject(new Error("no such layer")) : Effect.runPromise(Effect.either(Deferred.await(file))).then(Either.getOrThrowWith((e) => e))
+      }
+    }))
+    let summary: RootfsSummary = { inodes: 0, dropped: 0 }
+    async function* merged(): AsyncGenerator<Uint8Array> {
+      let plans: ReadonlyArray<LayerPlan> | undefined
+      if (plansNeeded()) plans = await planLayers(mergeable, options.limits)
+      yield* mergeLayers(mergeable, plans, options.limits, (s) => {
+        summary = s
+      })
+    }
+    return {
+      tar: Stream.fromAsyncIterable(merged(), (error) =>
+        error instanceof ImageError
+          ? error
+          : new ImageError(errorFields("INTERNAL", `Merging the layers of ${store.name} failed: ${messageOf(error)}`, { cause: error }))
+      ),
+      fetched: fetching.await.pipe(Effect.flatten),
+      summary: Effect.sync(() => summary)
+    }
+  })

@@ -1,0 +1,155 @@
+/**
+ * Manifests, indexes and image configurations: OCI image specification 1.1 and Docker schema 2.
+ *
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md
+ * @see https://distribution.github.io/distribution/spec/manifest-v2-2/
+ * @module
+ */
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import { Digest } from "../../core/Digest.js"
+import { errorFields, ImageError } from "../../core/Errors.js"
+
+export const mediaTypes = {
+  ociIndex: "application/vnd.oci.image.index.v1+json",
+  ociManifest: "application/vnd.oci.image.manifest.v1+json",
+  dockerList: "application/vnd.docker.distribution.manifest.list.v2+json",
+  dockerManifest: "application/vnd.docker.distribution.manifest.v2+json"
+} as const
+
+/** What a client of this library accepts, for the `Accept` header. */
+export const accepted = Object.values(mediaTypes).join(", ")
+
+const Size = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
+
+/** A reference to content by digest. */
+export const Descriptor = Schema.Struct({
+  mediaType: Schema.optional(Schema.String),
+  digest: Digest,
+  size: Size,
+  urls: Schema.optional(Schema.Array(Schema.String))
+})
+export type Descriptor = typeof Descriptor.Type
+
+const IndexEntry = Schema.Struct({
+  mediaType: Schema.optional(Schema.String),
+  digest: Digest,
+  size: Size,
+  platform: Schema.optional(
+    Schema.Struct({ os: Schema.String, architecture: Schema.String, variant: Schema.optional(Schema.String) })
+  ),
+  annotations: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String }))
+})
+
+export const Index = Schema.Struct({
+  schemaVersion: Schema.Literal(2),
+  mediaType: Schema.optional(Schema.String),
+  manifests: Schema.Array(IndexEntry)
+})
+export type Index = typeof Index.Type
+
+export const Manifest = Schema.Struct({
+  schemaVersion: Schema.Literal(2),
+  mediaType: Schema.optional(Schema.String),
+  config: Descriptor,
+  layers: Schema.Array(Descriptor)
+})
+export type Manifest = typeof Manifest.Type
+
+const Words = Schema.NullishOr(Schema.Array(Schema.String))
+
+export const ImageConfig = Schema.Struct({
+  os: Schema.optional(Schema.String),
+  architecture: Schema.String,
+  variant: Schema.optional(Schema.String),
+  config: Schema.NullishOr(
+    Schema.Struct({
+      Env: Schema.optional(Words),
+      Entrypoint: Schema.optional(Words),
+      Cmd: Schema.optional(Words),
+      WorkingDir: Schema.optional(Schema.NullishOr(Schema.String)),
+      Labels: Schema.optional(Schema.NullishOr(Schema.Record({ key: Schema.String, value: Schema.String })))
+    })
+  ).pipe(Schema.optional),
+  rootfs: Schema.Struct({ type: Schema.Literal("layers"), diff_ids: Schema.Array(Digest) })
+})
+export type ImageConfig = typeof ImageConfig.Type
+
+/** A document that a reference leads to. */
+export type Document = { readonly kind: "index"; readonly index: Index } | { readonly kind: "manifest"; readonly manifest: Manifest }
+
+/**
+ * Reads a manifest or index. What it is must follow from its content alone: a document that could be read as both, or as another kind than
+ * its media type says, is refused.
+ */
+export const decodeDocument = (bytes: Uint8Array, contentType: string | undefined, where: string): Either.Either<Document, ImageError> => {
+  const invalid = (why: string) => Either.left(new ImageError(errorFields("MANIFEST_INVALID", `The manifest of ${where} is not valid: ${why}`)))
+  const unsupported = (why: string) =>
+    Either.left(new ImageError(errorFields("MANIFEST_UNSUPPORTED", `The manifest of ${where} is not supported: ${why}`)))
+  const json = parseJson(bytes)
+  if (typeof json !== "object" || json === null || Array.isArray(json)) return invalid("it is no JSON object")
+  const has = (key: string) => Object.hasOwn(json, key)
+  const version = "schemaVersion" in json ? json.schemaVersion : undefined
+  if (version === 1 || has("fsLayers") || has("signatures")) return unsupported("it has schema version 1, which registries have retired")
+  if (has("manifests") && (has("layers") || has("config"))) return invalid("it could be read as a manifest and as an index")
+  const stated = "mediaType" in json && typeof json.mediaType === "string" ? json.mediaType : undefined
+  const type = contentType?.split(";")[0]?.trim().toLowerCase()
+  const known: ReadonlyArray<string> = Object.values(mediaTypes)
+  for (const each of [stated, type]) {
+    if (each === undefined || known.includes(each)) continue
+    // Layouts and lax registries serve plain JSON; the content decides.
+    if (each === type && (each === "application/json" || each === "application/octet-stream" || each === "text/plain")) continue
+    return unsupported(`its media type is "${each}"`)
+  }
+  if (stated !== undefined && type !== undefined && known.includes(type) && stated !== type) {
+    return invalid(`it says it is "${stated}", but was sent as "${type}"`)
+  }
+  const isIndex = has("manifests")
+  for (const each of [stated, type]) {
+    if (each === undefined || !known.includes(each)) continue
+    if ((each === mediaTypes.ociIndex || each === mediaTypes.dockerList) !== isIndex) return invalid(`its content does not fit its media type "${each}"`)
+  }
+  if (isIndex) {
+    const index = Schema.decodeUnknownEither(Index)(json)
+    return Either.isLeft(index) ? invalid(reason(index.left.message)) : Either.right({ kind: "index", index: index.right })
+  }
+  const manifest = Schema.decodeUnknownEither(Manifest)(json)
+  if (Either.isLeft(manifest)) return invalid(reason(manifest.left.message))
+  for (const layer of manifest.right.layers) {
+    if (layer.urls !== undefined && layer.urls.length > 0) return unsupported(`its layer ${layer.digest} lies elsewhere (a foreign layer)`)
+    if (layer.mediaType !== undefined && !/^application\/vnd\.(oci\.image|docker\.image\.rootfs)\..*tar/.test(layer.mediaType)) {
+      return unsupported(`its layer ${layer.digest} is "${layer.mediaType}", no file system layer`)
+    }
+  }
+  const config = manifest.right.config.mediaType
+  if (config !== undefined && config !== "application/vnd.oci.image.config.v1+json" && config !== "application/vnd.docker.container.image.v1+json") {
+    return unsupported(`its configuration is "${config}": an artifact, no image`)
+  }
+  return Either.right({ kind: "manifest", manifest: manifest.right })
+}
+
+/** Reads an image configuration. */
+export const decodeConfig = (bytes: Uint8Array, where: string): Either.Either<ImageConfig, ImageError> => {
+  const invalid = (why: string) => Either.left(new ImageError(errorFields("IMAGE_CONFIG_INVALID", `The image configuration of ${where} is not valid: ${why}`)))
+  const json = parseJson(bytes)
+  if (json === undefined) return invalid("it is no JSON")
+  const config = Schema.decodeUnknownEither(ImageConfig)(json)
+  return Either.isLeft(config) ? invalid(reason(config.left.message)) : Either.right(config.right)
+}
+
+const parseJson = (bytes: Uint8Array): unknown => {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes))
+  } catch {
+    return undefined
+  }
+}
+
+/** The innermost line of a schema's complaint, with the path to it. */
+const reason = (message: string): string =>
+  message
+    .split("\n")
+    .map((line) => line.replace(/^[\s│├└─]+/, ""))
+    .filter((line) => /^\[|Expected|is missing|must|not/.test(line))
+    .slice(-3)
+    .join(" ") || message

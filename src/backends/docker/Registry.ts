@@ -1,0 +1,116 @@
+/**
+ * A registry as a store of manifests and blobs. Blobs are spooled to disk while they are hashed, and count only once their digest is right.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto"
+import { mkdir, open, rename, stat } from "node:fs/promises"
+import * as nodePath from "node:path"
+import type * as HttpClient from "@effect/platform/HttpClient"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { hex } from "../../core/Digest.js"
+import { errorFields, ImageError, messageOf, storageCode, systemCode } from "../../core/Errors.js"
+import type { ResolveOptions, Workspace } from "../../core/Image.js"
+import { dockerName, type ImageRef } from "../../core/ImageRef.js"
+import type { ManifestStore } from "./DockerImage.js"
+import * as Manifest from "./Manifest.js"
+import * as RegistryClient from "./RegistryClient.js"
+
+/** The store of a `docker:` reference. */
+export const store = (
+  http: HttpClient.HttpClient,
+  settingsOf: (host: string) => RegistryClient.RegistrySettings,
+  ref: ImageRef,
+  options: ResolveOptions
+): Effect.Effect<ManifestStore> =>
+  Effect.gen(function* () {
+    const { host, repository, tag, digest } = dockerName(ref)
+    const settings = settingsOf(host)
+    const client = yield* RegistryClient.make(http, {
+      host,
+      repository,
+      settings: { ...settings, credentials: options.credentials ?? settings.credentials }
+    })
+    const name = `${host}/${repository}${digest === undefined ? `:${tag}` : `@${digest}`}`
+    const document = (reference: string, accept: string, limit: number) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const response = yield* client.get(reference, accept)
+          return { bytes: yield* RegistryClient.body(response, limit, name), contentType: response.headers["content-type"] }
+        })
+      )
+    return {
+      name,
+      manifest: (wanted) => {
+        const by = wanted ?? digest ?? tag ?? "latest"
+        return document(`manifests/${by}`, Manifest.accepted, options.limits.manifestBytes).pipe(
+          Effect.filterOrFail(
+            // A reference by digest is checked here too: the caller knows only the digests of an index.
+            ({ bytes }) => wanted !== undefined || digest === undefined || createHash("sha256").update(bytes).digest("hex") === digest.slice(7),
+            () => new ImageError(errorFields("DIGEST_MISMATCH", `The manifest of ${name} is not what its digest says`))
+          )
+        )
+      },
+      small: (descriptor, limit) => document(`blobs/${descriptor.digest}`, "*/*", limit).pipe(Effect.map(({ bytes }) => bytes)),
+      layer: (descriptor, workspace) => fetchLayer(client, descriptor, workspace, name, options),
+      isPrivate: client.usedCredentials
+    }
+  })
+
+const fetchLayer = (
+  client: RegistryClient.RegistryClient,
+  descriptor: Manifest.Descriptor,
+  workspace: Workspace,
+  name: string,
+  options: ResolveOptions
+): Effect.Effect<string, ImageError> =>
+  Effect.gen(function* () {
+    const { digest, size } = descriptor
+    const file = nodePath.join(workspace.blobs, hex(digest))
+    const told = (received: number, cached: boolean) => options.onProgress({ _tag: "Layer", digest, received, bytes: size, cached })
+    const present = yield* Effect.promise(() => stat(file).then((found) => found.size === size, () => false))
+    if (present) {
+      told(size, true)
+      return file
+    }
+    const partial = nodePath.join(workspace.scratch, `${hex(digest)}.partial`)
+    const failed = (error: unknown) =>
+      new ImageError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The layer ${digest} can't be stored at ${partial}: ${messageOf(error)}`, { cause: error }))
+    const download = Effect.gen(function* () {
+      yield* Effect.tryPromise({ try: () => mkdir(workspace.scratch, { recursive: true, mode: 0o700 }), catch: failed })
+      const response = yield* client.get(`blobs/${digest}`, "*/*")
+      const out = yield* Effect.acquireRelease(Effect.tryPromise({ try: () => open(partial, "w", 0o600), catch: failed }), (handle) => Effect.promise(() => handle.close()))
+      const hash = createHash("sha256")
+      let received = 0
+      yield* response.stream.pipe(
+        Stream.mapError((error) => new ImageError(errorFields("REGISTRY_UNREACHABLE", `The layer ${digest} of ${name} broke off after ${received} of ${size} bytes`, { cause: error }))),
+        Stream.runForEachChunk((chunks) =>
+          Effect.tryPromise({
+            try: async () => {
+              for (const chunk of chunks) {
+                received += chunk.length
+                if (received > size) throw new ImageError(errorFields("DIGEST_MISMATCH", `The layer ${digest} of ${name} is larger than the ${size} bytes its manifest says`))
+                hash.update(chunk)
+                await out.write(chunk)
+              }
+              told(received, false)
+            },
+            catch: (error) => (error instanceof ImageError ? error : failed(error))
+          })
+        )
+      )
+      if (received < size) {
+        return yield* new ImageError(errorFields("REGISTRY_UNREACHABLE", `The layer ${digest} of ${name} ended after ${received} of ${size} bytes`))
+      }
+      const actual = hash.digest("hex")
+      if (actual !== hex(digest)) {
+        return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The layer ${digest} of ${name} arrived as sha256:${actual}`))
+      }
+      yield* Effect.tryPromise({ try: () => out.datasync().then(() => rename(partial, file)), catch: failed })
+    })
+    yield* Effect.scoped(download).pipe(
+      Effect.retry({ while: (error) => error.code === "REGISTRY_UNREACHABLE" && systemCode(error.cause) !== "ECONNREFUSED", schedule: RegistryClient.retries })
+    )
+    return file
+  })

@@ -1,0 +1,200 @@
+/**
+ * The catalogue in one local file: SQLite in WAL mode with full synchronisation, shared by all processes of the machine.
+ *
+ * @module
+ */
+import { mkdir, stat, statfs } from "node:fs/promises"
+import * as nodePath from "node:path"
+import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Catalog, leaseMillis, type PullState, retryMillis } from "../../core/Catalog.js"
+import { CatalogError, errorFields, messageOf, printable } from "../../core/Errors.js"
+import { phases } from "../../core/Progress.js"
+
+/** Version of the tables. A file of a newer one is refused. */
+const SCHEMA_VERSION = 1
+
+/** File systems without the locks that SQLite needs, by the magic number of statfs(2). */
+const refusedFileSystems: Readonly<Record<number, string>> = {
+  0x6969: "NFS",
+  0x65735546: "FUSE",
+  0x0bd00bd0: "Lustre",
+  0x47504653: "GPFS",
+  0x19830326: "BeeGFS",
+  0x00c36400: "Ceph",
+  0x517b: "SMB",
+  0xff534d42: "CIFS",
+  0xfe534d42: "SMB2",
+  0x5346414f: "AFS",
+  0x01021997: "9p"
+}
+
+/** The catalogue of a state directory, which is made (mode 0700) when it is missing. */
+export const layer = (stateDirectory: string): Layer.Layer<Catalog, CatalogError> =>
+  Layer.unwrapEffect(
+    Effect.map(prepare(stateDirectory), (file) =>
+      Layer.effect(Catalog, make).pipe(
+        Layer.provide(LibsqlClient.layer({ url: `file:${file}` })),
+        Layer.mapError((error) => (error._tag === "CatalogError" ? error : failed(error)))
+      )
+    )
+  )
+
+const unusable = (what: string, cause?: unknown, remedy?: string) =>
+  new CatalogError(errorFields("STATE_UNUSABLE", what, { cause, ...(remedy === undefined ? {} : { remedy }) }))
+
+const failed = (error: unknown) => {
+  const causes = [error, typeof error === "object" && error !== null && "cause" in error ? error.cause : undefined].map((each) => (each === undefined ? "" : messageOf(each)))
+  return new CatalogError(errorFields("CATALOG_FAILED", `The catalogue can't be used: ${printable(causes.filter(Boolean).join(": "))}`, { cause: error }))
+}
+
+const prepare = (directory: string): Effect.Effect<string, CatalogError> =>
+  Effect.tryPromise({
+    try: async () => {
+      await mkdir(directory, { recursive: true, mode: 0o700 })
+      const found = await stat(directory)
+      const me = process.geteuid?.() ?? 0
+      if (found.uid !== me) throw unusable(`The state directory ${directory} belongs to uid ${found.uid}, not to uid ${me}`, undefined, "Run it as the account that owns it.")
+      if ((found.mode & 0o077) !== 0) throw unusable(`The state directory ${directory} is open to others`, undefined, `Run: chmod 0700 ${directory}`)
+      const name = refusedFileSystems[Number((await statfs(directory)).type)]
+      if (name !== undefined) {
+        throw unusable(`The state directory ${directory} is on ${name}, which has no locks that a catalogue can trust`, undefined, "Name a stateDirectory on a local disk.")
+      }
+      return nodePath.join(directory, "catalog.db")
+    },
+    catch: (error) => (error instanceof CatalogError ? error : unusable(`The state directory ${directory} can't be used: ${messageOf(error)}`, error))
+  })
+
+const make = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const worded = <A>(effect: Effect.Effect<A, SqlError | CatalogError>): Effect.Effect<A, CatalogError> =>
+    Effect.mapError(effect, (error) => (error._tag === "CatalogError" ? error : failed(error)))
+  const rows = <A extends object>(statement: Effect.Effect<ReadonlyArray<A>, SqlError>) => worded(statement)
+  // The database's clock: one for all processes.
+  const now = sql.literal("CAST(unixepoch('subsec') * 1000 AS INTEGER)")
+  const isAlive = sql`state = 'active' AND lease_until > ${now}`
+
+  yield* rows(sql`PRAGMA busy_timeout = 10000`)
+  yield* rows(sql`PRAGMA journal_mode = WAL`)
+  yield* rows(sql`PRAGMA synchronous = FULL`)
+  yield* worded(
+    sql.withTransaction(
+      Effect.gen(function* () {
+        yield* sql`CREATE TABLE IF NOT EXISTS catalog_version (version INTEGER NOT NULL)`
+        const found = yield* sql<{ version: number }>`SELECT version FROM catalog_version`
+        const version = found[0]?.version
+        if (version !== undefined && version > SCHEMA_VERSION) {
+          return yield* new CatalogError(
+            errorFields("CATALOG_FAILED", `The catalogue has version ${version}; up to ${SCHEMA_VERSION} is understood`, { remedy: "Update this program." })
+          )
+        }
+        yield* sql`CREATE TABLE IF NOT EXISTS pulls (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          system TEXT NOT NULL,
+          reference TEXT NOT NULL,
+          requester INTEGER NOT NULL,
+          image_id TEXT,
+          state TEXT NOT NULL,
+          phase TEXT NOT NULL,
+          lease_until INTEGER NOT NULL,
+          code TEXT,
+          what TEXT,
+          changed INTEGER NOT NULL
+        )`
+        // Single flight: one conversion of an image for a system.
+        yield* sql`CREATE UNIQUE INDEX IF NOT EXISTS pulls_conversion ON pulls (system, image_id) WHERE state = 'active' AND image_id IS NOT NULL`
+        yield* sql`CREATE TABLE IF NOT EXISTS blob_uses (pull INTEGER NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (blob, pull))`
+        if (version === undefined) yield* sql`INSERT INTO catalog_version (version) VALUES (${SCHEMA_VERSION})`
+      })
+    )
+  )
+
+  return Catalog.of({
+    begin: (request) =>
+      rows(
+        sql<{ id: number }>`INSERT INTO pulls (system, reference, requester, state, phase, lease_until, changed)
+          VALUES (${request.system}, ${request.reference}, ${request.requester}, 'active', 'resolve', ${now} + ${leaseMillis}, ${now}) RETURNING id`
+      ).pipe(Effect.flatMap(([row]) => (row === undefined ? Effect.fail(failed(new Error("no row was made"))) : Effect.succeed({ id: row.id })))),
+
+    claim: (pull, imageId) =>
+      worded(
+        sql.withTransaction(
+          Effect.gen(function* () {
+            const [other] = yield* sql<{ id: number }>`SELECT p.id FROM pulls p, pulls mine
+              WHERE mine.id = ${pull.id} AND p.system = mine.system AND p.image_id = ${imageId} AND p.state = 'active' AND p.id <> mine.id`
+            if (other !== undefined) return { _tag: "Theirs", pull: other.id } as const
+            const mine = yield* sql`UPDATE pulls SET image_id = ${imageId}, lease_until = ${now} + ${leaseMillis} WHERE id = ${pull.id} AND state = 'active' RETURNING id`
+            return mine.length === 1 ? ({ _tag: "Mine" } as const) : yield* new CatalogError(errorFields("LEASE_LOST", "This pull was silent for too long"))
+          })
+        )
+      ),
+
+    renew: (pull) =>
+      rows(sql`UPDATE pulls SET lease_until = ${now} + ${leaseMillis} WHERE id = ${pull.id} AND ${isAlive} RETURNING id`).pipe(Effect.map((found) => found.length === 1)),
+
+    enter: (pull, phase) =>
+      rows(
+        sql`UPDATE pulls SET phase = ${phase}, lease_until = ${now} + ${leaseMillis}, changed = ${now} WHERE id = ${pull.id} AND ${isAlive} RETURNING id`
+      ).pipe(Effect.map((found) => found.length === 1)),
+
+    end: (pull, state) =>
+      rows(
+        sql`UPDATE pulls SET state = ${state._tag.toLowerCase()}, code = ${state._tag === "Failed" ? state.code : null},
+          what = ${state._tag === "Failed" ? state.what : null}, changed = ${now} WHERE id = ${pull.id} AND state = 'active'`
+      ).pipe(Effect.asVoid),
+
+    state: (pull) =>
+      rows(sql<{ state: string; phase: string; code: string | null; what: string | null }>`SELECT state, phase, code, what FROM pulls WHERE id = ${pull}`).pipe(
+        Effect.map(([row]): PullState => {
+          switch (row?.state) {
+            case "active":
+              return { _tag: "Active", phase: phases.find((phase) => phase === row.phase) ?? "resolve" }
+            case "done":
+              return { _tag: "Done" }
+            case "failed":
+              return { _tag: "Failed", code: row.code ?? "", what: row.what ?? "" }
+            default:
+              return { _tag: "Abandoned" }
+          }
+        })
+      ),
+
+    reap: worded(
+      sql.withTransaction(
+        Effect.gen(function* () {
+          // Ended rows are kept for a while, then forgotten with the blobs they held on to.
+          yield* sql`DELETE FROM pulls WHERE state <> 'active' AND changed < ${now} - ${retryMillis}`
+          yield* sql`DELETE FROM blob_uses WHERE pull NOT IN (SELECT id FROM pulls)`
+          return yield* sql<{ id: number; system: string }>`UPDATE pulls SET state = 'abandoned', changed = ${now}
+            WHERE state = 'active' AND lease_until <= ${now} RETURNING id, system`
+        })
+      )
+    ),
+
+    useBlobs: (pull, blobs) =>
+      worded(
+        sql.withTransaction(
+          Effect.forEach(blobs, (blob) => sql`INSERT INTO blob_uses (pull, blob) VALUES (${pull.id}, ${blob}) ON CONFLICT DO NOTHING`, { discard: true })
+        )
+      ),
+
+    releaseBlobs: (pull, remove) =>
+      worded(
+        sql.withTransaction(
+          Effect.gen(function* () {
+            const used = yield* sql<{ blob: string }>`DELETE FROM blob_uses WHERE pull = ${pull.id} RETURNING blob`
+            // Earlier tries of the same image have no further use for them.
+            yield* sql`DELETE FROM blob_uses WHERE pull IN (SELECT p.id FROM pulls p, pulls mine WHERE mine.id = ${pull.id}
+              AND p.state <> 'active' AND p.system = mine.system AND (p.image_id = mine.image_id OR p.reference = mine.reference))`
+            for (const { blob } of used) {
+              const others = yield* sql`SELECT 1 FROM blob_uses WHERE blob = ${blob} LIMIT 1`
+              if (others.length === 0) yield* remove(blob)
+            }
+          })
+        )
+      )
+  })
+})

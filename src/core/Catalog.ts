@@ -1,0 +1,62 @@
+/**
+ * The service `Catalog`: the pulls that run, and which process runs them. A pull is a row with a phase and a lease. Of all pulls of one image
+ * for one system only one converts at a time; the others wait for it, and the next one takes over when its lease runs out.
+ *
+ * @module
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { CatalogError } from "./Errors.js"
+import type { Phase } from "./Progress.js"
+
+/** A pull of this process. Its number fences every effect: a later owner of the same conversion has a larger one. */
+export interface PullRow {
+  readonly id: number
+}
+
+/** Of a conversion that one wants: it is mine, or another pull's. */
+export type Claim =
+  | { readonly _tag: "Mine" }
+  /** `token` of each pull that is gone and whose leavings are now mine to remove. */
+  | { readonly _tag: "Theirs"; readonly pull: number }
+
+/** How a pull stands. */
+export type PullState =
+  | { readonly _tag: "Active"; readonly phase: Phase }
+  | { readonly _tag: "Done" }
+  | { readonly _tag: "Failed"; readonly code: string; readonly what: string }
+  /** Its process is gone, or gave it up: somebody else may take over. */
+  | { readonly _tag: "Abandoned" }
+
+export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
+  Catalog,
+  {
+    /** Begins a pull in the phase `resolve`. */
+    readonly begin: (request: { readonly system: string; readonly reference: string; readonly requester: number }) => Effect.Effect<PullRow, CatalogError>
+    /** Claims the conversion of an image. */
+    readonly claim: (pull: PullRow, imageId: string) => Effect.Effect<Claim, CatalogError>
+    /** Extends the lease. False: the lease is lost. */
+    readonly renew: (pull: PullRow) => Effect.Effect<boolean, CatalogError>
+    /** Enters a phase; renews the lease. False: the lease is lost. */
+    readonly enter: (pull: PullRow, phase: Phase) => Effect.Effect<boolean, CatalogError>
+    /** Ends a pull. */
+    readonly end: (
+      pull: PullRow,
+      state: { readonly _tag: "Done" } | { readonly _tag: "Abandoned" } | { readonly _tag: "Failed"; readonly code: string; readonly what: string }
+    ) => Effect.Effect<void, CatalogError>
+    readonly state: (pull: number) => Effect.Effect<PullState, CatalogError>
+    /** Ends the pulls whose lease has run out; returns them, so that what they left can be removed. */
+    readonly reap: Effect.Effect<ReadonlyArray<{ readonly id: number; readonly system: string }>, CatalogError>
+    /** Says that a pull uses blobs, by hex digest, so that they stay. */
+    readonly useBlobs: (pull: PullRow, blobs: ReadonlyArray<string>) => Effect.Effect<void, CatalogError>
+    /** The pull has published: gives its blobs to `remove` that no pull uses that runs or may be tried again, before anyone else can use them. */
+    readonly releaseBlobs: (pull: PullRow, remove: (blob: string) => Effect.Effect<void>) => Effect.Effect<void, CatalogError>
+  }
+>() {}
+
+/** How long a process may be silent before its pull is another's. */
+export const leaseMillis = 6000
+/** How often a process renews. */
+export const renewMillis = 1500
+/** How long blobs of a failed pull are kept for another try. */
+export const retryMillis = 24 * 3600 * 1000

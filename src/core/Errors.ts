@@ -1,0 +1,135 @@
+/**
+ * The public errors: one tagged error per service. Each carries a code of `formats/errors.json`, from which its reason, exit status and
+ * remedy come, and a message that says what went wrong, where, and what to do.
+ *
+ * @module
+ */
+import * as Data from "effect/Data"
+import table from "../../formats/errors.json" with { type: "json" }
+
+/** A code of the error table, such as `IMAGE_NOT_FOUND`. Codes are stable; messages are not. */
+export type ErrorCode = keyof typeof table
+
+/** The coarse class of an error, for programs that decide what to do next. */
+export type ErrorReason =
+  | "Usage"
+  | "Configuration"
+  | "Denied"
+  | "NotFound"
+  | "Invalid"
+  | "Unsupported"
+  | "Unavailable"
+  | "Storage"
+  | "Interrupted"
+  | "Failed"
+
+/** One row of the error table. */
+export interface ErrorEntry {
+  readonly reason: ErrorReason
+  /** Exit status of a command that ends with this error. */
+  readonly exit: number
+  readonly means: string
+  readonly remedy: string
+}
+
+/** The whole error table, by code. */
+export const errorTable = table as Readonly<Record<ErrorCode, ErrorEntry>>
+
+/** Whether a text is a code of the table. */
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(table, text)
+
+/** What every error of a service holds. */
+export interface ErrorFields {
+  readonly code: ErrorCode
+  readonly reason: ErrorReason
+  /** What and where, without the remedy. */
+  readonly what: string
+  /** What to do next. */
+  readonly remedy: string
+  /** One line: what, where and what to do. */
+  readonly message: string
+  readonly cause?: unknown
+}
+
+/** A registry, layout, manifest, layer, disk or tree is not usable. */
+export class ImageError extends Data.TaggedError("ImageError")<ErrorFields> {}
+/** The packer could not write the image. */
+export class PackerError extends Data.TaggedError("PackerError")<ErrorFields> {}
+/** The catalogue could not be read or written. */
+export class CatalogError extends Data.TaggedError("CatalogError")<ErrorFields> {}
+/** A system's image path could not be read or written. */
+export class TransportError extends Data.TaggedError("TransportError")<ErrorFields> {}
+/** A pull, look-up, listing or removal failed; the cause is the error of the service that failed. */
+export class GatewayError extends Data.TaggedError("GatewayError")<ErrorFields> {}
+/** A native program refused or failed. */
+export class UdiError extends Data.TaggedError("UdiError")<ErrorFields> {}
+/** A workload manager could not be asked or refused. */
+export class WlmError extends Data.TaggedError("WlmError")<ErrorFields> {}
+/** A reference, configuration or file of the formats is not valid. */
+export class FormatError extends Data.TaggedError("FormatError")<ErrorFields> {}
+
+/** Any error of this library. */
+export type ShifterError =
+  | ImageError
+  | PackerError
+  | CatalogError
+  | TransportError
+  | GatewayError
+  | UdiError
+  | WlmError
+  | FormatError
+
+/** Builds the fields of an error from its code and a sentence without a full stop. A remedy may replace the table's. */
+export const errorFields = (code: ErrorCode, what: string, options?: { readonly cause?: unknown; readonly remedy?: string }): ErrorFields => {
+  const entry = errorTable[code]
+  const remedy = options?.remedy ?? entry.remedy
+  const said = printable(what)
+  return {
+    code,
+    reason: entry.reason,
+    what: said,
+    remedy,
+    message: `${said}. ${remedy}`,
+    ...(options?.cause === undefined ? {} : { cause: options.cause })
+  }
+}
+
+/** Whether a value is an error of this library. */
+export const isShifterError = (value: unknown): value is ShifterError =>
+  typeof value === "object" && value !== null && "code" in value && typeof value.code === "string" && isErrorCode(value.code) && "_tag" in value
+
+/** Carries the fields of another service's error over, keeping it as the cause. */
+export const carried = (error: ShifterError): ErrorFields => ({
+  code: error.code,
+  reason: error.reason,
+  what: error.what,
+  remedy: error.remedy,
+  message: error.message,
+  cause: error
+})
+
+/**
+ * A text from a stranger, safe to show on a terminal and in one line of a log: control characters are written as `\xHH`, and a text over
+ * 2,000 characters is cut in the middle, visibly.
+ */
+export const printable = (text: string): string => {
+  // eslint-disable-next-line no-control-regex
+  const safe = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (c) => {
+    const n = c.charCodeAt(0)
+    return n < 256 ? `\\x${n.toString(16).padStart(2, "0")}` : `\\u${n.toString(16)}`
+  })
+  return safe.length > 2000 ? `${safe.slice(0, 1200)} … ${safe.slice(-700)}` : safe
+}
+
+/** The code that a system error of a file operation deserves, given the code for everything else. */
+export const storageCode = (error: unknown, otherwise: ErrorCode): ErrorCode => {
+  const code = systemCode(error)
+  return code === "ENOSPC" || code === "EDQUOT" ? "STORAGE_FULL" : otherwise
+}
+
+/** The errno name of a Node error, such as `ENOENT`. */
+export const systemCode = (error: unknown): string | undefined =>
+  typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : undefined
+
+/** The message of whatever was thrown. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

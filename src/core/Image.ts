@@ -1,0 +1,92 @@
+/**
+ * The service `Image`: finds out what a reference is, by the source of its type. A new source is one small module that makes an
+ * {@link ImageSource}.
+ *
+ * @module
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type { Digest } from "./Digest.js"
+import { errorFields, ImageError } from "./Errors.js"
+import type { ImageMetadata } from "./ImageRecord.js"
+import type { ImageRef, ImageType } from "./ImageRef.js"
+import type { PullLimits } from "./Limits.js"
+import type { Platform } from "./Platform.js"
+import type { OnProgress } from "./Progress.js"
+import type { RootfsStream } from "./RootfsStream.js"
+
+/** User name and password for a registry. */
+export interface Credentials {
+  readonly username: string
+  readonly password: Redacted.Redacted
+}
+
+export interface ResolveOptions {
+  readonly platform: Platform
+  readonly credentials: Credentials | undefined
+  readonly limits: PullLimits
+  readonly onProgress: OnProgress
+}
+
+/** Where a source keeps what it fetches. */
+export interface Workspace {
+  /** Verified blobs by digest, `<hex>`; shared by all pulls. */
+  readonly blobs: string
+  /** For this pull alone; removed after it. */
+  readonly scratch: string
+}
+
+/** An image that a source has found. */
+export interface ResolvedImage {
+  /** What is converted; see `formats/README.md`. */
+  readonly sourceDigest: Digest
+  readonly manifestDigest: Digest | undefined
+  readonly platform: Platform
+  readonly metadata: ImageMetadata
+  /** Whether the source gave it only to the credentials. */
+  readonly isPrivate: boolean
+  /** What will be fetched, oldest layer first; empty for sources without layers. */
+  readonly blobs: ReadonlyArray<{ readonly digest: Digest; readonly bytes: number }>
+  /** Starts fetching, and merging as soon as the first part is here. */
+  readonly open: (workspace: Workspace) => Effect.Effect<RootfsStream, ImageError, Scope.Scope>
+  /**
+   * Whether an error of the stream asks for a new start: the next `open` will then do what is needed. The first attempt assumes what
+   * nearly every image holds, so that one pass is enough.
+   */
+  readonly restarts: (error: ImageError) => boolean
+}
+
+/** A source of images. */
+export interface ImageSource {
+  readonly types: ReadonlyArray<ImageType>
+  readonly resolve: (ref: ImageRef, options: ResolveOptions) => Effect.Effect<ResolvedImage, ImageError, Scope.Scope>
+}
+
+export class Image extends Context.Tag("shifter-sdk/Image")<
+  Image,
+  {
+    /** Types that can be pulled here. */
+    readonly types: ReadonlyArray<ImageType>
+    /** Finds an image. Fails with `SOURCE_UNSUPPORTED` when no source has the type. */
+    readonly resolve: (ref: ImageRef, options: ResolveOptions) => Effect.Effect<ResolvedImage, ImageError, Scope.Scope>
+  }
+>() {}
+
+/** The service over a list of sources. */
+export const layer = (sources: ReadonlyArray<ImageSource>) =>
+  Layer.succeed(
+    Image,
+    Image.of({
+      types: sources.flatMap((source) => source.types),
+      resolve: (ref, options) => {
+        const source = sources.find((each) => each.types.includes(ref.type))
+        const types = sources.flatMap((each) => each.types).join(", ")
+        return source === undefined
+          ? Effect.fail(new ImageError(errorFields("SOURCE_UNSUPPORTED", `Images of type "${ref.type}" can't be pulled here, only ${types}`)))
+          : source.resolve(ref, options)
+      }
+    })
+  )

@@ -1,0 +1,26 @@
+/**
+ * Image ids: hex SHA-256 over format version, source digest and packing profile, so that the same id means the same bytes.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto"
+import type { Digest } from "./Digest.js"
+import * as FilterPolicy from "./FilterPolicy.js"
+
+/** How an image is packed. Everything that changes its bytes is here. */
+export interface PackingProfile {
+  /** Program and version, such as `tar2sqfs 1.2.0`. */
+  readonly packer: string
+  readonly compressor: string
+  readonly level: number
+  /** Bytes of a data block. */
+  readonly blockSize: number
+}
+
+/** The profile as text, as records hold it. */
+export const profileText = (profile: PackingProfile): string =>
+  `${profile.packer}; ${profile.compressor} ${profile.level}; block ${profile.blockSize}; policy ${FilterPolicy.version}`
+
+/** The id of an image. 64 hex digits. */
+export const make = (source: Digest, profile: PackingProfile): string =>
+  createHash("sha256").update(`shifter-image 1\n${source}\n${profileText(profile)}\n`).digest("hex")

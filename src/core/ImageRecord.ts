@@ -1,0 +1,159 @@
+/**
+ * The record of a published image (`<id>.record`): what a node must know to run it and who may. The format is in `formats/README.md`.
+ *
+ * @module
+ */
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import { Digest } from "./Digest.js"
+import { errorFields, FormatError } from "./Errors.js"
+import * as FieldFile from "./FieldFile.js"
+import { isImageId } from "./ImageRef.js"
+import { formatLimits } from "./Limits.js"
+
+const withoutNul = Schema.String.pipe(Schema.filter((s) => !s.includes("\0") || "NUL is not allowed"))
+const Uid = Schema.Int.pipe(Schema.between(0, 4294967294))
+const Acl = Schema.Array(Uid).pipe(Schema.maxItems(formatLimits.aclIds))
+
+/** What an image says about running it. */
+export const ImageMetadata = Schema.Struct({
+  /** `NAME=VALUE`, in the image's order. */
+  env: Schema.Array(withoutNul.pipe(Schema.pattern(/^[^=]+=/, { message: () => "an environment entry is NAME=VALUE" }))),
+  entrypoint: Schema.Array(withoutNul),
+  command: Schema.Array(withoutNul),
+  /** Absolute path. */
+  workdir: Schema.optional(withoutNul.pipe(Schema.pattern(/^\//, { message: () => "a working directory is an absolute path" }))),
+  /** Name and value. */
+  labels: Schema.Array(Schema.Tuple(withoutNul, withoutNul))
+})
+export type ImageMetadata = typeof ImageMetadata.Type
+
+/** Who may use an image: everyone, or its owner with the users and groups listed. */
+export const Access = Schema.Struct({
+  access: Schema.Literal("public", "private"),
+  /** uid of the puller. */
+  owner: Uid,
+  allowUids: Acl,
+  allowGids: Acl
+})
+export type Access = typeof Access.Type
+
+/** The record of a published image. */
+export const ImageRecord = Schema.Struct({
+  id: Schema.String.pipe(Schema.filter((s) => isImageId(s) || "not an image id")),
+  /** Canonical reference it was first pulled as. */
+  reference: Schema.NonEmptyString,
+  sourceDigest: Digest,
+  manifestDigest: Schema.optional(Digest),
+  /** The packing profile, see `PackingProfile`. */
+  profile: Schema.NonEmptyString,
+  /** `os/arch[/variant]`. */
+  platform: Schema.NonEmptyString,
+  /** Bytes of the image file. */
+  imageSize: Schema.NonNegativeInt,
+  /** 64 hex digits. */
+  imageSha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/)),
+  /** Inodes of the image. */
+  entries: Schema.NonNegativeInt,
+  ...Access.fields,
+  ...ImageMetadata.fields
+})
+export type ImageRecord = typeof ImageRecord.Type
+
+const kind: FieldFile.FieldFileKind = {
+  magic: "shifter-record",
+  version: 1,
+  limit: formatLimits.recordBytes,
+  keys: {
+    id: "required",
+    reference: "required",
+    "source-digest": "required",
+    "manifest-digest": "optional",
+    profile: "required",
+    platform: "required",
+    "image-size": "required",
+    "image-sha256": "required",
+    entries: "required",
+    owner: "required",
+    access: "required",
+    "allow-uid": "repeated",
+    "allow-gid": "repeated",
+    entrypoint: "repeated",
+    command: "repeated",
+    env: "repeated",
+    workdir: "optional",
+    label: "repeated"
+  }
+}
+
+/** Writes a record. */
+export const encode = (record: ImageRecord): Buffer =>
+  FieldFile.encode(kind, [
+    ["id", record.id],
+    ["reference", record.reference],
+    ["source-digest", record.sourceDigest],
+    ...(record.manifestDigest === undefined ? [] : [["manifest-digest", record.manifestDigest] as const]),
+    ["profile", record.profile],
+    ["platform", record.platform],
+    ["image-size", String(record.imageSize)],
+    ["image-sha256", record.imageSha256],
+    ["entries", String(record.entries)],
+    ["owner", String(record.owner)],
+    ["access", record.access],
+    ...record.allowUids.map((uid) => ["allow-uid", String(uid)] as const),
+    ...record.allowGids.map((gid) => ["allow-gid", String(gid)] as const),
+    ...record.entrypoint.map((word) => ["entrypoint", word] as const),
+    ...record.command.map((word) => ["command", word] as const),
+    ...record.env.map((entry) => ["env", entry] as const),
+    ...(record.workdir === undefined ? [] : [["workdir", record.workdir] as const]),
+    ...record.labels.map(([name, value]) => ["label", `${name}\0${value}`] as const)
+  ])
+
+/** Reads a record. Fails with `RECORD_INVALID` or `RECORD_NEWER`. */
+export const decode = (bytes: Uint8Array): Either.Either<ImageRecord, FormatError> =>
+  Either.flatMap(FieldFile.decode(kind, bytes), (fields) => {
+    const one = (key: string) => fields.get(key)?.[0]
+    const all = (key: string) => fields.get(key) ?? []
+    const labels = all("label").map((label) => label.split("\0"))
+    const decoded = Schema.decodeUnknownEither(ImageRecord)({
+      id: one("id"),
+      reference: one("reference"),
+      sourceDigest: one("source-digest"),
+      ...(fields.has("manifest-digest") ? { manifestDigest: one("manifest-digest") } : {}),
+      profile: one("profile"),
+      platform: one("platform"),
+      imageSize: decimal(one("image-size")),
+      imageSha256: one("image-sha256"),
+      entries: decimal(one("entries")),
+      owner: decimal(one("owner")),
+      access: one("access"),
+      allowUids: all("allow-uid").map(decimal),
+      allowGids: all("allow-gid").map(decimal),
+      entrypoint: all("entrypoint"),
+      command: all("command"),
+      env: all("env"),
+      ...(fields.has("workdir") ? { workdir: one("workdir") } : {}),
+      labels
+    })
+    return Either.mapLeft(decoded, (error) => new FormatError(errorFields("RECORD_INVALID", `This record is not valid: ${firstLine(error.message)}`)))
+  })
+
+/**
+ * Joins the access of a published image with that of another pull of the same image: each puller has shown that the source lets him have
+ * it, so both may use it.
+ */
+export const mergeAccess = (published: Access, pulled: Access): Access => {
+  if (published.access === "public" || pulled.access === "public") {
+    return { access: "public", owner: published.owner, allowUids: [], allowGids: [] }
+  }
+  const owner = published.owner === pulled.owner ? [] : [pulled.owner]
+  return {
+    access: "private",
+    owner: published.owner,
+    allowUids: [...new Set([...published.allowUids, ...owner, ...pulled.allowUids])].sort((a, b) => a - b),
+    allowGids: [...new Set([...published.allowGids, ...pulled.allowGids])].sort((a, b) => a - b)
+  }
+}
+
+const decimal = (text: string | undefined): number => (text !== undefined && /^(0|[1-9][0-9]{0,15})$/.test(text) ? Number(text) : Number.NaN)
+const firstLine = (text: string): string => text.split("\n").map((line) => line.trim()).filter(Boolean).slice(-1)[0] ?? text

@@ -1,0 +1,108 @@
+/**
+ * Native tools that bytes flow through. A process belongs to a scope and is killed with it; its end ends the stream, its own error shown
+ * first.
+ *
+ * @module
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { constants } from "node:os"
+import type { Readable, Writable } from "node:stream"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+
+/** How a process ended. */
+export interface Exit {
+  /** Exit status, or 128 and the signal's number. */
+  readonly status: number
+  /** The last 4 KiB of its standard error. */
+  readonly stderr: string
+}
+
+export interface Process {
+  readonly stdin: Writable | null
+  readonly stdout: Readable | null
+  /** Waits for the end. */
+  readonly exit: Promise<Exit>
+  readonly kill: () => void
+}
+
+/** A program could not be started. */
+export class SpawnFault extends Error {
+  override readonly name = "SpawnFault"
+  constructor(
+    readonly program: string,
+    readonly errno: string | undefined
+  ) {
+    super(errno === "ENOENT" ? `the program "${program}" is not installed` : `the program "${program}" could not be started (${errno ?? "unknown error"})`)
+  }
+}
+
+/** The environment of every tool: nothing of the caller's can change what it does. */
+const environment = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" }
+
+const STDERR_KEPT = 4096
+
+/** Starts a program. `stdin` and `stdout` are a descriptor, a pipe or nothing. The promise fails with {@link SpawnFault}. */
+export const start = (
+  program: string,
+  args: ReadonlyArray<string>,
+  stdio: { readonly stdin: number | "pipe" | "ignore"; readonly stdout: number | "pipe" | "ignore" },
+  env: Readonly<Record<string, string>> = {}
+): Promise<Process> =>
+  new Promise((resolve, reject) => {
+    const child: ChildProcess = spawn(program, [...args], {
+      stdio: [stdio.stdin, stdio.stdout, "pipe"],
+      env: { ...environment, ...env }
+    })
+    let stderr = Buffer.alloc(0)
+    child.stderr?.on("data", (chunk: Buffer) => {
+      stderr = Buffer.concat([stderr, chunk]).subarray(-STDERR_KEPT)
+    })
+    const exit = new Promise<Exit>((done) => {
+      child.once("close", (status, signal) =>
+        done({
+          status: status ?? 128 + (signal === null ? 0 : constants.signals[signal]),
+          stderr: stderr.toString("utf8").trim()
+        })
+      )
+    })
+    child.once("error", (error) => reject(new SpawnFault(program, "code" in error && typeof error.code === "string" ? error.code : undefined)))
+    child.once("spawn", () => resolve({ stdin: child.stdin, stdout: child.stdout, exit, kill: () => void child.kill("SIGKILL") }))
+  })
+
+/** {@link start} in a scope: the end of the scope kills the process and waits until it is gone. */
+export const scoped = (...args: Parameters<typeof start>): Effect.Effect<Process, SpawnFault, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () => start(...args),
+      catch: (error) => (error instanceof SpawnFault ? error : new SpawnFault(args[0], undefined))
+    }),
+    (process) =>
+      Effect.promise(() => {
+        process.kill()
+        return process.exit
+      })
+  )
+
+/** Runs a program to its end and returns what it printed, at most 16 MiB. */
+export const output = (program: string, args: ReadonlyArray<string>): Effect.Effect<Exit & { readonly stdout: string }, SpawnFault> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const process = yield* scoped(program, args, { stdin: "ignore", stdout: "pipe" })
+      const chunks: Array<Buffer> = []
+      let size = 0
+      process.stdout?.on("data", (chunk: Buffer) => {
+        size += chunk.length
+        if (size > 16 * 1024 * 1024) process.kill()
+        else chunks.push(chunk)
+      })
+      const exit = yield* Effect.promise(() => process.exit)
+      return { ...exit, stdout: Buffer.concat(chunks).toString("utf8") }
+    })
+  )
+
+/** Writes to a process with backpressure. Succeeds with false when the process no longer reads. */
+export const write = (stdin: Writable, chunk: Uint8Array): Promise<boolean> =>
+  new Promise((resolve) => {
+    stdin.write(chunk, (error) => resolve(error === null || error === undefined))
+  })

@@ -1,0 +1,26 @@
+/**
+ * What a pull tells while it runs. Events are facts, not texts: a program shows them as it likes.
+ *
+ * @module
+ */
+
+/** The steps of a pull, in their order. */
+export const phases = ["resolve", "fetch", "convert", "transfer", "publish"] as const
+export type Phase = (typeof phases)[number]
+
+export type ProgressEvent =
+  /** A step began. */
+  | { readonly _tag: "Phase"; readonly phase: Phase }
+  /** The reference is known to be this image. `layers` is empty for sources without layers. */
+  | { readonly _tag: "Resolved"; readonly id: string; readonly layers: ReadonlyArray<{ readonly digest: string; readonly bytes: number }> }
+  /** Bytes of a layer arrived, or it was found to be here already (`cached`). */
+  | { readonly _tag: "Layer"; readonly digest: string; readonly received: number; readonly bytes: number; readonly cached: boolean }
+  /** Bytes of the root file system went into the packer. */
+  | { readonly _tag: "Packed"; readonly bytes: number }
+  /** Another process converts this image; this one waits for it. */
+  | { readonly _tag: "Waiting"; readonly id: string }
+  /** Something a person should know; the pull goes on. */
+  | { readonly _tag: "Warning"; readonly message: string }
+
+/** Receives events. It must return at once and not throw. */
+export type OnProgress = (event: ProgressEvent) => void

@@ -1,0 +1,172 @@
+/**
+ * `shifter-sdk`: images for supercomputers. Functions with promises for programs of any kind, and the services for programs with Effect.
+ *
+ * @module
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Errors from "./core/Errors.js"
+import * as Gateway from "./core/Gateway.js"
+import type { ImageRecord } from "./core/ImageRecord.js"
+import type { OnProgress } from "./core/Progress.js"
+import * as Site from "./core/Site.js"
+import * as Udi from "./core/Udi.js"
+import { gatewayLayer } from "./live.js"
+import * as native from "./udi/index.js"
+
+export * as Catalog from "./core/Catalog.js"
+export * as Digest from "./core/Digest.js"
+export * as Errors from "./core/Errors.js"
+export * as Gateway from "./core/Gateway.js"
+export * as Image from "./core/Image.js"
+export * as ImageId from "./core/ImageId.js"
+export * as ImageRecord from "./core/ImageRecord.js"
+export * as ImageRef from "./core/ImageRef.js"
+export * as Limits from "./core/Limits.js"
+export * as Meta from "./core/Meta.js"
+export * as NameFile from "./core/NameFile.js"
+export * as Packer from "./core/Packer.js"
+export * as Platform from "./core/Platform.js"
+export * as Progress from "./core/Progress.js"
+export * as RootfsStream from "./core/RootfsStream.js"
+export * as Site from "./core/Site.js"
+export * as Transport from "./core/Transport.js"
+export * as Udi from "./core/Udi.js"
+export * as Wlm from "./core/Wlm.js"
+export { gatewayLayer } from "./live.js"
+export { layer as udiLayer } from "./udi/index.js"
+
+export type { ErrorCode, ErrorReason, ShifterError } from "./core/Errors.js"
+export type { ImageInfo, Removal } from "./core/Gateway.js"
+export type { ImageRecord as PublishedImage } from "./core/ImageRecord.js"
+export type { OnProgress, ProgressEvent } from "./core/Progress.js"
+export type { RunResult } from "./core/Udi.js"
+
+/** What every function takes. */
+export interface CommonOptions {
+  /** A configuration file, or a configuration; `/etc/shifter/gateway.json` or a person's own directories without it. */
+  readonly config?: string | typeof Site.GatewayConfig.Encoded | undefined
+  /** Name of a system; the site's default without it. */
+  readonly system?: string | undefined
+  /** Cancels the call. It is rejected with the code `CANCELLED` once everything it began is ended. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface PullOptions extends CommonOptions {
+  /** `os/arch[/variant]`; this machine's without it. */
+  readonly platform?: string | undefined
+  /** For the registry; the site's without them. */
+  readonly credentials?: { readonly username: string; readonly password: string } | undefined
+  /** uid of who asks; this process's without it. */
+  readonly requester?: number | undefined
+  /** Makes the image private to its puller and these users. */
+  readonly allowUids?: ReadonlyArray<number> | undefined
+  /** Makes the image private to its puller and these groups. */
+  readonly allowGids?: ReadonlyArray<number> | undefined
+  /** Told what happens. It must return at once and not throw. */
+  readonly onProgress?: OnProgress | undefined
+}
+
+export interface RunImageOptions extends Udi.RunOptions {
+  /** Where the native programs are installed. Default: `/usr`. */
+  readonly prefix?: string | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Pulls an image: fetched, merged, packed and published in one pass. An image that is published already is only named.
+ *
+ * @param reference `[TYPE:]REFERENCE`, such as `docker:debian:12` or `oci:/srv/layout:v1`
+ * @returns the record of the published image
+ * @throws GatewayError with a code of the error table
+ * @example
+ * ```ts
+ * import { pullImage } from "shifter-sdk"
+ *
+ * const image = await pullImage("docker:debian:12", { onProgress: (event) => console.log(event) })
+ * console.log(image.id)
+ * ```
+ */
+export const pullImage = (reference: string, options: PullOptions = {}): Promise<ImageRecord> =>
+  withGateway(options, (gateway) =>
+    gateway.pull({
+      ...options,
+      reference,
+      credentials:
+        options.credentials === undefined ? undefined : { username: options.credentials.username, password: Redacted.make(options.credentials.password) }
+    })
+  )
+
+/**
+ * The id of the image that a reference points to.
+ *
+ * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none
+ */
+export const lookupImage = (reference: string, options: CommonOptions = {}): Promise<string> =>
+  withGateway(options, (gateway) => gateway.lookup(reference, options.system))
+
+/** All images of a system that have a name. */
+export const listImages = (options: CommonOptions = {}): Promise<ReadonlyArray<Gateway.ImageInfo>> => withGateway(options, (gateway) => gateway.list(options.system))
+
+/**
+ * Everything known of an image, by reference or `id:ID`.
+ *
+ * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none
+ */
+export const inspectImage = (reference: string, options: CommonOptions = {}): Promise<Gateway.ImageInfo> =>
+  withGateway(options, (gateway) => gateway.inspect(reference, options.system))
+
+/**
+ * Removes a name; the image stays for jobs that have it pinned. With `id:ID`, removes the image and all its names.
+ *
+ * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none
+ */
+export const removeImage = (reference: string, options: CommonOptions = {}): Promise<Gateway.Removal> =>
+  withGateway(options, (gateway) => gateway.remove(reference, options.system))
+
+/**
+ * Runs a program in an image on this node, as the calling user, by the native helper. The program's own status is a result, not an error.
+ *
+ * @throws UdiError when the helper refuses
+ * @example
+ * ```ts
+ * import { runImage } from "shifter-sdk"
+ *
+ * const { status, stdout } = await runImage("docker:debian:12", ["cat", "/etc/os-release"], { stdio: "capture" })
+ * ```
+ */
+export const runImage = (image: string, command: ReadonlyArray<string>, options: RunImageOptions = {}): Promise<Udi.RunResult> =>
+  promised(
+    Effect.flatMap(Udi.Udi, (udi) => udi.run(image, command, options)).pipe(Effect.provide(native.layer(options.prefix))),
+    options.signal
+  )
+
+const withGateway = <A>(
+  options: CommonOptions,
+  f: (gateway: typeof Gateway.Gateway.Service) => Effect.Effect<A, Errors.GatewayError>
+): Promise<A> =>
+  promised(
+    Effect.gen(function* () {
+      const site = yield* siteOf(options.config)
+      return yield* Effect.provide(Effect.flatMap(Gateway.Gateway, f), gatewayLayer(site) as Layer.Layer<Gateway.Gateway, Errors.CatalogError>)
+    }),
+    options.signal
+  )
+
+const siteOf = (config: CommonOptions["config"]): Either.Either<Site.Site, Errors.FormatError> =>
+  typeof config === "object" ? Site.decode(config) : Site.load(config)
+
+/** Runs an effect; its failure is thrown as it is, an interruption as `CANCELLED`. */
+const promised = async <A, E extends Errors.ShifterError>(effect: Effect.Effect<A, E>, signal: AbortSignal | undefined): Promise<A> => {
+  const exit = await Effect.runPromiseExit(effect, signal === undefined ? {} : { signal })
+  if (Exit.isSuccess(exit)) return exit.value
+  const failure = Cause.failureOption(exit.cause)
+  if (failure._tag === "Some") throw failure.value
+  if (Cause.isInterruptedOnly(exit.cause)) throw new Errors.GatewayError(Errors.errorFields("CANCELLED", "The call was cancelled", { cause: signal?.reason }))
+  const defect = Cause.squash(exit.cause)
+  throw Errors.isShifterError(defect) ? defect : new Errors.GatewayError(Errors.errorFields("INTERNAL", `Unexpected: ${Errors.messageOf(defect)}`, { cause: defect }))
+}

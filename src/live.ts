@@ -1,0 +1,42 @@
+/**
+ * The composition root: a site's configuration becomes the services, with every backend that is there.
+ *
+ * @module
+ */
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Undici from "@effect/platform-node/Undici"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { layoutSource, registrySource } from "./backends/docker/index.js"
+import * as Catalog from "./catalog/sqlite/index.js"
+import * as Gateway from "./core/Gateway.js"
+import * as Image from "./core/Image.js"
+import { layerTar2sqfs } from "./core/Packer.js"
+import type { Site } from "./core/Site.js"
+import * as Local from "./transports/local/index.js"
+
+/** An HTTP client that follows no redirect and gives up on a silent peer. */
+const http = NodeHttpClient.layerUndiciWithoutDispatcher.pipe(
+  Layer.provide(
+    Layer.scoped(
+      NodeHttpClient.Dispatcher,
+      Effect.acquireRelease(
+        Effect.sync(() => new Undici.Agent({ connect: { timeout: 10_000 }, headersTimeout: 60_000, bodyTimeout: 60_000 })),
+        (agent) => Effect.promise(() => agent.destroy())
+      )
+    )
+  )
+)
+
+/** The gateway of a site, working inside this process. */
+export const gatewayLayer = (site: Site) =>
+  Gateway.layer(site).pipe(
+    Layer.provide(
+      Layer.mergeAll(
+        Layer.unwrapEffect(Effect.map(registrySource(site.registry), (registry) => Image.layer([registry, layoutSource]))).pipe(Layer.provide(http)),
+        Catalog.layer(site.stateDirectory),
+        layerTar2sqfs,
+        Local.layer
+      )
+    )
+  )

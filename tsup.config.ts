@@ -1,0 +1,29 @@
+import { defineConfig } from "tsup"
+
+export default defineConfig([
+  {
+    // The library: as it is, its dependencies the user's own copies.
+    entry: { index: "src/index.ts", "backends/docker/index": "src/backends/docker/index.ts" },
+    format: ["esm", "cjs"],
+    dts: true,
+    target: "node20",
+    splitting: true,
+    clean: true,
+    outDir: "dist"
+  },
+  {
+    // Programs: bundled, which starts several times faster. The database driver loads a native part and stays outside.
+    entry: { shifterimg: "examples/shifterimg/main.ts" },
+    format: ["esm"],
+    target: "node20",
+    outDir: "dist/bin",
+    minify: true,
+    splitting: true,
+    noExternal: [/^(?!@libsql\/|libsql$)/],
+    external: [/^@libsql\//, "libsql"],
+    esbuildOptions: (options) => {
+      options.alias = { "shifter-sdk": "./src/index.ts" }
+    },
+    banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' }
+  }
+])
