@@ -83,6 +83,11 @@ void file_identity_root(void) {
   setfsuid(0);
   setfsgid(0);
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  if (!file_ids_are(0, 0) || !groups_set(&none)) _exit(error_exit(ERROR_INTERNAL));
+  if (!file_ids_are(0, 0) || !groups_set(&none)) {
+    static const char line[] = "shifter: INTERNAL: the file identity could not be given back.\n";
+    ssize_t ignored = write(STDERR_FILENO, line, sizeof line - 1);
+    (void)ignored;
+    _exit(error_exit(ERROR_INTERNAL));
+  }
   errno = kept;
 }

@@ -4,7 +4,6 @@
 
 // The caller, once and from the kernel.
 bool identity_of_caller(struct identity *who, struct failure *why) MUST_USE;
-// An account that is only its uid and gid, without supplementary groups.
 bool groups_set(const struct ids *groups) MUST_USE;
 // Real, effective and saved ids all root, no supplementary groups.
 bool become_root(struct failure *why) MUST_USE;

@@ -41,6 +41,7 @@ export class SpawnFault extends Error {
 const environment = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" }
 
 const STDERR_KEPT = 4096
+const OUTPUT_LIMIT = 16 * 1024 * 1024
 
 /** Starts a program. `stdin` and `stdout` are a descriptor, a pipe or nothing. The promise fails with {@link SpawnFault}. */
 export const start = (
@@ -54,6 +55,8 @@ export const start = (
       stdio: [stdio.stdin, stdio.stdout, "pipe"],
       env: { ...environment, ...env }
     })
+    // Node discards what a child that has ended wrote before anyone listened; with a listener it waits to be iterated.
+    child.stdout?.on("readable", () => undefined)
     let stderr = Buffer.alloc(0)
     child.stderr?.on("data", (chunk: Buffer) => {
       stderr = Buffer.concat([stderr, chunk]).subarray(-STDERR_KEPT)
@@ -89,15 +92,18 @@ export const output = (program: string, args: ReadonlyArray<string>): Effect.Eff
   Effect.scoped(
     Effect.gen(function* () {
       const process = yield* scoped(program, args, { stdin: "ignore", stdout: "pipe" })
-      const chunks: Array<Buffer> = []
-      let size = 0
-      process.stdout?.on("data", (chunk: Buffer) => {
-        size += chunk.length
-        if (size > 16 * 1024 * 1024) process.kill()
-        else chunks.push(chunk)
+      const stdout = yield* Effect.promise(async () => {
+        const chunks: Array<Buffer> = []
+        let size = 0
+        for await (const chunk of process.stdout ?? []) {
+          size += (chunk as Buffer).length
+          if (size > OUTPUT_LIMIT) process.kill()
+          else chunks.push(chunk as Buffer)
+        }
+        return Buffer.concat(chunks).toString("utf8")
       })
       const exit = yield* Effect.promise(() => process.exit)
-      return { ...exit, stdout: Buffer.concat(chunks).toString("utf8") }
+      return { ...exit, stdout }
     })
   )
 

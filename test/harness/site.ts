@@ -1,0 +1,29 @@
+/** A site of a test's own: an image path and a state directory below one workspace. */
+import { join } from 'node:path'
+
+export interface TestSite {
+  readonly config: {
+    readonly version: 1
+    readonly stateDirectory: string
+    readonly systems: { readonly test: { readonly imagePath: string } }
+    readonly registries: Record<string, { readonly plainHttp: boolean }>
+  }
+  readonly imagePath: string
+  readonly stateDirectory: string
+}
+
+/** A site below a directory; `registries` are reached by plain HTTP. */
+export const testSite = (directory: string, registries: readonly string[] = []): TestSite => {
+  const imagePath = join(directory, 'images')
+  const stateDirectory = join(directory, 'state')
+  return {
+    config: {
+      version: 1,
+      stateDirectory,
+      systems: { test: { imagePath } },
+      registries: Object.fromEntries(registries.map((host) => [host, { plainHttp: true }])),
+    },
+    imagePath,
+    stateDirectory,
+  }
+}
