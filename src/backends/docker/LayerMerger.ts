@@ -47,7 +47,7 @@ const enum Said {
 /** What was written for a name. */
 const enum Written {
   Nothing,
-  /** Only as the parent of something written. */
+  /** As a directory, because something lies below it. */
   Implied,
   Directory,
   File
@@ -188,14 +188,14 @@ export class LayerMerger implements TarHandler {
     const path = name === undefined ? directory : [...directory, name]
     this.hides?.add(path.join("/"))
     // A whiteout may stand where nothing else was said: its nodes state nothing themselves.
-    const found = this.walk(path)
+    const found = this.walk(path, false)
     if (found === undefined) return
     if (name === undefined) found.opaque = Math.max(found.opaque, this.layer)
     else found.hidden = Math.max(found.hidden, this.layer)
   }
 
   private directory(path: ReadonlyArray<string>, entry: TarEntry): void {
-    const node = this.walk(path)
+    const node = this.walk(path, true)
     if (node === undefined) return
     if (node.layer === this.layer && this.plan === undefined && node.said !== Said.Nothing) throw new PlanNeeded()
     if (this.claim(path.join("/")).length > 0) throw new TarFault("a newer layer has a hard link to this directory", shown(path.join("/")))
@@ -203,7 +203,6 @@ export class LayerMerger implements TarHandler {
     node.said = Said.Directory
     node.type = "directory"
     if (node.hidden > this.layer || node.written === Written.Directory || node.written === Written.File) return
-    this.imply(path)
     if (node.written === Written.Nothing) this.inodes++
     node.written = Written.Directory
     this.out.header({ name: `${path.join("/")}/`, type: "directory", mode: FilterPolicy.keptMode(entry.mode), size: 0, mtime: entry.mtime, linkname: "" })
@@ -311,7 +310,7 @@ export class LayerMerger implements TarHandler {
    */
   private state(path: ReadonlyArray<string>, type: TarType, as: Said | undefined): boolean {
     this.hides?.add(path.join("/"))
-    const node = this.walk(path)
+    const node = this.walk(path, true)
     if (node === undefined) return false
     if (node.layer === this.layer && node.said !== Said.Nothing && this.plan === undefined) throw new PlanNeeded()
     if (this.plan === undefined && this.hasOwnChildren(node)) throw new PlanNeeded()
@@ -321,10 +320,7 @@ export class LayerMerger implements TarHandler {
     node.origin = undefined
     node.said = as ?? (free ? Said.Written : Said.Hidden)
     node.hidden = Math.max(node.hidden, this.layer)
-    if (free && as !== Said.Dropped) {
-      this.imply(path)
-      node.written = Written.File
-    }
+    if (free && as !== Said.Dropped) node.written = Written.File
     return free
   }
 
@@ -345,8 +341,11 @@ export class LayerMerger implements TarHandler {
     node.origin = origin
   }
 
-  /** The node of a name, made if need be; undefined below a name that newer layers hide. */
-  private walk(path: ReadonlyArray<string>): Node | undefined {
+  /**
+   * The node of a name, made if need be; undefined below a name that newer layers hide. With `implies`, the parents exist as directories,
+   * even when the name itself turns out to be hidden.
+   */
+  private walk(path: ReadonlyArray<string>, implies: boolean): Node | undefined {
     let node = this.root
     for (let i = 0; i < path.length; i++) {
       if (i > 0) {
@@ -354,6 +353,10 @@ export class LayerMerger implements TarHandler {
           throw throughFault(node.type, shown(path.slice(0, i).join("/")), shown(path.join("/")))
         }
         if (node.hidden > this.layer) return undefined
+        if (implies && node.written === Written.Nothing) {
+          node.written = Written.Implied
+          this.inodes++
+        }
       }
       if (node.opaque > this.layer) return undefined
       const children = (node.children ??= new Map<string, Node>())
@@ -397,20 +400,6 @@ export class LayerMerger implements TarHandler {
       if (node === undefined) return false
     }
     return false
-  }
-
-  /** The parents of something written exist. */
-  private imply(path: ReadonlyArray<string>): void {
-    let node = this.root
-    for (let i = 0; i < path.length - 1; i++) {
-      const child = node.children?.get(path[i] ?? "")
-      if (child === undefined) return
-      if (child.written === Written.Nothing) {
-        child.written = Written.Implied
-        this.inodes++
-      }
-      node = child
-    }
   }
 
   /** The names that wait for this one in newer layers; they wait no more. */

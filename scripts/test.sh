@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Everything that CI checks: set-up, lint, rooms, types, builds, the native tests, the tests, the documentation.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "set-up"
+bash scripts/setup.sh test
+step "lint, rooms, types"
+npm run --silent lint
+npm run --silent rooms
+npm run --silent typecheck
+step "build"
+npm run --silent build -- --silent
+step "native programs: build and unit tests"
+meson setup --wipe build-native-test native >/dev/null 2>&1 || meson setup build-native-test native >/dev/null
+meson test -C build-native-test --print-errorlogs
+step "native programs under the address and undefined-behaviour sanitizers"
+meson setup --wipe build-native-san native -Db_sanitize=address,undefined -Db_lundef=false >/dev/null 2>&1 ||
+  meson setup build-native-san native -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+meson test -C build-native-san --print-errorlogs
+step "documentation"
+npm run --silent docs -- --logLevel Warn
+step "tests"
+npx vitest run
