@@ -109,7 +109,8 @@ const PER_DIRECTORY = 50
 function* smallLayer(index, pool) {
   const slice = slicer(pool, random(3000 + index))
   const next = random(4000 + index)
-  const size = () => Math.floor(next() ** 2 * 6000)
+  // 2.4 KiB compressed on average, as in the package trees that reach supercomputers.
+  const size = () => Math.floor(next() ** 2 * 24_000)
   const nameOf = (layer, n) => `srv/l${layer}/d${Math.floor(n / PER_DIRECTORY)}/f${n}.js`
   const perLayer = SMALL_FILES / SMALL_LAYERS
   yield directory('srv')

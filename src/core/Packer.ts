@@ -79,21 +79,17 @@ const pack = (tar: Stream.Stream<Uint8Array, ImageError>, options: PackOptions) 
     // A packer that dies closes the pipe; its exit tells more than EPIPE.
     stdin.on("error", () => undefined)
     let bytes = 0
-    const reading = yield* tar.pipe(
-      Stream.mapEffect((chunk) =>
-        Effect.promise(() => Process.write(stdin, chunk)).pipe(
-          Effect.tap(() =>
-            Effect.sync(() => {
-              bytes += chunk.length
-              options.onBytes?.(bytes)
-            })
-          )
-        )
-      ),
+    yield* tar.pipe(
+      Stream.mapEffect((chunk) => {
+        bytes += chunk.length
+        options.onBytes?.(bytes)
+        const open = Process.write(stdin, chunk)
+        return typeof open === "boolean" ? Effect.succeed(open) : Effect.promise(() => open)
+      }),
       Stream.takeWhile((open) => open),
       Stream.runDrain
-    ).pipe(Effect.as(true))
-    if (reading) stdin.end()
+    )
+    stdin.end()
     const exit = yield* Effect.promise(() => process.exit)
     if (exit.status !== 0) {
       const full = /no space left|disk quota/i.test(exit.stderr)

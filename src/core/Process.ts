@@ -107,8 +107,17 @@ export const output = (program: string, args: ReadonlyArray<string>): Effect.Eff
     })
   )
 
-/** Writes to a process with backpressure. Succeeds with false when the process no longer reads. */
-export const write = (stdin: Writable, chunk: Uint8Array): Promise<boolean> =>
-  new Promise((resolve) => {
+/** Bytes written ahead of a process's reading, so that both sides work at once. */
+const AHEAD = 4 * 1024 * 1024
+
+/** Writes to a process with backpressure. Gives false, now or in time, when the process no longer reads. */
+export const write = (stdin: Writable, chunk: Uint8Array): boolean | Promise<boolean> => {
+  if (stdin.destroyed) return false
+  if (stdin.writableLength < AHEAD) {
+    stdin.write(chunk)
+    return true
+  }
+  return new Promise((resolve) => {
     stdin.write(chunk, (error) => resolve(error === null || error === undefined))
   })
+}

@@ -37,12 +37,24 @@ export async function* mergeLayers(
   ended: (summary: RootfsSummary) => void
 ): AsyncGenerator<Buffer> {
   const merger = new LayerMerger(limits)
-  for (let i = layers.length - 1; i >= 0; i--) {
+  const read = (i: number) => {
     const layer = layers[i]
-    if (layer === undefined) continue
-    merger.startLayer(i, plans?.[i])
-    yield* readLayer(layer, i, layers.length, merger, limits, () => merger.take(false))
-    worded(layer, i, layers.length, () => merger.endLayer())
+    return layer === undefined ? undefined : new Ahead(inflated(layer, i, layers.length))
+  }
+  let next = read(layers.length - 1)
+  try {
+    for (let i = layers.length - 1; i >= 0; i--) {
+      const layer = layers[i]
+      const chunks = next
+      if (layer === undefined || chunks === undefined) continue
+      // The older layer is inflated while the newer one is merged.
+      next = read(i - 1)
+      merger.startLayer(i, plans?.[i])
+      yield* readLayer(layer, i, layers.length, chunks, merger, limits, () => merger.take(false))
+      worded(layer, i, layers.length, () => merger.endLayer())
+    }
+  } finally {
+    await next?.end()
   }
   merger.end()
   ended(merger.summary())
@@ -54,7 +66,7 @@ export const planLayers = async (layers: ReadonlyArray<MergeLayer>, limits: Merg
   const plans: Array<LayerPlan> = []
   for (const [i, layer] of layers.entries()) {
     const planner = new LayerPlanner(limits)
-    for await (const _ of readLayer(layer, i, layers.length, planner, limits, () => [])) continue
+    for await (const _ of readLayer(layer, i, layers.length, new Ahead(inflated(layer, i, layers.length)), planner, limits, () => [])) continue
     plans.push(planner.plan())
   }
   return plans
@@ -65,6 +77,7 @@ async function* readLayer(
   layer: MergeLayer,
   index: number,
   count: number,
+  chunks: Ahead,
   handler: TarHandler,
   limits: MergeLimits,
   take: () => ReadonlyArray<Buffer>
@@ -72,14 +85,19 @@ async function* readLayer(
   const hash = createHash("sha256")
   const reader = new TarReader(handler)
   let bytes = 0
-  for await (const chunk of inflate(await layer.file(), nameOf(layer, index, count))) {
-    bytes += chunk.length
-    if (bytes > limits.inflatedBytes) {
-      throw new ImageError(errorFields("LIMIT_EXCEEDED", `${nameOf(layer, index, count)} inflates to more than ${limits.inflatedBytes} bytes`))
+  try {
+    for (let chunk = await chunks.next(); chunk !== undefined; chunk = await chunks.next()) {
+      bytes += chunk.length
+      if (bytes > limits.inflatedBytes) {
+        throw new ImageError(errorFields("LIMIT_EXCEEDED", `${nameOf(layer, index, count)} inflates to more than ${limits.inflatedBytes} bytes`))
+      }
+      const piece = chunk
+      hash.update(piece)
+      worded(layer, index, count, () => reader.push(piece))
+      yield* take()
     }
-    hash.update(chunk)
-    worded(layer, index, count, () => reader.push(chunk))
-    yield* take()
+  } finally {
+    await chunks.end()
   }
   worded(layer, index, count, () => reader.end())
   const digest = hash.digest("hex")
@@ -87,6 +105,41 @@ async function* readLayer(
     throw new ImageError(
       errorFields("DIGEST_MISMATCH", `${nameOf(layer, index, count)} inflates to sha256:${digest}, but the image configuration says ${layer.diffId}`)
     )
+  }
+}
+
+async function* inflated(layer: MergeLayer, index: number, count: number): AsyncGenerator<Buffer> {
+  yield* inflate(await layer.file(), nameOf(layer, index, count))
+}
+
+/** Reads one piece ahead of its consumer, beginning at once. */
+class Ahead {
+  private ahead: Promise<IteratorResult<Buffer, unknown>>
+
+  constructor(private readonly chunks: AsyncGenerator<Buffer>) {
+    this.ahead = this.read()
+  }
+
+  /** The next piece; undefined at the end. */
+  async next(): Promise<Buffer | undefined> {
+    const { done, value } = await this.ahead
+    if (done === true) return undefined
+    this.ahead = this.read()
+    return value
+  }
+
+  /** Ends the reading, early or not. */
+  async end(): Promise<void> {
+    // A generator that waits for its layer can't be ended before that comes or fails; nobody waits for it here.
+    void this.chunks.return(undefined).catch(() => undefined)
+    await Promise.race([this.ahead.catch(() => undefined), Promise.resolve()])
+  }
+
+  private read(): Promise<IteratorResult<Buffer, unknown>> {
+    const reading = this.chunks.next()
+    // Its failure is seen where it is awaited, not when it happens.
+    reading.catch(() => undefined)
+    return reading
   }
 }
 

@@ -12,7 +12,7 @@ import { type TarEntry, TarFault, type TarType } from "./TarEntry.js"
 export interface TarHandler {
   /** A header was read. Whether the content is wanted; it follows as `data` calls. The entry object is reused. */
   readonly entry: (entry: TarEntry) => boolean
-  /** A piece of a wanted content. The memory belongs to the reader's caller: copy or use it at once. */
+  /** A piece of a wanted content. The memory is not written again. */
   readonly data: (chunk: Uint8Array, start: number, end: number) => void
   /** The content of a wanted entry is complete. */
   readonly dataEnd: () => void

@@ -7,6 +7,9 @@ import type { TarType } from "./TarEntry.js"
 
 const BLOCK = 512
 const CHUNK = 256 * 1024
+/** Pieces of content from this size on are not copied. */
+const CHUNK_MIN = 4 * 1024
+const PASSED_ON = 16 * 1024
 const flags: Readonly<Record<TarType, number>> = {
   regular: 0x30,
   link: 0x31,
@@ -42,15 +45,21 @@ export class TarWriter {
     this.content = 0
   }
 
+  /** Writes content. Large pieces are passed on as they are: their memory must stay as it is. */
   data(source: Uint8Array, start: number, end: number): void {
     this.content += end - start
+    if (end - start >= PASSED_ON) {
+      if (this.used > 0) this.flush()
+      this.full.push(Buffer.from(source.buffer, source.byteOffset + start, end - start))
+      return
+    }
     let at = start
     while (at < end) {
-      const n = Math.min(end - at, CHUNK - this.used)
+      const n = Math.min(end - at, this.chunk.length - this.used)
       this.chunk.set(at === 0 && n === source.length ? source : source.subarray(at, at + n), this.used)
       this.used += n
       at += n
-      if (this.used === CHUNK) this.flush()
+      if (this.used === this.chunk.length) this.flush()
     }
   }
 
@@ -74,18 +83,19 @@ export class TarWriter {
 
   private flush(): void {
     this.full.push(this.chunk.subarray(0, this.used))
-    this.chunk = Buffer.allocUnsafe(CHUNK)
+    // What is left of the chunk is used on.
+    this.chunk = CHUNK_MIN <= this.chunk.length - this.used ? this.chunk.subarray(this.used) : Buffer.allocUnsafe(CHUNK)
     this.used = 0
   }
 
   private zeros(n: number): void {
     let left = n
     while (left > 0) {
-      const m = Math.min(left, CHUNK - this.used)
+      const m = Math.min(left, this.chunk.length - this.used)
       this.chunk.fill(0, this.used, this.used + m)
       this.used += m
       left -= m
-      if (this.used === CHUNK) this.flush()
+      if (this.used === this.chunk.length) this.flush()
     }
   }
 
@@ -97,7 +107,7 @@ export class TarWriter {
   }
 
   private block(name: string, flag: number, mode: number, size: number, mtime: number, linkname: string): void {
-    if (CHUNK - this.used < BLOCK) {
+    if (this.chunk.length - this.used < BLOCK) {
       // Headers are written in place; content chunks need not be of equal size.
       this.flush()
     }
@@ -118,7 +128,7 @@ export class TarWriter {
     octal(b, at + 148, 6, sum)
     b[at + 155] = 0x20
     this.used += BLOCK
-    if (this.used === CHUNK) this.flush()
+    if (this.used === this.chunk.length) this.flush()
   }
 }
 
