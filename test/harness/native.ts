@@ -15,6 +15,14 @@ const MARKER = '.shifter-sdk-test'
 
 export const DEFAULT_PREFIX = '/opt/shifter-sdk-test'
 
+/**
+ * What test files that need nothing special share: the global set-up installs below {@link DEFAULT_PREFIX} and configures it once.
+ * A file that needs another configuration installs below a prefix of its own.
+ */
+export const SHARED_IMAGE_PATH = join(DEFAULT_PREFIX, 'images')
+/** Shown inside at `/site`. */
+export const SHARED_SITE_VOLUME = join(DEFAULT_PREFIX, 'site')
+
 /** What the helper's two configuration files hold. */
 export interface NativeConfig {
   readonly imagePath: string
@@ -91,11 +99,11 @@ export const installNative = async (options: { readonly prefix?: string } = {}):
   mkdirSync(prefix, { recursive: true, mode: 0o755 })
   writeFileSync(join(prefix, MARKER), '')
 
-  // Test files run side by side: one builds, the others find it done.
+  // Test files run side by side: one builds, the others find it done. The C tests are built elsewhere, with sanitizers.
   const script = `
     set -e
     if [ ! -e "$BUILD/build.ninja" ]; then
-      meson setup "$BUILD" "$SOURCE" --prefix="$PREFIX" --sysconfdir="$PREFIX/etc" --buildtype=release
+      meson setup "$BUILD" "$SOURCE" --prefix="$PREFIX" --sysconfdir="$PREFIX/etc" --buildtype=release -Dtests=false
     fi
     ninja -C "$BUILD"
     meson install -C "$BUILD" --no-rebuild`

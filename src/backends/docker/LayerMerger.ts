@@ -17,7 +17,7 @@ import type { RootfsSummary } from "../../core/RootfsStream.js"
 import { shown, type TarEntry, TarFault, type TarType } from "../../core/tar/TarEntry.js"
 import type { TarHandler } from "../../core/tar/TarReader.js"
 import { TarWriter } from "../../core/tar/TarWriter.js"
-import { components, type PathLimits, whiteout } from "./LayerPath.js"
+import { components, type PathLimits, targetComponents, whiteout } from "./LayerPath.js"
 import { type LayerPlan, throughFault } from "./LayerPlan.js"
 
 /** The merge can't go on without plans of the layers; start anew with them. */
@@ -236,7 +236,7 @@ export class LayerMerger implements TarHandler {
 
   private hardLink(path: ReadonlyArray<string>, entry: TarEntry): boolean {
     const name = path.join("/")
-    const targetPath = components(entry.linkname, this.limits, "its hard-link target")
+    const targetPath = targetComponents(entry.linkname, this.limits, entry.name)
     const target = targetPath.join("/")
     if (target === name) throw new TarFault("it is a hard link to itself", shown(name))
     if (targetPath.length === 0) throw new TarFault("it is a hard link to a directory", shown(name))

@@ -4,7 +4,7 @@
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md
  * @module
  */
-import { TarFault } from "../../core/tar/TarEntry.js"
+import { shown, TarFault } from "../../core/tar/TarEntry.js"
 
 export interface PathLimits {
   readonly depth: number
@@ -15,20 +15,27 @@ export interface PathLimits {
  * The components of an entry's name, latin1. No components: the root itself. Refused: absolute names but `/`, `..` components, NUL,
  * components over 255 bytes, names over the limits.
  */
-export const components = (name: string, limits: PathLimits, what: string = "its name"): ReadonlyArray<string> => {
-  if (name.length > limits.nameBytes) throw new TarFault(`${what} is longer than ${limits.nameBytes} bytes`, `${name.slice(0, 80)}…`)
-  if (name.includes("\0")) throw new TarFault(`${what} holds NUL`, name)
+export const components = (name: string, limits: PathLimits): ReadonlyArray<string> => clean(name, limits, "its name", name)
+
+/** {@link components} of a hard link's target; the fault names the entry. */
+export const targetComponents = (target: string, limits: PathLimits, entry: string): ReadonlyArray<string> =>
+  clean(target, limits, `its hard-link target "${shown(target.slice(0, 200))}"`, entry)
+
+const clean = (name: string, limits: PathLimits, what: string, entry: string): ReadonlyArray<string> => {
+  const fault = (why: string) => new TarFault(`${what} ${why}`, shown(entry.length > 200 ? `${entry.slice(0, 200)}…` : entry))
+  if (name.length > limits.nameBytes) throw fault(`is longer than ${limits.nameBytes} bytes`)
+  if (name.includes("\0")) throw fault("holds NUL")
   const parts = name.split("/")
-  if (parts[0] === "" && parts.some((part) => part !== "" && part !== ".")) throw new TarFault(`${what} is absolute`, name)
-  const clean: Array<string> = []
+  if (parts[0] === "" && parts.some((part) => part !== "" && part !== ".")) throw fault("is absolute")
+  const found: Array<string> = []
   for (const part of parts) {
     if (part === "" || part === ".") continue
-    if (part === "..") throw new TarFault(`${what} has a '..'`, name)
-    if (part.length > 255) throw new TarFault(`${what} has a component longer than 255 bytes`, `${name.slice(0, 80)}…`)
-    clean.push(part)
+    if (part === "..") throw fault("has a '..'")
+    if (part.length > 255) throw fault("has a component longer than 255 bytes")
+    found.push(part)
   }
-  if (clean.length > limits.depth) throw new TarFault(`${what} has more than ${limits.depth} components`, `${name.slice(0, 80)}…`)
-  return clean
+  if (found.length > limits.depth) throw fault(`has more than ${limits.depth} components`)
+  return found
 }
 
 /** What a name says by the whiteout convention. */

@@ -7,7 +7,7 @@
  */
 import { type TarEntry, TarFault, type TarType } from "../../core/tar/TarEntry.js"
 import type { TarHandler } from "../../core/tar/TarReader.js"
-import { components, type PathLimits, whiteout } from "./LayerPath.js"
+import { components, type PathLimits, targetComponents, whiteout } from "./LayerPath.js"
 
 /** For each entry by its number in the layer: the names that it is found under when the layer has been applied. */
 export interface LayerPlan {
@@ -40,7 +40,7 @@ export class LayerPlanner implements TarHandler {
       if (parent !== undefined && parent.type !== "directory") throw throughFault(parent.type, parts.slice(0, i).join("/"), path)
     }
     if (entry.type === "link") {
-      const target = components(entry.linkname, this.limits, "its hard-link target").join("/")
+      const target = targetComponents(entry.linkname, this.limits, entry.name).join("/")
       if (target === path) throw new TarFault("it is a hard link to itself", path)
       const inode = this.inodes.get(target)
       if (inode?.type === "directory" || this.below.has(target)) throw new TarFault("it is a hard link to a directory", path)

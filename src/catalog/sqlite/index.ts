@@ -10,6 +10,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import { Catalog, leaseMillis, type PullState, retryMillis } from "../../core/Catalog.js"
 import { CatalogError, errorFields, messageOf, printable } from "../../core/Errors.js"
 import { phases } from "../../core/Progress.js"
@@ -51,6 +52,17 @@ const failed = (error: unknown) => {
   return new CatalogError(errorFields("CATALOG_FAILED", `The catalogue can't be used: ${printable(causes.filter(Boolean).join(": "))}`, { cause: error }))
 }
 
+/** Another process writes. The driver opens connections of its own, which know no busy timeout. Nothing was done: it may be tried again. */
+const isBusy = (error: SqlError | CatalogError): boolean =>
+  error._tag === "SqlError" && /SQLITE_BUSY|database is locked/.test(`${messageOf(error)} ${messageOf(error.cause)}`)
+
+/** Tries for some 20 seconds, 0.02 to 0.25 seconds apart. */
+const patience = Schedule.exponential("20 millis").pipe(
+  Schedule.union(Schedule.spaced("250 millis")),
+  Schedule.jittered,
+  Schedule.upTo("20 seconds")
+)
+
 const prepare = (directory: string): Effect.Effect<string, CatalogError> =>
   Effect.tryPromise({
     try: async () => {
@@ -71,13 +83,15 @@ const prepare = (directory: string): Effect.Effect<string, CatalogError> =>
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const worded = <A>(effect: Effect.Effect<A, SqlError | CatalogError>): Effect.Effect<A, CatalogError> =>
-    Effect.mapError(effect, (error) => (error._tag === "CatalogError" ? error : failed(error)))
+    effect.pipe(
+      Effect.retry({ while: isBusy, schedule: patience }),
+      Effect.mapError((error) => (error._tag === "CatalogError" ? error : failed(error)))
+    )
   const rows = <A extends object>(statement: Effect.Effect<ReadonlyArray<A>, SqlError>) => worded(statement)
   // The database's clock: one for all processes.
   const now = sql.literal("CAST(unixepoch('subsec') * 1000 AS INTEGER)")
   const isAlive = sql`state = 'active' AND lease_until > ${now}`
 
-  yield* rows(sql`PRAGMA busy_timeout = 10000`)
   yield* rows(sql`PRAGMA journal_mode = WAL`)
   yield* rows(sql`PRAGMA synchronous = FULL`)
   yield* worded(
