@@ -168,5 +168,12 @@ const promised = async <A, E extends Errors.ShifterError>(effect: Effect.Effect<
   if (failure._tag === "Some") throw failure.value
   if (Cause.isInterruptedOnly(exit.cause)) throw new Errors.GatewayError(Errors.errorFields("CANCELLED", "The call was cancelled", { cause: signal?.reason }))
   const defect = Cause.squash(exit.cause)
-  throw Errors.isShifterError(defect) ? defect : new Errors.GatewayError(Errors.errorFields("INTERNAL", `Unexpected: ${Errors.messageOf(defect)}`, { cause: defect }))
+  throw Errors.isShifterError(defect) ? defect : new Errors.GatewayError(Errors.errorFields("INTERNAL", `Unexpected: ${causes(defect)}`, { cause: defect }))
+}
+
+/** The messages of a defect and its causes. */
+const causes = (defect: unknown): string => {
+  const found: Array<string> = []
+  for (let each = defect; each !== undefined && found.length < 5; each = typeof each === "object" && each !== null && "cause" in each ? each.cause : undefined) found.push(Errors.messageOf(each))
+  return found.join(": ")
 }

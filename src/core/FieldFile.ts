@@ -23,12 +23,49 @@ export interface FieldFileKind {
 /** Fields in order: key and value. */
 export type Fields = ReadonlyArray<readonly [string, string]>
 
-/** Writes a field file. Values are written as UTF-8. */
+const lone = /([\udc80-\udcff])/u
+
+/**
+ * Bytes as text. A byte that is not part of well-formed UTF-8 becomes the lone surrogate U+DC00 + byte, so that every value survives; C
+ * (`shifter-check`) shows such bytes in the same way.
+ */
+export const textOf = (bytes: Uint8Array): string => {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+  const decoded = (from: number, to: number): string | undefined => {
+    try {
+      return decoder.decode(bytes.subarray(from, to))
+    } catch {
+      return undefined
+    }
+  }
+  const whole = decoded(0, bytes.length)
+  if (whole !== undefined) return whole
+  let text = ""
+  for (let at = 0; at < bytes.length; ) {
+    const byte = bytes[at] ?? 0
+    const size = byte < 0x80 ? 1 : byte >> 5 === 6 ? 2 : byte >> 4 === 14 ? 3 : byte >> 3 === 30 ? 4 : 0
+    const sequence = size === 0 || at + size > bytes.length ? undefined : decoded(at, at + size)
+    text += sequence ?? String.fromCharCode(0xdc00 + byte)
+    at += sequence === undefined ? 1 : size
+  }
+  return text
+}
+
+/** The bytes of a text, those included that {@link textOf} made lone surrogates of. */
+export const bytesOf = (text: string): Buffer =>
+  lone.test(text)
+    ? Buffer.concat(text.split(lone).map((part) => (lone.test(part) ? Buffer.from([part.charCodeAt(0) - 0xdc00]) : Buffer.from(part))))
+    : Buffer.from(text)
+
+/** Writes a field file. Values are written as {@link bytesOf} says. */
 export const encode = (kind: FieldFileKind, fields: Fields): Buffer => {
   const order = Object.keys(kind.keys)
   const sorted = [...fields].sort((a, b) => order.indexOf(a[0]) - order.indexOf(b[0]))
-  const parts = sorted.map(([key, value]) => `${key} ${Buffer.byteLength(value)}:${value}\n`)
-  return Buffer.from(`${kind.magic} ${kind.version}\n${parts.join("")}end\n`)
+  const parts = sorted.flatMap(([key, value]) => {
+    const bytes = bytesOf(value)
+    return [Buffer.from(`${key} ${bytes.length}:`), bytes, Buffer.from("\n")]
+  })
+  return Buffer.concat([Buffer.from(`${kind.magic} ${kind.version}\n`), ...parts, Buffer.from("end\n")])
 }
 
 /** Reads a field file: values by key, in the order of the file. */
@@ -45,7 +82,6 @@ export const decode = (kind: FieldFileKind, bytes: Uint8Array): Either.Either<Re
       new FormatError(errorFields("RECORD_NEWER", `This ${kind.magic} file has version ${header[2]}; up to ${kind.version} is understood`))
     )
   }
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
   const found = new Map<string, Array<string>>()
   let at = lineEnd + 1
   let count = 0
@@ -63,11 +99,7 @@ export const decode = (kind: FieldFileKind, bytes: Uint8Array): Either.Either<Re
     if (rule === undefined) return invalid(`the key "${key}" is not known`)
     const values = found.get(key) ?? []
     if (rule !== "repeated" && values.length > 0) return invalid(`the key "${key}" stands twice`)
-    try {
-      values.push(decoder.decode(buffer.subarray(start, end)))
-    } catch {
-      return invalid(`the value of "${key}" is not UTF-8`)
-    }
+    values.push(textOf(buffer.subarray(start, end)))
     found.set(key, values)
     at = end + 1
   }

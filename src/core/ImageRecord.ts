@@ -8,23 +8,29 @@ import * as Schema from "effect/Schema"
 import { Digest } from "./Digest.js"
 import { errorFields, FormatError } from "./Errors.js"
 import * as FieldFile from "./FieldFile.js"
-import { isImageId } from "./ImageRef.js"
+import { isCanonical, isImageId } from "./ImageRef.js"
 import { formatLimits } from "./Limits.js"
 
 const withoutNul = Schema.String.pipe(Schema.filter((s) => !s.includes("\0") || "NUL is not allowed"))
 const Uid = Schema.Int.pipe(Schema.between(0, 4294967294))
+const platformPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}(?:\/[A-Za-z0-9][A-Za-z0-9_.-]{0,127}){1,2}$/
 const Acl = Schema.Array(Uid).pipe(Schema.maxItems(formatLimits.aclIds))
 
 /** What an image says about running it. */
 export const ImageMetadata = Schema.Struct({
   /** `NAME=VALUE`, in the image's order. */
-  env: Schema.Array(withoutNul.pipe(Schema.pattern(/^[^=]+=/, { message: () => "an environment entry is NAME=VALUE" }))),
+  env: Schema.Array(
+    withoutNul.pipe(
+      Schema.pattern(/^[^=]+=/, { message: () => "an environment entry is NAME=VALUE" }),
+      Schema.filter((s) => FieldFile.bytesOf(s).length <= formatLimits.envBytes || `an environment entry is longer than ${formatLimits.envBytes} bytes`)
+    )
+  ),
   entrypoint: Schema.Array(withoutNul),
   command: Schema.Array(withoutNul),
   /** Absolute path. */
   workdir: Schema.optional(withoutNul.pipe(Schema.pattern(/^\//, { message: () => "a working directory is an absolute path" }))),
   /** Name and value. */
-  labels: Schema.Array(Schema.Tuple(withoutNul, withoutNul))
+  labels: Schema.Array(Schema.Tuple(withoutNul.pipe(Schema.filter((s) => s !== "" || "a label has a name")), withoutNul))
 })
 export type ImageMetadata = typeof ImageMetadata.Type
 
@@ -42,13 +48,14 @@ export type Access = typeof Access.Type
 export const ImageRecord = Schema.Struct({
   id: Schema.String.pipe(Schema.filter((s) => isImageId(s) || "not an image id")),
   /** Canonical reference it was first pulled as. */
-  reference: Schema.NonEmptyString,
+  reference: Schema.String.pipe(Schema.filter((s) => isCanonical(s) || "not a canonical reference")),
   sourceDigest: Digest,
   manifestDigest: Schema.optional(Digest),
   /** The packing profile, see `PackingProfile`. */
-  profile: Schema.NonEmptyString,
+  // eslint-disable-next-line no-control-regex
+  profile: Schema.String.pipe(Schema.pattern(/^[^\u0000-\u001f\u007f]+$/, { message: () => "a packing profile is text without control characters" })),
   /** `os/arch[/variant]`. */
-  platform: Schema.NonEmptyString,
+  platform: Schema.String.pipe(Schema.pattern(platformPattern, { message: () => "a platform is os/arch[/variant]" })),
   /** Bytes of the image file. */
   imageSize: Schema.NonNegativeInt,
   /** 64 hex digits. */

@@ -8,6 +8,7 @@ import { createHash } from "node:crypto"
 import * as path from "node:path"
 import * as Either from "effect/Either"
 import { errorFields, FormatError } from "./Errors.js"
+import { bytesOf } from "./FieldFile.js"
 import { formatLimits } from "./Limits.js"
 
 /** Kinds of image references: what a person writes before the first `:`. */
@@ -73,7 +74,7 @@ const refuse = (input: string, why: string): Either.Either<never, FormatError> =
  */
 export const parse = (input: string, defaultType: string = "docker"): Either.Either<ImageRef, FormatError> => {
   if (input.length === 0) return refuse(input, "it is empty")
-  if (Buffer.byteLength(input) > formatLimits.imageReferenceBytes) {
+  if (bytesOf(input).length > formatLimits.imageReferenceBytes) {
     return refuse(`${input.slice(0, 60)}…`, `it is longer than ${formatLimits.imageReferenceBytes} bytes`)
   }
   const colon = input.indexOf(":")
@@ -112,7 +113,11 @@ export const pathAndTag = (ref: ImageRef): { readonly path: string; readonly tag
 }
 
 /** Hex SHA-256 of the canonical form: the file name of the reference in `names/`. */
-export const nameHash = (canonical: string): string => createHash("sha256").update(canonical).digest("hex")
+export const nameHash = (canonical: string): string => createHash("sha256").update(bytesOf(canonical)).digest("hex")
+
+/** Whether a text is a reference in its canonical form, type included. */
+export const isCanonical = (text: string): boolean =>
+  Either.match(parse(text, ""), { onLeft: () => false, onRight: (ref) => ref.canonical === text })
 
 /** Whether a text can be an image id. */
 export const isImageId = (text: string): boolean => wordPattern.test(text)

@@ -5,6 +5,7 @@
  */
 import * as Either from "effect/Either"
 import { errorFields, FormatError } from "./Errors.js"
+import { bytesOf, textOf } from "./FieldFile.js"
 import type { Access, ImageMetadata } from "./ImageRecord.js"
 import { formatLimits } from "./Limits.js"
 
@@ -30,17 +31,18 @@ export interface EncodedMeta {
 export const encode = (metadata: ImageMetadata, access: Access): EncodedMeta => {
   const omitted: Array<string> = []
   const lines = ["FORMAT: squashfs"]
-  const isSingleLine = (text: string) => !/[\n\r]/.test(text)
+  // A lone surrogate stands for a byte that is not UTF-8; such a text can't be written as text.
+  const isSingleLine = (text: string) => !/[\n\r]|\p{Surrogate}/u.test(text)
   const list = (key: string, what: string, words: ReadonlyArray<string>) => {
     if (words.length === 0) return
     if (words.every((word) => isSingleLine(word) && !/['\\]/.test(word))) lines.push(`${key}: [${words.map((word) => `'${word}'`).join(", ")}]`)
-    else omitted.push(`the ${what} (it holds a quote, a backslash or a line break)`)
+    else omitted.push(`the ${what} (it holds a quote, a backslash, a line break or a byte that is not UTF-8)`)
   }
   list("ENTRY", "entry point", metadata.entrypoint)
   list("CMD", "command", metadata.command)
   if (metadata.workdir !== undefined) {
     if (isSingleLine(metadata.workdir)) lines.push(`WORKDIR: ${metadata.workdir}`)
-    else omitted.push("the working directory (it holds a line break)")
+    else omitted.push("the working directory (it holds a line break or a byte that is not UTF-8)")
   }
   if (access.access === "private") {
     // The reference takes two empty lists for public: the owner is always listed.
@@ -48,7 +50,7 @@ export const encode = (metadata: ImageMetadata, access: Access): EncodedMeta => 
   }
   for (const entry of metadata.env) {
     if (isSingleLine(entry) && !entry.endsWith("=")) lines.push(`ENV: ${entry}`)
-    else omitted.push(`the variable ${entry.slice(0, entry.indexOf("="))} (${entry.endsWith("=") ? "it is empty" : "it holds a line break"})`)
+    else omitted.push(`the variable ${entry.slice(0, entry.indexOf("="))} (${entry.endsWith("=") ? "it is empty" : "it holds a line break or a byte that is not UTF-8"})`)
   }
   return { text: `${lines.join("\n")}\n`, omitted }
 }
@@ -57,22 +59,19 @@ export const encode = (metadata: ImageMetadata, access: Access): EncodedMeta => 
 export const decode = (bytes: Uint8Array): Either.Either<Meta, FormatError> => {
   const invalid = (why: string) => Either.left(new FormatError(errorFields("RECORD_INVALID", `This .meta file is not valid: ${why}`)))
   if (bytes.length > formatLimits.metaBytes) return invalid(`it is larger than ${formatLimits.metaBytes} bytes`)
-  let text: string
-  try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch {
-    return invalid("it is not UTF-8")
-  }
+  const text = textOf(bytes)
   if (text.includes("\0")) return invalid("it holds NUL")
   const single = new Map<string, string>()
   const env: Array<string> = []
+  let lines = 0
   for (const line of text.split("\n")) {
-    if (line.trim() === "") continue
+    if (/^[ \t]*$/.test(line)) continue
+    if (++lines > formatLimits.fieldCount) return invalid(`it has more than ${formatLimits.fieldCount} lines`)
     const match = /^([A-Z]+):(?: (.*)|)$/s.exec(line)
     const key = match?.[1] ?? ""
     const value = match?.[2] ?? ""
     if (key === "ENV") {
-      if (!/^[^=]+=/.test(value)) return invalid("an ENV line is not NAME=VALUE")
+      if (!/^[^=]+=/.test(value) || bytesOf(value).length > formatLimits.envBytes) return invalid("an ENV line is not NAME=VALUE, or too long")
       env.push(value)
     } else if (key === "VOLUME") {
       continue
@@ -90,10 +89,14 @@ export const decode = (bytes: Uint8Array): Either.Either<Meta, FormatError> => {
   const groupAcl = acl(single.get("GROUPACL"))
   if (entrypoint === undefined || command === undefined) return invalid("ENTRY or CMD is a malformed list")
   if (userAcl === undefined || groupAcl === undefined) return invalid("an access list is malformed or too long")
-  return Either.right({ format: "squashfs", entrypoint, command, workdir: single.get("WORKDIR") ?? null, userAcl, groupAcl, env })
+  const workdir = single.get("WORKDIR") ?? ""
+  if (workdir !== "" && !workdir.startsWith("/")) return invalid("WORKDIR is not an absolute path")
+  return Either.right({ format: "squashfs", entrypoint, command, workdir: workdir === "" ? null : workdir, userAcl, groupAcl, env })
 }
 
 const escapes: Readonly<Record<string, string>> = { "\\": "\\", "'": "'", '"': '"', n: "\n", r: "\r", t: "\t" }
+
+const separator = /[ \t]*(?:,[ \t]*|\])/y
 
 /** The words of ENTRY or CMD; undefined when the list is malformed. */
 const words = (text: string | undefined): ReadonlyArray<string> | null | undefined => {
@@ -116,7 +119,7 @@ const words = (text: string | undefined): ReadonlyArray<string> | null | undefin
       if (c !== "\\") {
         // A code point may take two UTF-16 units; both are copied as they come.
         const point = String.fromCodePoint(text.codePointAt(at - 1) ?? 0)
-        parts.push(Buffer.from(point))
+        parts.push(bytesOf(point))
         at += point.length - 1
         continue
       }
@@ -127,25 +130,34 @@ const words = (text: string | undefined): ReadonlyArray<string> | null | undefin
         parts.push(Buffer.from(simple))
         continue
       }
-      const digits = e === "x" ? text.slice(at, at + 2) : e === "u" ? text.slice(at, at + 4) : ""
-      if (!/^([0-9a-fA-F]{2}|[0-9a-fA-F]{4})$/.test(digits)) return undefined
+      const length = e === "x" ? 2 : e === "u" ? 4 : 0
+      const digits = text.slice(at, at + length)
+      if (length === 0 || digits.length !== length || !/^[0-9a-fA-F]+$/.test(digits)) return undefined
       at += digits.length
       const value = parseInt(digits, 16)
       if (value === 0 || (value >= 0xd800 && value <= 0xdfff)) return undefined
       parts.push(e === "x" ? Buffer.from([value]) : Buffer.from(String.fromCodePoint(value)))
     }
     found.push(Buffer.concat(parts))
-    const rest = /^(?:\s*,\s*(?=[u'"])|\](?=$))/.exec(text.slice(at))
+    if (found.length > formatLimits.fieldCount) return undefined
+    separator.lastIndex = at
+    const rest = separator.exec(text)
     if (rest === null) return undefined
-    if (rest[0] === "]") break
     at += rest[0].length
+    if (rest[0].endsWith("]")) {
+      if (at !== text.length) return undefined
+      break
+    }
   }
-  return found.map((word) => word.toString("utf8"))
+  return found.map(textOf)
 }
 
 /** The numbers of an access list; undefined when it is malformed. */
 const acl = (text: string | undefined): ReadonlyArray<number> | undefined => {
-  const elements = (text ?? "").split(",").map((element) => element.trim()).filter((element) => element !== "")
-  if (elements.length > formatLimits.aclIds || elements.some((element) => !/^[0-9]{1,10}$/.test(element) || Number(element) > 4294967294)) return undefined
+  const given = text ?? ""
+  const elements = given.split(",").map((element) => element.replace(/^[ \t]+|[ \t]+$/g, "")).filter((element) => element !== "")
+  // A list that was meant to name someone must not turn into "public".
+  if (elements.length === 0 && given.includes(",")) return undefined
+  if (elements.length > formatLimits.aclIds || elements.some((element) => !/^[0-9]+$/.test(element) || Number(element) > 4294967294)) return undefined
   return elements.map(Number)
 }

@@ -7,7 +7,7 @@
 import * as Either from "effect/Either"
 import { errorFields, FormatError } from "./Errors.js"
 import * as FieldFile from "./FieldFile.js"
-import { isImageId, nameHash } from "./ImageRef.js"
+import { isCanonical, isImageId, nameHash } from "./ImageRef.js"
 import { formatLimits } from "./Limits.js"
 
 /** A reference and the image it points to. */
@@ -42,7 +42,7 @@ export const decode = (bytes: Uint8Array): Either.Either<NameFile, FormatError> 
   Either.flatMap(FieldFile.decode(kind, bytes), (fields) => {
     const reference = fields.get("reference")?.[0] ?? ""
     const id = fields.get("id")?.[0] ?? ""
-    return reference !== "" && !reference.includes("\0") && isImageId(id)
+    return isCanonical(reference) && isImageId(id)
       ? Either.right({ reference, id })
-      : Either.left(new FormatError(errorFields("RECORD_INVALID", "This name holds no reference or no valid image id")))
+      : Either.left(new FormatError(errorFields("RECORD_INVALID", "This name holds no canonical reference or no valid image id")))
   })

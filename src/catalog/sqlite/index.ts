@@ -8,7 +8,9 @@ import * as nodePath from "node:path"
 import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
+import { createClient, type Transaction } from "@libsql/client"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { Catalog, leaseMillis, type PullState, retryMillis } from "../../core/Catalog.js"
@@ -38,7 +40,7 @@ export const layer = (stateDirectory: string): Layer.Layer<Catalog, CatalogError
   Layer.unwrapEffect(
     Effect.map(prepare(stateDirectory), (file) =>
       Layer.effect(Catalog, make).pipe(
-        Layer.provide(LibsqlClient.layer({ url: `file:${file}` })),
+        Layer.provide(Layer.unwrapScoped(Effect.map(open(file), (liveClient) => LibsqlClient.layer({ liveClient })))),
         Layer.mapError((error) => (error._tag === "CatalogError" ? error : failed(error)))
       )
     )
@@ -52,9 +54,56 @@ const failed = (error: unknown) => {
   return new CatalogError(errorFields("CATALOG_FAILED", `The catalogue can't be used: ${printable(causes.filter(Boolean).join(": "))}`, { cause: error }))
 }
 
-/** Another process writes. The driver opens connections of its own, which know no busy timeout. Nothing was done: it may be tried again. */
-const isBusy = (error: SqlError | CatalogError): boolean =>
-  error._tag === "SqlError" && /SQLITE_BUSY|database is locked/.test(`${messageOf(error)} ${messageOf(error.cause)}`)
+/**
+ * The driver's client with transactions of our own. The driver's connections know no busy timeout; a statement that fails as busy stays open
+ * in them and blocks the next commit; connections of ended transactions are left to the garbage collector; and `withTransaction` keeps its
+ * permit for ever when a transaction can't begin. So each transaction has a connection, taken patiently and closed at its end, and everything
+ * that writes does it in a transaction.
+ */
+const open = (file: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const url = `file:${file}`
+      return Object.assign(createClient({ url }), { transaction: () => patiently(() => begin(url)) })
+    }),
+    (client) => Effect.sync(() => client.close())
+  )
+
+const begin = async (url: string): Promise<Transaction> => {
+  const client = createClient({ url })
+  const end = async (statement: "COMMIT" | "ROLLBACK") => {
+    try {
+      await client.execute(statement)
+    } finally {
+      client.close()
+    }
+  }
+  try {
+    await client.execute("BEGIN IMMEDIATE")
+  } catch (error) {
+    client.close()
+    throw error
+  }
+  return {
+    execute: (statement) => client.execute(statement),
+    batch: (statements) => client.batch(statements),
+    executeMultiple: (text) => client.executeMultiple(text),
+    commit: () => end("COMMIT"),
+    rollback: () => end("ROLLBACK"),
+    close: () => client.close(),
+    get closed() {
+      return client.closed
+    }
+  }
+}
+
+const patiently = async <A>(f: () => Promise<A>): Promise<A> =>
+  Either.getOrThrowWith(
+    await Effect.runPromise(Effect.either(Effect.tryPromise({ try: f, catch: (error) => error }).pipe(Effect.retry({ while: isBusy, schedule: patience })))),
+    (error) => error
+  )
+
+const isBusy = (error: unknown): boolean => /SQLITE_BUSY|database is locked/.test(messageOf(error))
 
 /** Tries for some 20 seconds, 0.02 to 0.25 seconds apart. */
 const patience = Schedule.exponential("20 millis").pipe(
@@ -75,7 +124,16 @@ const prepare = (directory: string): Effect.Effect<string, CatalogError> =>
       if (name !== undefined) {
         throw unusable(`The state directory ${directory} is on ${name}, which has no locks that a catalogue can trust`, undefined, "Name a stateDirectory on a local disk.")
       }
-      return nodePath.join(directory, "catalog.db")
+      const file = nodePath.join(directory, "catalog.db")
+      await patiently(async () => {
+        const client = createClient({ url: `file:${file}` })
+        try {
+          await client.execute("PRAGMA journal_mode = WAL")
+        } finally {
+          client.close()
+        }
+      })
+      return file
     },
     catch: (error) => (error instanceof CatalogError ? error : unusable(`The state directory ${directory} can't be used: ${messageOf(error)}`, error))
   })
@@ -83,17 +141,13 @@ const prepare = (directory: string): Effect.Effect<string, CatalogError> =>
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const worded = <A>(effect: Effect.Effect<A, SqlError | CatalogError>): Effect.Effect<A, CatalogError> =>
-    effect.pipe(
-      Effect.retry({ while: isBusy, schedule: patience }),
-      Effect.mapError((error) => (error._tag === "CatalogError" ? error : failed(error)))
-    )
+    Effect.mapError(effect, (error) => (error._tag === "CatalogError" ? error : failed(error)))
   const rows = <A extends object>(statement: Effect.Effect<ReadonlyArray<A>, SqlError>) => worded(statement)
+  const written = <A extends object>(statement: Effect.Effect<ReadonlyArray<A>, SqlError>) => worded(sql.withTransaction(statement))
   // The database's clock: one for all processes.
   const now = sql.literal("CAST(unixepoch('subsec') * 1000 AS INTEGER)")
   const isAlive = sql`state = 'active' AND lease_until > ${now}`
 
-  yield* rows(sql`PRAGMA journal_mode = WAL`)
-  yield* rows(sql`PRAGMA synchronous = FULL`)
   yield* worded(
     sql.withTransaction(
       Effect.gen(function* () {
@@ -128,7 +182,7 @@ const make = Effect.gen(function* () {
 
   return Catalog.of({
     begin: (request) =>
-      rows(
+      written(
         sql<{ id: number }>`INSERT INTO pulls (system, reference, requester, state, phase, lease_until, changed)
           VALUES (${request.system}, ${request.reference}, ${request.requester}, 'active', 'resolve', ${now} + ${leaseMillis}, ${now}) RETURNING id`
       ).pipe(Effect.flatMap(([row]) => (row === undefined ? Effect.fail(failed(new Error("no row was made"))) : Effect.succeed({ id: row.id })))),
@@ -147,15 +201,15 @@ const make = Effect.gen(function* () {
       ),
 
     renew: (pull) =>
-      rows(sql`UPDATE pulls SET lease_until = ${now} + ${leaseMillis} WHERE id = ${pull.id} AND ${isAlive} RETURNING id`).pipe(Effect.map((found) => found.length === 1)),
+      written(sql`UPDATE pulls SET lease_until = ${now} + ${leaseMillis} WHERE id = ${pull.id} AND ${isAlive} RETURNING id`).pipe(Effect.map((found) => found.length === 1)),
 
     enter: (pull, phase) =>
-      rows(
+      written(
         sql`UPDATE pulls SET phase = ${phase}, lease_until = ${now} + ${leaseMillis}, changed = ${now} WHERE id = ${pull.id} AND ${isAlive} RETURNING id`
       ).pipe(Effect.map((found) => found.length === 1)),
 
     end: (pull, state) =>
-      rows(
+      written(
         sql`UPDATE pulls SET state = ${state._tag.toLowerCase()}, code = ${state._tag === "Failed" ? state.code : null},
           what = ${state._tag === "Failed" ? state.what : null}, changed = ${now} WHERE id = ${pull.id} AND state = 'active'`
       ).pipe(Effect.asVoid),

@@ -1,0 +1,100 @@
+/** Every command of the guides is run: in order, a guide at a time, on a site made for it. */
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ensureTestAccounts } from '../harness/accounts.js'
+import { DEFAULT_PREFIX, SHARED_IMAGE_PATH } from '../harness/native.js'
+import { writeLayout } from '../harness/ociLayout.js'
+import { run, runOk } from '../harness/process.js'
+import { useWorkspace } from '../harness/workspace.js'
+import { busyboxRoot } from '../native/fixture.js'
+import { built, repository } from '../package/dist.js'
+import { allBlocks } from './guides.js'
+
+/** Commands of blocks marked `no-test`, and why they are not run here. */
+const notRun: ReadonlyArray<readonly [command: RegExp, why: string]> = [
+  [/^apt-get install /, 'installs system packages; scripts/setup.sh does it for the tests'],
+  [/^useradd /, 'makes an account of the machine'],
+  [/^install -d /, 'makes directories of the machine'],
+  [/^runuser -u shifter /, 'needs the account that the guide makes'],
+  [/^npm run demo$/, 'installs a setuid program and makes accounts; it is run by itself'],
+  [/^npm test$/, 'is what runs this'],
+  [/^scripts\/setup\.sh test$|^npm run (lint|rooms|typecheck|build|docs)$/, 'is a step of scripts/test.sh'],
+  [/^npm run build:native$/, 'the administrator’s guide builds the native programs with the same commands'],
+  [/^npx vitest run /, 'is what runs this'],
+  [/^npm run bench /, 'takes minutes and measures the machine'],
+]
+
+const commandsOf = (text: string): readonly string[] => text.split('\n').map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
+
+describe('the guides', () => {
+  const workspace = useWorkspace('guides')
+  /** Root's own, as the native programs ask of a configuration. */
+  let etc = ''
+
+  beforeAll(async () => {
+    await built()
+    const { userA } = await ensureTestAccounts()
+    etc = mkdtempSync('/opt/shifter-sdk-guides-')
+    chmodSync(etc, 0o755)
+    writeLayout(workspace.at('layout'), { tag: 'v1', layers: [busyboxRoot()], config: { Env: ['PATH=/bin'], Cmd: ['sh'] } })
+    writeFileSync(
+      workspace.at('gateway.json'),
+      JSON.stringify({ version: 1, stateDirectory: workspace.at('state'), systems: { test: { imagePath: SHARED_IMAGE_PATH } } }),
+    )
+    const program = (name: string, line: string) => {
+      mkdirSync(workspace.at('bin'), { recursive: true })
+      writeFileSync(workspace.at('bin', name), `#!/bin/sh\nexec ${line} "$@"\n`, { mode: 0o755 })
+    }
+    program('shifterimg', `'${process.execPath}' '${join(repository, 'dist/bin/shifterimg.js')}' --config '${workspace.at('gateway.json')}'`)
+    program('shifter', `setpriv --reuid=${userA.uid} --regid=${userA.gid} --init-groups --inh-caps=-all '${DEFAULT_PREFIX}/bin/shifter'`)
+    program('shifter-check', `'${DEFAULT_PREFIX}/bin/shifter-check'`)
+  })
+  afterAll(() => {
+    if (etc !== '') rmSync(etc, { recursive: true, force: true })
+  })
+
+  const tested = [...new Set(allBlocks.filter((block) => block.language === 'sh' && block.info === '').map((block) => block.file))]
+  it.each(tested)('say commands that work: %s', { timeout: 180_000 }, async (file) => {
+    const blocks = allBlocks.filter((block) => block.file === file && block.language === 'sh' && block.info === '')
+    const work = workspace.at(file.replaceAll('/', '-'))
+    mkdirSync(work)
+    for (const folder of ['native', 'formats']) cpSync(join(repository, folder), join(work, folder), { recursive: true })
+    const lines = blocks.flatMap((block) => commandsOf(block.text))
+    // The one image that guides name is made here instead of fetched.
+    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${workspace.at('layout')}:v1`))
+    const told = script.flatMap((line, i) => [`echo "guide-line ${i}" >&2`, line])
+    const result = await run(['sh', '-eu', '-c', told.join('\n')], {
+      cwd: work,
+      env: { PATH: `${workspace.at('bin')}:${process.env['PATH'] ?? ''}`, HOME: work, LANG: 'C.UTF-8', DESTDIR: join(work, 'stage') },
+      timeoutMs: 170_000,
+    })
+    const reached = Number(/guide-line (\d+)(?![\s\S]*guide-line)/.exec(result.stderr)?.[1] ?? -1)
+    expect(result.status, `${file}: ${lines[reached] ?? 'nothing ran'}\n${result.stderr}${result.stdout}`).toBe(0)
+    expect(reached).toBe(lines.length - 1)
+  })
+
+  it('give a reason for every command that is not run', () => {
+    const blocks = allBlocks.filter((block) => block.language === 'sh' && block.info !== '')
+    const reasons = new Map<string, string>()
+    for (const block of blocks) {
+      expect(block.info, `${block.file}:${block.line}`).toBe('no-test')
+      for (const command of commandsOf(block.text)) {
+        const reason = notRun.find(([pattern]) => pattern.test(command))?.[1]
+        expect(reason, `${block.file}:${block.line}: no reason is given for not running: ${command}`).toBeDefined()
+        reasons.set(command, reason ?? '')
+      }
+    }
+    for (const [command, reason] of reasons) console.log(`not run: ${command} (${reason})`)
+    const used = notRun.filter(([pattern]) => ![...reasons.keys()].some((command) => pattern.test(command)))
+    expect(used.map(([pattern]) => String(pattern)), 'reasons for commands that no guide has').toEqual([])
+  })
+
+  it('have configuration files that the programs accept', async () => {
+    const files = allBlocks.filter((block) => block.language === 'ini')
+    expect(files.map((block) => block.info)).toEqual(['udiRoot.conf', 'runtime.conf'])
+    for (const { info, text } of files) writeFileSync(join(etc, info), text, { mode: 0o644 })
+    const { stdout } = await runOk([join(DEFAULT_PREFIX, 'bin/shifter-check'), 'config', etc])
+    expect(JSON.parse(stdout)).toMatchObject({ warnings: [] })
+  })
+})

@@ -1,0 +1,106 @@
+/** The service `Udi` and `runImage` over the installed programs. */
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import * as Effect from 'effect/Effect'
+import { runImage, Udi, udiLayer } from 'shifter-sdk'
+import { build } from 'tsup'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Account, ensureTestAccounts } from '../harness/accounts.js'
+import { DEFAULT_PREFIX, SHARED_IMAGE_PATH } from '../harness/native.js'
+import { run } from '../harness/process.js'
+import { useWorkspace } from '../harness/workspace.js'
+import { pullTestImage, type TestImage } from '../native/fixture.js'
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+// Below node_modules, so that the bundle finds the packages it leaves out.
+const BUNDLE = here(`../../node_modules/.shifter-sdk-test/udi-${process.pid}`)
+
+/** In the environment of what is started here, so that it is found again. */
+const MARK = 'SHIFTER_UDI_TESTS'
+
+const workspace = useWorkspace('udi')
+let userA: Account
+let image: TestImage
+
+beforeAll(async () => {
+  ;({ userA } = await ensureTestAccounts())
+  image = await pullTestImage({
+    directory: workspace.path, imagePath: SHARED_IMAGE_PATH, tag: 'udi', config: { Env: ['PATH=/bin'], WorkingDir: '/work', Entrypoint: ['echo', 'howdy'], Cmd: ['guys'] },
+  })
+  mkdirSync(BUNDLE, { recursive: true })
+  await build({
+    config: false, silent: true, entry: [here('child.ts')], format: 'esm', target: 'node20', outDir: BUNDLE, dts: false, splitting: false,
+    noExternal: ['shifter-sdk'],
+    esbuildOptions: (options) => {
+      options.alias = { 'shifter-sdk': here('../../src/index.ts') }
+    },
+    outExtension: () => ({ js: '.mjs' }),
+  })
+})
+afterAll(() => rmSync(BUNDLE, { recursive: true, force: true }))
+
+const use = <A, E>(f: (udi: typeof Udi.Udi.Service) => Effect.Effect<A, E>, prefix = DEFAULT_PREFIX): Promise<A> =>
+  Effect.runPromise(Effect.flatMap(Udi.Udi, f).pipe(Effect.provide(udiLayer(prefix))))
+/** What an effect fails with. */
+const failure = <A, E>(f: (udi: typeof Udi.Udi.Service) => Effect.Effect<A, E>, prefix?: string): Promise<E> => use((udi) => Effect.flip(f(udi)), prefix)
+
+describe('check', () => {
+  it('names what a node needs', async () => {
+    const checks = await use((udi) => udi.check)
+    expect(checks.map(({ name }) => name)).toEqual(['kernel', 'squashfs', 'overlay', 'loop-control', 'shifter', 'configuration', 'udiMount', 'imagePath'])
+    expect(checks.filter(({ ok }) => !ok)).toEqual([])
+  })
+
+  it('says when the programs are not there', async () => {
+    expect(await failure((udi) => udi.check, '/nonexistent')).toMatchObject({ _tag: 'UdiError', code: 'NATIVE_MISSING' })
+    await expect(runImage('docker:debian', ['true'], { prefix: '/nonexistent' })).rejects.toMatchObject({ code: 'NATIVE_MISSING' })
+  })
+})
+
+describe('run', () => {
+  it('as root is refused, as an error with its code', async () => {
+    await expect(runImage(image.reference, ['true'], { prefix: DEFAULT_PREFIX, stdio: 'capture' })).rejects.toMatchObject({ _tag: 'UdiError', code: 'CALLER_IS_ROOT', reason: 'Denied' })
+    expect(await failure((udi) => udi.run(image.reference, ['true'], { stdio: 'capture' }))).toMatchObject({ code: 'CALLER_IS_ROOT' })
+  })
+
+  it('as an ordinary user runs programs, hands their status on and tells refusals from it', async () => {
+    const child = await run([process.execPath, join(BUNDLE, 'child.mjs'), String(userA.uid), String(userA.gid), DEFAULT_PREFIX, image.reference], {
+      env: { PATH: '/usr/bin:/bin', HOME: userA.home, OUTER: '1', [MARK]: '1' },
+      timeoutMs: 60_000,
+    })
+    expect(child).toMatchObject({ status: 0, stderr: '' })
+    expect(JSON.parse(child.stdout)).toMatchObject({
+      release: { status: 0, stdout: 'PRETTY_NAME="Test image"\n', stderr: '' },
+      options: { status: 3, stdout: '/work\nb c\n[]\n', stderr: 'err\n' },
+      entrypoint: { status: 0, stdout: 'howdy you\n' },
+      override: { status: 0, stdout: '-x\n' },
+      signal: { status: 137 },
+      missing: { _tag: 'UdiError', code: 'IMAGE_NOT_FOUND', reason: 'NotFound' },
+      invalid: { _tag: 'UdiError', code: 'REFERENCE_INVALID' },
+      dashes: { status: 0, stdout: '--image=x -v\n' },
+      imitation: { status: 9, stderr: 'shifter: IMAGE_NOT_FOUND: no.\n' },
+      cancelled: { code: 'CANCELLED' },
+    })
+    const left = readdirSync('/proc').filter((pid) => {
+      try {
+        return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(`${MARK}=1`)
+      } catch {
+        return false // it ended meanwhile
+      }
+    })
+    expect(left).toEqual([])
+  })
+})
+
+describe('prepared roots', () => {
+  it('are not offered yet, and say so', async () => {
+    for (const call of [
+      (udi: typeof Udi.Udi.Service) => udi.prepare({ job: '1', uid: userA.uid, gid: userA.gid, image: image.reference }),
+      (udi: typeof Udi.Udi.Service) => udi.teardown('1'),
+      (udi: typeof Udi.Udi.Service) => Effect.asVoid(udi.list),
+    ]) {
+      expect(await failure(call)).toMatchObject({ _tag: 'UdiError', code: 'PREPARE_UNAVAILABLE' })
+    }
+  })
+})
