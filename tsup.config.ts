@@ -9,7 +9,11 @@ export default defineConfig([
     target: "node20",
     splitting: true,
     clean: true,
-    outDir: "dist"
+    outDir: "dist",
+    // Shared chunks of CommonJS pass through sucrase, which lowers these itself and breaks `yield` in them. Lowered before, it finds none.
+    esbuildOptions: (options, { format }) => {
+      if (format === "cjs") options.supported = { "nullish-coalescing": false, "optional-chain": false }
+    }
   },
   {
     // Programs: bundled, which starts several times faster. The database driver loads a native part and stays outside.

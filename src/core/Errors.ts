@@ -7,8 +7,72 @@
 import * as Data from "effect/Data"
 import table from "../../formats/errors.json" with { type: "json" }
 
-/** A code of the error table, such as `IMAGE_NOT_FOUND`. Codes are stable; messages are not. */
-export type ErrorCode = keyof typeof table
+/**
+ * A code of the error table, such as `IMAGE_NOT_FOUND`. Codes are stable; messages are not. Written out, since published types can hold no
+ * JSON; {@link errorTable} and {@link errorCodes} do not compile when the two differ.
+ */
+export type ErrorCode =
+  | "USAGE"
+  | "REFERENCE_INVALID"
+  | "INTERNAL"
+  | "CANCELLED"
+  | "NOT_SETUID"
+  | "CALLER_IS_ROOT"
+  | "CALLER_UNKNOWN"
+  | "UDIROOT_CONF_MISSING"
+  | "UDIROOT_CONF_UNSAFE"
+  | "UDIROOT_CONF_INVALID"
+  | "IMAGE_NOT_FOUND"
+  | "IMAGE_EXPIRED"
+  | "IMAGE_UNSAFE"
+  | "IMAGE_CORRUPT"
+  | "IMAGE_LAYOUT"
+  | "RECORD_INVALID"
+  | "RECORD_NEWER"
+  | "LOCAL_NOT_ALLOWED"
+  | "IMAGE_TYPE_NOT_RUNNABLE"
+  | "NO_ENTRYPOINT"
+  | "NO_WORKDIR"
+  | "WORKDIR_UNUSABLE"
+  | "ENVIRONMENT_INVALID"
+  | "OPTION_UNAVAILABLE"
+  | "KERNEL_UNSUPPORTED"
+  | "MOUNT_FAILED"
+  | "SITE_FS_FAILED"
+  | "DROP_FAILED"
+  | "RESOURCE"
+  | "EXEC_FAILED"
+  | "PREPARE_UNAVAILABLE"
+  | "NATIVE_MISSING"
+  | "NATIVE_FAILED"
+  | "CONFIG_INVALID"
+  | "SYSTEM_UNKNOWN"
+  | "SOURCE_UNSUPPORTED"
+  | "ACCESS_DENIED"
+  | "REGISTRY_UNAUTHORIZED"
+  | "REGISTRY_UNREACHABLE"
+  | "REGISTRY_TIMEOUT"
+  | "REGISTRY_RATE_LIMITED"
+  | "REGISTRY_ERROR"
+  | "REDIRECT_REFUSED"
+  | "MANIFEST_NOT_FOUND"
+  | "PLATFORM_NOT_FOUND"
+  | "MANIFEST_INVALID"
+  | "MANIFEST_UNSUPPORTED"
+  | "IMAGE_CONFIG_INVALID"
+  | "DIGEST_MISMATCH"
+  | "LAYER_INVALID"
+  | "LIMIT_EXCEEDED"
+  | "LAYOUT_INVALID"
+  | "TOOL_MISSING"
+  | "TOOL_FAILED"
+  | "IMAGE_VERIFY_FAILED"
+  | "IMAGE_PATH_UNUSABLE"
+  | "PUBLISH_FAILED"
+  | "STORAGE_FULL"
+  | "STATE_UNUSABLE"
+  | "CATALOG_FAILED"
+  | "LEASE_LOST"
 
 /** The coarse class of an error, for programs that decide what to do next. */
 export type ErrorReason =
@@ -33,7 +97,10 @@ export interface ErrorEntry {
 }
 
 /** The whole error table, by code. */
-export const errorTable = table as Readonly<Record<ErrorCode, ErrorEntry>>
+export const errorTable = (table satisfies Record<ErrorCode, unknown>) as Readonly<Record<ErrorCode, ErrorEntry>>
+
+/** All codes, in the order of the table. */
+export const errorCodes: ReadonlyArray<ErrorCode> = Object.keys(table) as Array<keyof typeof table>
 
 /** Whether a text is a code of the table. */
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(table, text)

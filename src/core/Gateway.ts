@@ -240,7 +240,7 @@ const pull = (site: Site.Site, request: PullRequest) =>
         },
         { inodes: summary.inodes, fence: Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))) }
       )
-      yield* catalog.releaseBlobs(row, (blob) => Effect.promise(() => rm(nodePath.join(workspace.blobs, blob), { force: true }).catch(() => undefined)))
+      yield* catalog.releaseBlobs(row, (blob) => removeBlob(site, blob))
       return record
     })
     return yield* Effect.raceFirst(work, lost)
@@ -293,7 +293,7 @@ const reap = (site: Site.Site) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
     const transport = yield* Transport
-    for (const gone of yield* catalog.reap) {
+    for (const gone of yield* catalog.reap((blob) => removeBlob(site, blob))) {
       const system = site.systems.get(gone.system)
       if (system !== undefined) yield* transport.discard(system, tokenOf(gone))
       yield* Effect.promise(() => rm(scratchOf(site, gone), { recursive: true, force: true }).catch(() => undefined))
@@ -303,11 +303,14 @@ const reap = (site: Site.Site) =>
 const tokenOf = (row: PullRow) => `pull-${row.id}`
 const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(site.stateDirectory, "work", tokenOf(row))
 
+const blobsOf = (site: Site.Site) => nodePath.join(site.stateDirectory, "blobs")
+const removeBlob = (site: Site.Site, blob: string) => Effect.promise(() => rm(nodePath.join(blobsOf(site), blob), { force: true }).catch(() => undefined))
+
 const workspaceOf = (site: Site.Site, row: PullRow) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async (): Promise<Workspace> => {
-        const workspace = { blobs: nodePath.join(site.stateDirectory, "blobs"), scratch: scratchOf(site, row) }
+        const workspace = { blobs: blobsOf(site), scratch: scratchOf(site, row) }
         await mkdir(workspace.blobs, { recursive: true, mode: 0o700 })
         await mkdir(workspace.scratch, { recursive: true, mode: 0o700 })
         return workspace

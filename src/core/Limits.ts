@@ -6,7 +6,22 @@
 import shared from "../../formats/limits.json" with { type: "json" }
 
 /** Sizes and counts that TypeScript and C enforce alike. Bytes, unless the name says otherwise. */
-export const formatLimits = shared
+export const formatLimits: Readonly<
+  Record<
+    | "imageReferenceBytes"
+    | "recordBytes"
+    | "metaBytes"
+    | "nameBytes"
+    | "fieldCount"
+    | "envBytes"
+    | "aclIds"
+    | "configBytes"
+    | "configLineBytes"
+    | "groupCount"
+    | "accountReplyBytes",
+    number
+  >
+> = shared
 
 /** What a pull accepts from an image. Everything above is refused with `LIMIT_EXCEEDED`. */
 export interface PullLimits {

@@ -4,7 +4,7 @@
  * @module
  */
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { ensureTestAccounts } from './accounts.js'
 import { DEFAULT_PREFIX, installNative, removeNative, SHARED_IMAGE_PATH, SHARED_SITE_VOLUME } from './native.js'
 
@@ -38,6 +38,8 @@ export default async (): Promise<() => void> => {
   return () => {
     rmSync(mark, { force: true })
     // Accounts stay: their numbers may be in the state of tests that were stopped, and making them anew is what takes time.
-    if (others() === 0) removeNative(DEFAULT_PREFIX)
+    if (others() > 0) return
+    // With those that test files made for themselves and were stopped before removing.
+    for (const name of readdirSync('/opt')) if (name.startsWith(basename(DEFAULT_PREFIX))) removeNative(join('/opt', name))
   }
 }

@@ -9,9 +9,9 @@ import {
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
-import { installNative, type NativeConfig, type NativeInstallation } from '../harness/native.js'
+import { installNative, type NativeConfig, type NativeInstallation, removeNative } from '../harness/native.js'
 import { run, runOk, type ProcessResult } from '../harness/process.js'
 import type { TarItem } from '../harness/tarWriter.js'
 import { useWorkspace } from '../harness/workspace.js'
@@ -53,6 +53,8 @@ const fileOf = (id: string): string => join(IMAGES, `${id}.squashfs`)
 
 beforeAll(async () => {
   ;({ service, userA, userB } = await ensureTestAccounts())
+  // What a run that was killed left would be in the way.
+  removeNative(PREFIX)
   native = await installNative({ prefix: PREFIX })
   helper = native.bin('shifter')
   mkdirSync(IMAGES, { recursive: true })
@@ -83,7 +85,7 @@ const leftovers = async (): Promise<string[]> => {
 }
 afterAll(async () => {
   // The kernel lets go of a loop device some time after its last user.
-  await expect.poll(leftovers, { timeout: 10_000, interval: 100 }).toEqual([])
+  await vi.waitFor(async () => expect(await leftovers()).toEqual([]), { timeout: 10_000, interval: 100 })
   native.remove()
 })
 
@@ -130,7 +132,7 @@ describe('attack 24: descriptors and directories', () => {
     mkdirSync(out)
     own(out, userA, 0o755)
     // /tmp is shared, so the program inside can tell through a file.
-    const script = `for n in 0 1 2; do readlink /proc/$$/fd/$n >> ${out}/fds; done`
+    const script = `for n in 0 1 2; do (readlink /proc/$$/fd/$n >> ${out}/fds); done`
     const result = await asUser(['sh', '-c', `exec "$@" <&- >&- 2>&-`, 'sh', ...good(script)])
     expect(result.status).toBe(0)
     // The C library opens /dev/full for a setuid program that has none; nothing else may stand there.
@@ -826,7 +828,7 @@ describe('attack 44: configuration', () => {
   it('attack 44: of duplicate keys the last one counts, for shifter-check as for shifter', async () => {
     writeFileSync(native.udiRootConf, `${readFileSync(native.udiRootConf, 'utf8')}imagePath=/nowhere\nimagePath=${IMAGES}\nsystem=one\nsystem=two\n`)
     writeFileSync(native.runtimeConf, `imageOwner=0\nimageOwner=${service.uid}\n`)
-    expect(await shifter([`--image=id:${ours}`, 'true'])).toMatchObject({ status: 0 })
+    expect(await shifter([`--image=id:${ours}`, 'true'])).toMatchObject({ status: 0, stderr: '' })
     const { stdout } = await asUser([native.bin('shifter-check'), 'config'])
     expect(JSON.parse(stdout)).toMatchObject({ runtime: { imageOwner: service.uid }, udiRoot: { imagePath: IMAGES, system: 'two' } })
   })

@@ -66,9 +66,9 @@ interface Vector {
 }
 const bytesOf = ({ input, inputHex }: Vector): Buffer => (inputHex === undefined ? Buffer.from(input ?? '') : Buffer.from(inputHex, 'hex'))
 const files: readonly (readonly [Exclude<Kind, 'ref'>, readonly Vector[]])[] = [
-  ['record', recordVectors.cases as readonly Vector[]],
-  ['name', nameVectors.cases as readonly Vector[]],
-  ['meta', metaVectors.cases as readonly Vector[]],
+  ['record', recordVectors.cases],
+  ['name', nameVectors.cases],
+  ['meta', metaVectors.cases],
 ]
 
 describe('vectors', () => {
@@ -105,7 +105,7 @@ describe(`generated, ${RUNS} each, seed ${seed}`, () => {
     fc.constantFrom('', 'a', 'a=b', 'A=', '=x', '/', '/a/../b', '0', '01', '4294967294', '4294967295', '9007199254740991', '9007199254740992', 'docker:docker.io/library/debian:12',
       'public', 'private', 'linux/amd64', 'linux/arm64/v8', `sha256:${'ab'.repeat(32)}`, 'cd'.repeat(32), 'name\0value', '\0', '\u00e9', '\u2028', '\ufeff', '\ud83d\ude00', '\r', ' ', '\t', '\u00a0').map((s) => Buffer.from(s)),
     fc.string({ maxLength: 12 }).map((s) => Buffer.from(s)),
-    fc.fullUnicodeString({ maxLength: 6 }).map((s) => Buffer.from(s)),
+    fc.string({ unit: 'binary', maxLength: 6 }).map((s) => Buffer.from(s)),
     bytes,
   )
   /** Change a byte, drop one or add one: most of what goes wrong is near what is right. */
@@ -129,7 +129,7 @@ describe(`generated, ${RUNS} each, seed ${seed}`, () => {
   const file = (magic: string, fields: readonly Buffer[]): Buffer => Buffer.concat([Buffer.from(`${magic} 1\n`), ...fields, Buffer.from('end\n')])
 
   it('references', async () => {
-    const word = fc.stringOf(fc.constantFrom(...'abcXYZ019._-+/:@ '), { maxLength: 10 })
+    const word = fc.string({ unit: fc.constantFrom(...Array.from('abcXYZ019._-+/:@ ')), maxLength: 10 })
     const type = fc.constantFrom('', 'docker:', 'id:', 'local:', 'custom:', 'oci:', 'oci-archive:', 'docker-archive:', 'docker-daemon:', 'vm:', 'chos:', 'Docker:', 'x:')
     const part = fc.oneof(word, fc.constantFrom('docker.io/', 'index.docker.io/', 'LOCALHOST/', 'localhost/', 'a.b:5000/', '[::1]/', '/srv/', './', '../', ':v1', '@sha256:' + 'ab'.repeat(32), 'library/', 'a__b', 'a___b', 'a--b', ':0/', ':65536/', ':65535/'))
     const whole = fc.tuple(type, fc.array(part, { maxLength: 4 }), bytes, fc.nat(6)).map(([t, parts, raw, odd]) =>

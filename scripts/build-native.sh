@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Builds the native programs. Where their configuration lies is fixed here and nowhere else.
+#
+#   scripts/build-native.sh [PREFIX [SYSCONFDIR]]    default: /usr/local /etc
+set -euo pipefail
+
+prefix=${1:-/usr/local}
+sysconfdir=${2:-/etc}
+case $prefix:$sysconfdir in
+  /*:/*) ;;
+  *) printf 'build-native: error: PREFIX and SYSCONFDIR are absolute paths\n' >&2; exit 2 ;;
+esac
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$repo/build-native
+
+# The tests need cmocka, which only `npm test` installs.
+tests=false
+if pkg-config --exists cmocka 2>/dev/null; then tests=true; fi
+options=(--prefix="$prefix" --sysconfdir="$sysconfdir" --buildtype=release -Dtests="$tests")
+if [[ -e $build/build.ninja ]]; then
+  meson configure "$build" "${options[@]}"
+else
+  meson setup "$build" "$repo/native" "${options[@]}"
+fi
+ninja -C "$build"
+
+printf '\nbuild-native: made %s and %s\n' "$build/shifter" "$build/shifter-check"
+printf 'build-native: configuration is read from %s/shifter\n' "$sysconfdir"
+printf 'build-native: install as root: meson install -C %q --no-rebuild\n' "$build"
