@@ -83,6 +83,25 @@ describe('pulls', () => {
     expect(published(site).map((file) => file.slice(64))).toEqual(['.meta', '.record', '.squashfs'])
   })
 
+  it('are cancelled by an interrupt, leaving nothing but what another try can use', async () => {
+    await registry.push(work.at('layout'), 'v', 'interrupt:v')
+    const site = testSite(work.at('interrupt'), [registry.host])
+    const pulling = startShifterimg(site, work.path, ['pull', `docker:${registry.host}/interrupt:v`])
+    await pulling.said('Converting')
+    pulling.child.kill('SIGINT')
+    const end = await pulling.ended
+    expect(end.status).toBe(130)
+    expect(end.stderr).toMatch(/^shifterimg: CANCELLED: /m)
+    expect(published(site)).toEqual([])
+    expect(readdirSync(site.imagePath)).toEqual([])
+    expect(readdirSync(join(site.stateDirectory, 'work'))).toEqual([])
+    // The interrupted pull gave its lease back: nobody waits for it to run out.
+    const again = await startShifterimg(site, work.path, ['pull', `docker:${registry.host}/interrupt:v`]).ended
+    expect(again.status).toBe(0)
+    expect(again.stderr).not.toContain('Waiting')
+    expect(leftovers(site)).toEqual([])
+  })
+
   it('are told when the state directory is open to others', async () => {
     const site = testSite(work.at('open'), [registry.host])
     mkdirSync(site.stateDirectory, { recursive: true, mode: 0o755 })
