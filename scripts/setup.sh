@@ -36,7 +36,8 @@ test_packages=(
   skopeo        # pushes images; half of the comparison pipeline
   umoci         # unpacks the same layers, for comparison
   libcmocka-dev # unit tests of the native programs
-  clang         # fuzzers and sanitizers
+  e2fsprogs     # makes a file system that is no squashfs, for an attack
+  mount         # losetup, to see that no loop device is left
   curl          # fetches for the benchmark's floor
   pigz          # compresses the benchmark's layers
   strace        # shows the privileged phase's system calls
