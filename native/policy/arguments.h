@@ -24,5 +24,5 @@ bool arguments_check_environment(char *const *environment, struct failure *why) 
 void arguments_free(struct arguments *arguments);
 
 struct image_facts;
-// The program and its arguments (shared/cases/command_selection.json).
+// The program and its arguments (rows in tests).
 bool command_select(const struct arguments *arguments, const struct image_facts *image, struct words *argv, struct failure *why) MUST_USE;

@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ImageRecord, pullImage } from 'shifter-sdk'
-import { type Account, runAs, type RunAsOptions } from '../harness/accounts.js'
+import { type Account } from '../harness/accounts.js'
 import { type ImageConfig, writeLayout } from '../harness/ociLayout.js'
 import type { ProcessResult } from '../harness/process.js'
 import { tarBytes, type TarItem } from '../harness/tarWriter.js'
@@ -24,7 +24,7 @@ export const busyboxRoot = (more: readonly TarItem[] = []): readonly TarItem[] =
   ...APPLETS.map((name): TarItem => ({ name: `bin/${name}`, type: 'hardlink', linkname: 'bin/busybox' })),
   { name: 'etc', type: 'dir' },
   { name: 'etc/os-release', type: 'file', data: 'PRETTY_NAME="Test image"\n' },
-  { name: 'work', type: 'dir' },
+  { name: 'start', type: 'dir' },
   ...more,
 ]
 
@@ -78,12 +78,6 @@ export const publishMeta = (
   for (const path of [file, join(imagePath, `${id}.meta`)]) chownSync(path, owner.uid, owner.gid)
   return `id:${id}`
 }
-
-/** Call the helper as an account. */
-export const shifterAs =
-  (helper: string) =>
-  (account: Account, args: readonly string[], options: RunAsOptions = {}): Promise<ProcessResult> =>
-    runAs(account, [helper, ...args], options)
 
 /** The code of a refusal: one line, `shifter: CODE: what. What to do.`, and nothing else. */
 export const refusal = (result: ProcessResult): string => {

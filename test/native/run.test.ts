@@ -42,7 +42,7 @@ beforeAll(async () => {
   image = await pullTestImage({
     ...common,
     tag: 'full',
-    config: { Env: ['PATH=/bin', 'FROM_IMAGE=yes', 'EMPTY='], WorkingDir: '/work', Entrypoint: ['echo', 'howdy'], Cmd: ['guys'] },
+    config: { Env: ['PATH=/bin', 'FROM_IMAGE=yes', 'EMPTY='], WorkingDir: '/start', Entrypoint: ['echo', 'howdy'], Cmd: ['guys'] },
     more: [
       { name: 'my dir', type: 'dir' },
       { name: 'a@b', type: 'dir' },
@@ -126,10 +126,10 @@ describe('an image', () => {
   it('published by the reference system (.meta alone) runs', async () => {
     const reference = publishMeta(
       SHARED_IMAGE_PATH, service, 'reference-published', busyboxRoot(),
-      "FORMAT: squashfs\nENTRY: ['echo', u'h\\xc3\\xa9']\nCMD: ['x y']\nWORKDIR: /work\nUSERACL: \nGROUPACL: \nENV: PATH=/bin\nENV: A=b\nUSER: x\nVOLUME: /data\n",
+      "FORMAT: squashfs\nENTRY: ['echo', u'h\\xc3\\xa9']\nCMD: ['x y']\nWORKDIR: /start\nUSERACL: \nGROUPACL: \nENV: PATH=/bin\nENV: A=b\nUSER: x\nVOLUME: /data\n",
     )
     expect(await shifter([`--image=${reference}`, '--entrypoint'])).toMatchObject({ status: 0, stdout: 'h\u00e9 x y\n', stderr: '' })
-    expect(await shifter([`--image=${reference}`, '--workdir', 'sh', '-c', 'pwd; echo $A'])).toMatchObject({ status: 0, stdout: '/work\nb\n' })
+    expect(await shifter([`--image=${reference}`, '--workdir', 'sh', '-c', 'pwd; echo $A'])).toMatchObject({ status: 0, stdout: '/start\nb\n' })
   })
 
   it('private to a list is seen by the listed user alone, and told like a missing one', async () => {
@@ -210,7 +210,7 @@ describe('the root inside', () => {
   })
 
   it('can be written nowhere else', async () => {
-    const out = await inside('for f in /x /etc/x /bin/x /work/x /var/x /sys/x; do touch $f 2>/dev/null && echo $f; done; true')
+    const out = await inside('for f in /x /etc/x /bin/x /start/x /var/x /sys/x; do touch $f 2>/dev/null && echo $f; done; true')
     expect(out).toBe('')
     const mounts = (await inside('cat /proc/self/mountinfo')).trimEnd().split('\n').map((line) => line.split(' '))
     for (const [, , , , where = '', options = ''] of mounts) {
@@ -226,7 +226,7 @@ describe('the root inside', () => {
     const elsewhere = await shifter([`--image=${image.reference}`, 'pwd'], { cwd: '/usr/share' })
     expect(elsewhere).toMatchObject({ status: 0, stdout: '/\n' })
     expect(elsewhere.stderr).toMatch(/^shifter: warning: the working directory \/usr\/share [^\n]*\n$/)
-    expect(await inside('pwd', { args: ['--workdir'] })).toBe('/work\n')
+    expect(await inside('pwd', { args: ['--workdir'] })).toBe('/start\n')
     expect(await inside('pwd', { args: ['--workdir=/bin'] })).toBe('/bin\n')
     expect(refusal(await shifter([`--image=${image.reference}`, '--workdir=/nowhere', 'pwd']))).toBe('WORKDIR_UNUSABLE')
   })

@@ -22,7 +22,7 @@ const outcome = async (...[reference, command, options]: Parameters<typeof runIm
 console.log(
   JSON.stringify({
     release: await outcome(image, ['cat', '/etc/os-release']),
-    options: await outcome(image, ['sh', '-c', 'pwd; echo $A; echo "[$OUTER]"; echo err >&2; exit 3'], { workdir: '/work', env: ['A=b c'], clearEnv: true }),
+    options: await outcome(image, ['sh', '-c', 'pwd; echo $A; echo "[$OUTER]"; echo err >&2; exit 3'], { workdir: '/start', env: ['A=b c'], clearEnv: true }),
     entrypoint: await outcome(image, ['you'], { entrypoint: true }),
     override: await outcome(image, ['-x'], { entrypoint: '/bin/echo' }),
     signal: await outcome(image, ['sh', '-c', 'kill -9 $$']),

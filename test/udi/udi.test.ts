@@ -72,7 +72,7 @@ describe('run', () => {
     expect(child).toMatchObject({ status: 0, stderr: '' })
     expect(JSON.parse(child.stdout)).toMatchObject({
       release: { status: 0, stdout: 'PRETTY_NAME="Test image"\n', stderr: '' },
-      options: { status: 3, stdout: '/work\nb c\n[]\n', stderr: 'err\n' },
+      options: { status: 3, stdout: '/start\nb c\n[]\n', stderr: 'err\n' },
       entrypoint: { status: 0, stdout: 'howdy you\n' },
       override: { status: 0, stdout: '-x\n' },
       signal: { status: 137 },
