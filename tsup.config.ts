@@ -26,7 +26,8 @@ export default defineConfig([
     noExternal: [/^(?!@libsql\/|libsql$)/],
     external: [/^@libsql\//, "libsql"],
     esbuildOptions: (options) => {
-      options.alias = { "shifter-sdk": "./src/index.ts" }
+      // The driver's entry for local files alone: the whole one loads HTTP and WebSocket clients.
+      options.alias = { "shifter-sdk": "./src/index.ts", "@libsql/client": "@libsql/client/sqlite3" }
     },
     banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' }
   }

@@ -18,8 +18,6 @@ esac
 demo_packages=(
   squashfs-tools-ng # tar2sqfs, the packer
   squashfs-tools    # unsquashfs, to look into what was packed
-  isal              # igzip, the fastest way to inflate a layer
-  zstd              # inflates zstd layers
   docker-registry   # serves images on 127.0.0.1
   meson             # builds the native programs
   ninja-build       # builds the native programs
@@ -27,6 +25,9 @@ demo_packages=(
   libc6-dev         # C headers
   linux-libc-dev    # kernel headers: mount, loop and openat2 definitions
   pkg-config        # asked by meson
+  libisal-dev       # inflates gzip layers: the fastest there is
+  libzstd-dev       # inflates zstd layers
+  libssl-dev        # SHA-256 with the processor's own instructions
   python3           # runs meson and the header generator
   busybox-static    # the small programs of the demo's image
   passwd            # useradd, for the service account and an ordinary one
@@ -38,6 +39,8 @@ test_packages=(
   libcmocka-dev # unit tests of the native programs
   e2fsprogs     # makes a file system that is no squashfs, for an attack
   mount         # losetup, to see that no loop device is left
+  isal          # igzip, which inflates for the benchmark's floor
+  zstd          # makes zstd layers
   curl          # fetches for the benchmark's floor
   pigz          # compresses the benchmark's layers
   strace        # shows the privileged phase's system calls

@@ -4,7 +4,6 @@
  * @module
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as Undici from "@effect/platform-node/Undici"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { layoutSource, registrySource } from "./backends/docker/index.js"
@@ -15,18 +14,8 @@ import { layerTar2sqfs } from "./core/Packer.js"
 import type { Site } from "./core/Site.js"
 import * as Local from "./transports/local/index.js"
 
-/** An HTTP client that follows no redirect and gives up on a silent peer. */
-const http = NodeHttpClient.layerUndiciWithoutDispatcher.pipe(
-  Layer.provide(
-    Layer.scoped(
-      NodeHttpClient.Dispatcher,
-      Effect.acquireRelease(
-        Effect.sync(() => new Undici.Agent({ connect: { timeout: 10_000 }, headersTimeout: 60_000, bodyTimeout: 60_000 })),
-        (agent) => Effect.promise(() => agent.destroy())
-      )
-    )
-  )
-)
+/** An HTTP client that follows no redirect. */
+const http = NodeHttpClient.layerWithoutAgent.pipe(Layer.provide(NodeHttpClient.makeAgentLayer({ keepAlive: true })))
 
 /** The gateway of a site, working inside this process. */
 export const gatewayLayer = (site: Site) =>

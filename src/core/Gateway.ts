@@ -22,6 +22,7 @@ import * as ImageId from "./ImageId.js"
 import { type Access, type ImageRecord, mergeAccess } from "./ImageRecord.js"
 import * as ImageRef from "./ImageRef.js"
 import * as Meta from "./Meta.js"
+import * as Native from "./Native.js"
 import { Packer } from "./Packer.js"
 import * as Platform from "./Platform.js"
 import type { OnProgress } from "./Progress.js"
@@ -310,7 +311,7 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async (): Promise<Workspace> => {
-        const workspace = { blobs: blobsOf(site), scratch: scratchOf(site, row) }
+        const workspace = { blobs: blobsOf(site), scratch: scratchOf(site, row), merger: Native.program("shifter-merge", site.prefix) }
         await mkdir(workspace.blobs, { recursive: true, mode: 0o700 })
         await mkdir(workspace.scratch, { recursive: true, mode: 0o700 })
         return workspace
@@ -328,16 +329,15 @@ const convert = (resolved: ResolvedImage, workspace: Workspace, file: string, co
       Effect.gen(function* () {
         const rootfs = yield* resolved.open(workspace)
         const fetched = yield* Effect.forkScoped(Effect.zipRight(rootfs.fetched, converting))
-        yield* packer.pack(rootfs.tar, { target: file, onBytes: (bytes) => onProgress({ _tag: "Packed", bytes }) })
+        const summary = yield* packer.pack((output) => rootfs.write(output, (bytes) => onProgress({ _tag: "Packed", bytes })), { target: file, scratch: workspace.scratch })
         yield* fetched
-        return yield* rootfs.summary
+        return summary
       })
     )
+    const again = Effect.zipRight(Effect.promise(() => rm(file, { force: true })), attempt)
     return yield* attempt.pipe(
-      Effect.catchIf(
-        (error) => error._tag === "ImageError" && resolved.restarts(error),
-        () => Effect.zipRight(Effect.promise(() => rm(file, { force: true })), attempt)
-      )
+      Effect.catchTag("RestartNeeded", () => again),
+      Effect.catchTag("RestartNeeded", Effect.die)
     )
   })
 

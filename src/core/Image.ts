@@ -31,12 +31,14 @@ export interface ResolveOptions {
   readonly onProgress: OnProgress
 }
 
-/** Where a source keeps what it fetches. */
+/** What a source works with. */
 export interface Workspace {
   /** Verified blobs by digest, `<hex>`; shared by all pulls. */
   readonly blobs: string
   /** For this pull alone; removed after it. */
   readonly scratch: string
+  /** The program `shifter-merge`. */
+  readonly merger: string
 }
 
 /** An image that a source has found. */
@@ -52,11 +54,6 @@ export interface ResolvedImage {
   readonly blobs: ReadonlyArray<{ readonly digest: Digest; readonly bytes: number }>
   /** Starts fetching, and merging as soon as the first part is here. */
   readonly open: (workspace: Workspace) => Effect.Effect<RootfsStream, ImageError, Scope.Scope>
-  /**
-   * Whether an error of the stream asks for a new start: the next `open` will then do what is needed. The first attempt assumes what
-   * nearly every image holds, so that one pass is enough.
-   */
-  readonly restarts: (error: ImageError) => boolean
 }
 
 /** A source of images. */

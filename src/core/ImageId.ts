@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto"
 import type { Digest } from "./Digest.js"
-import * as FilterPolicy from "./FilterPolicy.js"
+import { filterPolicy } from "./Limits.js"
 
 /** How an image is packed. Everything that changes its bytes is here. */
 export interface PackingProfile {
@@ -19,7 +19,7 @@ export interface PackingProfile {
 
 /** The profile as text, as records hold it. */
 export const profileText = (profile: PackingProfile): string =>
-  `${profile.packer}; ${profile.compressor} ${profile.level}; block ${profile.blockSize}; policy ${FilterPolicy.version}`
+  `${profile.packer}; ${profile.compressor} ${profile.level}; block ${profile.blockSize}; policy ${filterPolicy}`
 
 /** The id of an image. 64 hex digits. */
 export const make = (source: Digest, profile: PackingProfile): string =>

@@ -23,6 +23,9 @@ export const formatLimits: Readonly<
   >
 > = shared
 
+/** Version of the filter policy (`native/merge/policy.h`), which is part of every image id. */
+export const filterPolicy: number = shared.filterPolicy
+
 /** What a pull accepts from an image. Everything above is refused with `LIMIT_EXCEEDED`. */
 export interface PullLimits {
   /** Layers of one image. At most 4,000. */
@@ -35,6 +38,8 @@ export interface PullLimits {
   readonly blobBytes: number
   /** Bytes of all layers inflated. */
   readonly inflatedBytes: number
+  /** How many times its own size a layer may inflate to. Layers of up to 64 MiB inflated are not asked. */
+  readonly ratio: number
   /** Entries of all layers together. */
   readonly entries: number
   /** Path components of one name. */
@@ -49,6 +54,8 @@ export const defaultPullLimits: PullLimits = {
   configBytes: 8 * 1024 * 1024,
   blobBytes: 512 * 1024 ** 3,
   inflatedBytes: 2 * 1024 ** 4,
+  // gzip makes zeros at most 1,032 times smaller.
+  ratio: 1100,
   entries: 20_000_000,
   depth: 256,
   nameBytes: 4095

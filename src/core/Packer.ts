@@ -8,16 +8,17 @@ import { availableParallelism } from "node:os"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Stream from "effect/Stream"
-import { errorFields, type ImageError, PackerError, printable } from "./Errors.js"
+import * as Option from "effect/Option"
+import { errorFields, messageOf, PackerError, printable, storageCode } from "./Errors.js"
 import type { PackingProfile } from "./ImageId.js"
 import * as Process from "./Process.js"
+import { OutputEnded } from "./RootfsStream.js"
 
 export interface PackOptions {
   /** Where the image is written: a path that does not exist yet. */
   readonly target: string
-  /** Told how many bytes of the stream the packer has taken. */
-  readonly onBytes?: (bytes: number) => void
+  /** A local directory for what must lie somewhere meanwhile. */
+  readonly scratch: string
 }
 
 /** Turns tar streams into images. */
@@ -26,8 +27,11 @@ export class Packer extends Context.Tag("shifter-sdk/Packer")<
   {
     /** What it writes. Asked once a process; fails with `TOOL_MISSING`. */
     readonly profile: Effect.Effect<PackingProfile, PackerError>
-    /** Packs a stream to its end. Nothing is left at the target when it fails or is interrupted: that is the caller's staging area. */
-    readonly pack: (tar: Stream.Stream<Uint8Array, ImageError>, options: PackOptions) => Effect.Effect<void, PackerError | ImageError>
+    /**
+     * Packs what `write` writes to the descriptor it is given, a tar stream, and returns its result. When the packer fails, its error is
+     * the one that is shown. What a failure leaves at the target is the caller's to remove.
+     */
+    readonly pack: <A, E>(write: (output: number) => Effect.Effect<A, E | OutputEnded>, options: PackOptions) => Effect.Effect<A, Exclude<E, OutputEnded> | PackerError>
   }
 >() {}
 
@@ -41,7 +45,7 @@ export const layerTar2sqfs = Layer.effect(
     const profile = yield* Effect.cached(version)
     return Packer.of({
       profile,
-      pack: (tar, options) => Effect.scoped(pack(tar, options))
+      pack: (write, options) => Effect.scoped(pack(write, options))
     })
   })
 )
@@ -58,43 +62,35 @@ const version = Effect.gen(function* () {
   return { packer: `tar2sqfs ${found}`, compressor: "zstd", level: LEVEL, blockSize: BLOCK_SIZE }
 })
 
-const pack = (tar: Stream.Stream<Uint8Array, ImageError>, options: PackOptions) =>
+const pack = <A, E>(write: (output: number) => Effect.Effect<A, E | OutputEnded>, { target, scratch }: PackOptions) =>
   Effect.gen(function* () {
+    const pipe = yield* Process.pipe(scratch).pipe(
+      Effect.mapError((error) => new PackerError(errorFields(storageCode(error, "STATE_UNUSABLE"), `No pipe can be made in ${scratch}: ${messageOf(error)}`, { cause: error })))
+    )
     const process = yield* Process.scoped(
       "tar2sqfs",
       [
         "--quiet",
         "--no-skip",
-        "--no-xattr",
         ...["--compressor", "zstd", "--comp-extra", `level=${LEVEL}`],
         ...["--block-size", String(BLOCK_SIZE)],
         ...["--num-jobs", String(availableParallelism())],
-        options.target
+        target
       ],
-      { stdin: "pipe", stdout: "ignore" },
+      { stdin: pipe.reader.fd, stdout: "ignore" },
       { SOURCE_DATE_EPOCH: "0" }
     ).pipe(Effect.mapError(missing))
-    const stdin = process.stdin
-    if (stdin === null) return yield* Effect.die(new Error("tar2sqfs was started without a pipe"))
-    // A packer that dies closes the pipe; its exit tells more than EPIPE.
-    stdin.on("error", () => undefined)
-    let bytes = 0
-    yield* tar.pipe(
-      Stream.mapEffect((chunk) => {
-        bytes += chunk.length
-        options.onBytes?.(bytes)
-        const open = Process.write(stdin, chunk)
-        return typeof open === "boolean" ? Effect.succeed(open) : Effect.promise(() => open)
-      }),
-      Stream.takeWhile((open) => open),
-      Stream.runDrain
+    // The packer alone reads now: its end ends the writing.
+    yield* Effect.promise(() => pipe.reader.close())
+    const written = yield* write(pipe.writer.fd).pipe(
+      Effect.asSome,
+      Effect.catchIf((error) => error instanceof OutputEnded, () => Effect.succeedNone)
     )
-    stdin.end()
+    yield* Effect.promise(() => pipe.writer.close())
     const exit = yield* Effect.promise(() => process.exit)
-    if (exit.status !== 0) {
-      const full = /no space left|disk quota/i.test(exit.stderr)
-      return yield* new PackerError(
-        errorFields(full ? "STORAGE_FULL" : "TOOL_FAILED", `tar2sqfs ended with status ${exit.status} writing ${options.target}: ${printable(exit.stderr || "it said nothing")}`)
-      )
-    }
+    if (exit.status === 0 && Option.isSome(written)) return written.value
+    const full = /no space left|disk quota/i.test(exit.stderr)
+    return yield* new PackerError(
+      errorFields(full ? "STORAGE_FULL" : "TOOL_FAILED", `tar2sqfs ended with status ${exit.status} writing ${target}: ${printable(exit.stderr || "it said nothing")}`)
+    )
   })

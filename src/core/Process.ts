@@ -5,10 +5,14 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { type FileHandle, open, rm } from "node:fs/promises"
 import { constants } from "node:os"
+import * as nodePath from "node:path"
 import type { Readable, Writable } from "node:stream"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 
 /** How a process ended. */
 export interface Exit {
@@ -43,16 +47,23 @@ const environment = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 const STDERR_KEPT = 4096
 const OUTPUT_LIMIT = 16 * 1024 * 1024
 
-/** Starts a program. `stdin` and `stdout` are a descriptor, a pipe or nothing. The promise fails with {@link SpawnFault}. */
+/** What a program's descriptors are: one of ours, a pipe or nothing; `further` become 3, 4 and so on. */
+export interface Stdio {
+  readonly stdin: number | "pipe" | "ignore"
+  readonly stdout: number | "pipe" | "ignore"
+  readonly further?: ReadonlyArray<number>
+}
+
+/** Starts a program. The promise fails with {@link SpawnFault}. */
 export const start = (
   program: string,
   args: ReadonlyArray<string>,
-  stdio: { readonly stdin: number | "pipe" | "ignore"; readonly stdout: number | "pipe" | "ignore" },
+  stdio: Stdio,
   env: Readonly<Record<string, string>> = {}
 ): Promise<Process> =>
   new Promise((resolve, reject) => {
     const child: ChildProcess = spawn(program, [...args], {
-      stdio: [stdio.stdin, stdio.stdout, "pipe"],
+      stdio: [stdio.stdin, stdio.stdout, "pipe", ...(stdio.further ?? [])],
       env: { ...environment, ...env }
     })
     // Node discards what a child that has ended wrote before anyone listened; with a listener it waits to be iterated.
@@ -107,17 +118,38 @@ export const output = (program: string, args: ReadonlyArray<string>): Effect.Eff
     })
   )
 
-/** Bytes written ahead of a process's reading, so that both sides work at once. */
-const AHEAD = 4 * 1024 * 1024
+/** What a process prints, line by line. */
+export const lines = (process: Process): Stream.Stream<string> =>
+  process.stdout === null
+    ? Stream.empty
+    : Stream.fromAsyncIterable<Buffer, unknown>(process.stdout, (error) => error).pipe(Stream.orDie, Stream.decodeText(), Stream.splitLines)
 
-/** Writes to a process with backpressure. Gives false, now or in time, when the process no longer reads. */
-export const write = (stdin: Writable, chunk: Uint8Array): boolean | Promise<boolean> => {
-  if (stdin.destroyed) return false
-  if (stdin.writableLength < AHEAD) {
-    stdin.write(chunk)
-    return true
-  }
-  return new Promise((resolve) => {
-    stdin.write(chunk, (error) => resolve(error === null || error === undefined))
-  })
+/** The two ends of a pipe that bytes flow through from one program to another. */
+export interface Pipe {
+  readonly reader: FileHandle
+  readonly writer: FileHandle
 }
+
+/**
+ * A pipe, made in a directory and no longer there when it is returned. The scope closes both ends; closing an end that a program has been
+ * given is the caller's business, since a pipe ends when its last writer has closed it.
+ */
+export const pipe = (directory: string): Effect.Effect<Pipe, unknown, Scope.Scope> =>
+  Effect.gen(function* () {
+    const path = nodePath.join(directory, `pipe-${randomBytes(8).toString("hex")}`)
+    const made = yield* output("mkfifo", ["-m", "600", path])
+    if (made.status !== 0) return yield* Effect.fail(new Error(made.stderr))
+    return yield* Effect.acquireRelease(
+      Effect.tryPromise(async (): Promise<Pipe> => {
+        // With a reader and writer in one, neither end waits for the other to be opened.
+        const both = await open(path, "r+")
+        try {
+          return { reader: await open(path, "r"), writer: await open(path, "w") }
+        } finally {
+          await both.close()
+          await rm(path)
+        }
+      }),
+      ({ reader, writer }) => Effect.promise(() => Promise.all([reader.close(), writer.close()]))
+    )
+  })

@@ -3,8 +3,8 @@
  *
  * @module
  */
+import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
-import type * as Stream from "effect/Stream"
 import type { ImageError } from "./Errors.js"
 
 /** What a stream held; complete once the stream has ended. */
@@ -15,11 +15,21 @@ export interface RootfsSummary {
   readonly dropped: number
 }
 
+/** Whoever read the stream reads no more, and knows why. */
+export class OutputEnded extends Data.TaggedError("OutputEnded") {}
+
+/**
+ * What was written so far is void; the next stream that the image opens will do what is needed. The first attempt assumes what nearly every
+ * image holds, so that one pass is enough.
+ */
+export class RestartNeeded extends Data.TaggedError("RestartNeeded") {}
+
 export interface RootfsStream {
-  /** The tar stream, once. Its chunks are large and end with the end mark. */
-  readonly tar: Stream.Stream<Uint8Array, ImageError>
+  /**
+   * Writes the tar stream, once, to a descriptor that stays the caller's; bytes flow past JavaScript. `onBytes` is told now and then how
+   * much has been written.
+   */
+  readonly write: (output: number, onBytes: (bytes: number) => void) => Effect.Effect<RootfsSummary, ImageError | OutputEnded | RestartNeeded>
   /** Succeeds when everything has been fetched that the stream needs. */
   readonly fetched: Effect.Effect<void, ImageError>
-  /** Known when the stream has ended. */
-  readonly summary: Effect.Effect<RootfsSummary>
 }

@@ -49,6 +49,8 @@ export const GatewayConfig = Schema.Struct({
   defaultSystem: Schema.optional(SystemName),
   /** By host and port, such as `127.0.0.1:5000`. */
   registries: Schema.optionalWith(Schema.Record({ key: Schema.String, value: RegistryConfig }), { default: () => ({}) }),
+  /** Where the native programs are installed, as `PREFIX/bin/shifter-merge`. Without it: where this package built them, else by `PATH`. */
+  prefix: Schema.optional(AbsolutePath),
   /** Type of a reference that names none. */
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
   /** What a pull accepts; see `PullLimits`. */
@@ -59,8 +61,9 @@ export const GatewayConfig = Schema.Struct({
       configBytes: Schema.optional(limit),
       blobBytes: Schema.optional(limit),
       inflatedBytes: Schema.optional(limit),
+      ratio: Schema.optional(limit),
       entries: Schema.optional(limit),
-      depth: Schema.optional(limit),
+      depth: Schema.optional(limit.pipe(Schema.lessThanOrEqualTo(4096))),
       nameBytes: Schema.optional(limit.pipe(Schema.lessThanOrEqualTo(4095)))
     }),
     { default: () => ({}) }
@@ -78,6 +81,7 @@ export interface System {
 /** A site's configuration, ready for use. */
 export interface Site {
   readonly stateDirectory: string
+  readonly prefix: string | undefined
   readonly systems: ReadonlyMap<string, System>
   readonly defaultSystem: string
   readonly defaultImageType: string
@@ -137,6 +141,7 @@ const fromConfig = (config: GatewayConfig, source: string | undefined): Either.E
   for (const key of Object.keys(limits) as Array<keyof PullLimits>) limits[key] = config.limits[key] ?? limits[key]
   return Either.right({
     stateDirectory: config.stateDirectory,
+    prefix: config.prefix,
     systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, ...system }])),
     defaultSystem,
     defaultImageType: config.defaultImageType,
@@ -170,6 +175,7 @@ const personal = (): Site => {
   }
   return {
     stateDirectory: directory("XDG_STATE_HOME", ".local/state"),
+    prefix: undefined,
     systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600" }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",

@@ -9,7 +9,7 @@ import { ensureTestAccounts } from './accounts.js'
 import { DEFAULT_PREFIX, installNative, removeNative, SHARED_IMAGE_PATH, SHARED_SITE_VOLUME } from './native.js'
 
 /** One file a run of the tests: the last one to end removes the installation. */
-const RUNS = '/run/shifter-sdk-test-runs'
+const RUNS = join('/run', `${basename(DEFAULT_PREFIX)}-runs`)
 
 /** Runs that are still going on; what killed ones left is removed. */
 const others = (): number =>
@@ -40,6 +40,6 @@ export default async (): Promise<() => void> => {
     // Accounts stay: their numbers may be in the state of tests that were stopped, and making them anew is what takes time.
     if (others() > 0) return
     // With those that test files made for themselves and were stopped before removing.
-    for (const name of readdirSync('/opt')) if (name.startsWith(basename(DEFAULT_PREFIX))) removeNative(join('/opt', name))
+    for (const name of readdirSync('/opt')) if (name === basename(DEFAULT_PREFIX) || name.startsWith(`${basename(DEFAULT_PREFIX)}-`)) removeNative(join('/opt', name))
   }
 }

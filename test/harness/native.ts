@@ -13,7 +13,8 @@ const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
 /** Only a directory that says it is ours is ever removed. */
 const MARKER = '.shifter-sdk-test'
 
-export const DEFAULT_PREFIX = '/opt/shifter-sdk-test'
+/** Another one lets two working copies be tested at once. */
+export const DEFAULT_PREFIX = process.env['SHIFTER_TEST_PREFIX'] ?? '/opt/shifter-sdk-test'
 
 /**
  * What test files that need nothing special share: the global set-up installs below {@link DEFAULT_PREFIX} and configures it once.

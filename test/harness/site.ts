@@ -1,10 +1,12 @@
 /** A site of a test's own: an image path and a state directory below one workspace. */
 import { join } from 'node:path'
+import { DEFAULT_PREFIX } from './native.js'
 
 export interface TestSite {
   readonly config: {
     readonly version: 1
     readonly stateDirectory: string
+    readonly prefix: string
     readonly systems: { readonly test: { readonly imagePath: string } }
     readonly registries: Record<string, { readonly plainHttp: boolean }>
   }
@@ -20,6 +22,7 @@ export const testSite = (directory: string, registries: readonly string[] = []):
     config: {
       version: 1,
       stateDirectory,
+      prefix: DEFAULT_PREFIX,
       systems: { test: { imagePath } },
       registries: Object.fromEntries(registries.map((host) => [host, { plainHttp: true }])),
     },

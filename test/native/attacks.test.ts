@@ -11,14 +11,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
-import { installNative, type NativeConfig, type NativeInstallation, removeNative } from '../harness/native.js'
+import { DEFAULT_PREFIX, installNative, type NativeConfig, type NativeInstallation, removeNative } from '../harness/native.js'
 import { run, runOk, type ProcessResult } from '../harness/process.js'
 import type { TarItem } from '../harness/tarWriter.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { busyboxRoot, publishMeta, pullTestImage, refusal, settings, squashfs, type TestImage } from './fixture.js'
 
 // A prefix of its own: these tests spoil configuration and image path.
-const PREFIX = '/opt/shifter-sdk-test-attacks'
+const PREFIX = `${DEFAULT_PREFIX}-attacks`
 const IMAGES = join(PREFIX, 'images')
 /** In the environment of everything started here, so that what is left over can be told from other tests' programs. */
 const MARK = 'SHIFTER_ATTACK_TESTS'

@@ -6,17 +6,18 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { type Digest, ofBytes } from "../../core/Digest.js"
-import { errorFields, ImageError, messageOf, printable } from "../../core/Errors.js"
+import { errorFields, ImageError, printable } from "../../core/Errors.js"
 import type { ResolvedImage, ResolveOptions, Workspace } from "../../core/Image.js"
 import type { ImageMetadata } from "../../core/ImageRecord.js"
+import type { PullLimits } from "../../core/Limits.js"
+import * as Merge from "../../core/Merge.js"
+import type { BlobRange, MergeLayer } from "../../core/Merge.js"
 import * as Platform from "../../core/Platform.js"
-import type { RootfsStream, RootfsSummary } from "../../core/RootfsStream.js"
-import type { LayerPlan } from "./LayerPlan.js"
+import type { RootfsStream } from "../../core/RootfsStream.js"
 import * as Manifest from "./Manifest.js"
-import { mergeLayers, type MergeLayer, PlanNeeded, planLayers } from "./MergeLayers.js"
 
 /** Where manifests and blobs come from. */
 export interface ManifestStore {
@@ -26,8 +27,8 @@ export interface ManifestStore {
   readonly manifest: (digest: Digest | undefined) => Effect.Effect<{ readonly bytes: Uint8Array; readonly contentType: string | undefined }, ImageError>
   /** A small blob, whole. The digest is checked by the caller. */
   readonly small: (descriptor: Manifest.Descriptor, limit: number) => Effect.Effect<Uint8Array, ImageError>
-  /** The path of a layer's verified blob. */
-  readonly layer: (descriptor: Manifest.Descriptor, workspace: Workspace) => Effect.Effect<string, ImageError>
+  /** A layer's verified blob. */
+  readonly layer: (descriptor: Manifest.Descriptor, workspace: Workspace) => Effect.Effect<BlobRange, ImageError>
   /** Whether it gave the image only to credentials; known after the first request. */
   readonly isPrivate: Effect.Effect<boolean>
 }
@@ -71,8 +72,7 @@ export const resolve = (store: ManifestStore, options: ResolveOptions): Effect.E
       )
     }
     const metadata = yield* metadataOf(config, store.name)
-    // What the first attempt finds out for a second one.
-    let plansNeeded = false
+    const restarted = yield* Ref.make(false)
     return {
       sourceDigest: manifest.config.digest,
       manifestDigest: found.digest,
@@ -80,12 +80,7 @@ export const resolve = (store: ManifestStore, options: ResolveOptions): Effect.E
       metadata,
       isPrivate: yield* store.isPrivate,
       blobs: manifest.layers.map((layer) => ({ digest: layer.digest, bytes: layer.size })),
-      open: (workspace) => open(store, manifest.layers, diffIds, options, workspace, () => plansNeeded),
-      restarts: (error) => {
-        if (plansNeeded || !(error.cause instanceof PlanNeeded)) return false
-        plansNeeded = true
-        return true
-      }
+      open: (workspace) => open(store, manifest.layers, diffIds, limits, workspace, restarted)
     }
   })
 
@@ -152,51 +147,34 @@ const open = (
   store: ManifestStore,
   layers: ReadonlyArray<Manifest.Descriptor>,
   diffIds: ReadonlyArray<Digest>,
-  options: ResolveOptions,
+  limits: PullLimits,
   workspace: Workspace,
-  plansNeeded: () => boolean
+  restarted: Ref.Ref<boolean>
 ): Effect.Effect<RootfsStream, ImageError, Scope.Scope> =>
   Effect.gen(function* () {
     // A digest that stands twice (empty layers do) is fetched once.
-    const files = new Map<Digest, Deferred.Deferred<string, ImageError>>()
-    for (const layer of layers) if (!files.has(layer.digest)) files.set(layer.digest, yield* Deferred.make<string, ImageError>())
+    const blobs = new Map<Digest, Deferred.Deferred<BlobRange, ImageError>>()
+    for (const layer of layers) if (!blobs.has(layer.digest)) blobs.set(layer.digest, yield* Deferred.make<BlobRange, ImageError>())
     const newestFirst = [...layers].reverse().filter((layer, i, all) => all.findIndex((other) => other.digest === layer.digest) === i)
+    const awaited = (digest: Digest) => Effect.flatMap(Effect.fromNullable(blobs.get(digest)), Deferred.await).pipe(Effect.catchTag("NoSuchElementException", Effect.die))
     const fetching = yield* Effect.forEach(
       newestFirst,
       (layer) => {
-        const file = files.get(layer.digest)
-        const fetch = store.layer(layer, workspace)
-        return file === undefined ? Effect.void : Deferred.complete(file, fetch).pipe(Effect.zipRight(Deferred.await(file)), Effect.asVoid)
+        const blob = blobs.get(layer.digest)
+        return blob === undefined ? Effect.void : Effect.zipRight(Deferred.complete(blob, store.layer(layer, workspace)), Deferred.await(blob))
       },
       { concurrency: PARALLEL_LAYERS, discard: true }
     ).pipe(
       // A layer that can't be had ends the wait for all others.
-      Effect.tapError((error) => Effect.forEach(files.values(), (file) => Deferred.fail(file, error))),
+      Effect.tapError((error) => Effect.forEach(blobs.values(), (blob) => Deferred.fail(blob, error))),
       Effect.forkScoped
     )
-    const mergeable: ReadonlyArray<MergeLayer> = layers.map((layer, i) => ({
-      digest: layer.digest,
-      diffId: diffIds[i] ?? layer.digest,
-      file: () => {
-        const file = files.get(layer.digest)
-        return file === undefined ? Promise.reject(new Error("no such layer")) : Effect.runPromise(Effect.either(Deferred.await(file))).then(Either.getOrThrowWith((e) => e))
-      }
-    }))
-    let summary: RootfsSummary = { inodes: 0, dropped: 0 }
-    async function* merged(): AsyncGenerator<Uint8Array> {
-      let plans: ReadonlyArray<LayerPlan> | undefined
-      if (plansNeeded()) plans = await planLayers(mergeable, options.limits)
-      yield* mergeLayers(mergeable, plans, options.limits, (s) => {
-        summary = s
-      })
-    }
+    const mergeable = layers.map((layer, i): MergeLayer => ({ digest: layer.digest, diffId: diffIds[i] ?? layer.digest, blob: awaited(layer.digest) }))
     return {
-      tar: Stream.fromAsyncIterable(merged(), (error) =>
-        error instanceof ImageError
-          ? error
-          : new ImageError(errorFields("INTERNAL", `Merging the layers of ${store.name} failed: ${messageOf(error)}`, { cause: error }))
-      ),
-      fetched: fetching.await.pipe(Effect.flatten),
-      summary: Effect.sync(() => summary)
+      write: (output, onBytes) =>
+        Effect.flatMap(Ref.get(restarted), (plan) => Merge.write(mergeable, output, { program: workspace.merger, limits, plan, onBytes })).pipe(
+          Effect.tapErrorTag("RestartNeeded", () => Ref.set(restarted, true))
+        ),
+      fetched: fetching.await.pipe(Effect.flatten)
     }
   })

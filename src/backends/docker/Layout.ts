@@ -106,7 +106,7 @@ const verified = (file: string, descriptor: Manifest.Descriptor, name: string, o
         throw new ImageError(errorFields("DIGEST_MISMATCH", `The layer ${descriptor.digest} of ${name} has the digest sha256:${digest}`))
       }
       options.onProgress({ _tag: "Layer", digest: descriptor.digest, received: bytes, bytes, cached: true })
-      return file
+      return { file, offset: 0, length: bytes }
     },
     catch: (error) =>
       error instanceof ImageError

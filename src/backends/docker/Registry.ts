@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto"
-import { mkdir, open, rename, stat } from "node:fs/promises"
+import { mkdir, rename, stat } from "node:fs/promises"
 import * as nodePath from "node:path"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
@@ -13,6 +13,8 @@ import { hex } from "../../core/Digest.js"
 import { errorFields, ImageError, messageOf, storageCode, systemCode } from "../../core/Errors.js"
 import type { ResolveOptions, Workspace } from "../../core/Image.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
+import type { BlobRange } from "../../core/Merge.js"
+import { BlobFile } from "./BlobFile.js"
 import type { ManifestStore } from "./DockerImage.js"
 import * as Manifest from "./Manifest.js"
 import * as RegistryClient from "./RegistryClient.js"
@@ -64,7 +66,7 @@ const fetchLayer = (
   workspace: Workspace,
   name: string,
   options: ResolveOptions
-): Effect.Effect<string, ImageError> =>
+): Effect.Effect<BlobRange, ImageError> =>
   Effect.gen(function* () {
     const { digest, size } = descriptor
     const file = nodePath.join(workspace.blobs, hex(digest))
@@ -72,7 +74,7 @@ const fetchLayer = (
     const present = yield* Effect.promise(() => stat(file).then((found) => found.size === size, () => false))
     if (present) {
       told(size, true)
-      return file
+      return { file, offset: 0, length: size }
     }
     const partial = nodePath.join(workspace.scratch, `${hex(digest)}.partial`)
     const failed = (error: unknown) =>
@@ -80,37 +82,33 @@ const fetchLayer = (
     const download = Effect.gen(function* () {
       yield* Effect.tryPromise({ try: () => mkdir(workspace.scratch, { recursive: true, mode: 0o700 }), catch: failed })
       const response = yield* client.get(`blobs/${digest}`, "*/*")
-      const out = yield* Effect.acquireRelease(Effect.tryPromise({ try: () => open(partial, "w", 0o600), catch: failed }), (handle) => Effect.promise(() => handle.close()))
-      const hash = createHash("sha256")
-      let received = 0
+      const out = yield* Effect.acquireRelease(Effect.tryPromise({ try: () => BlobFile.create(partial), catch: failed }), (file) => Effect.promise(() => file.close()))
       yield* response.stream.pipe(
-        Stream.mapError((error) => new ImageError(errorFields("REGISTRY_UNREACHABLE", `The layer ${digest} of ${name} broke off after ${received} of ${size} bytes`, { cause: error }))),
+        Stream.mapError((error) => new ImageError(errorFields("REGISTRY_UNREACHABLE", `The layer ${digest} of ${name} broke off after ${out.bytes} of ${size} bytes`, { cause: error }))),
         Stream.runForEachChunk((chunks) =>
           Effect.tryPromise({
             try: async () => {
               for (const chunk of chunks) {
-                received += chunk.length
-                if (received > size) throw new ImageError(errorFields("DIGEST_MISMATCH", `The layer ${digest} of ${name} is larger than the ${size} bytes its manifest says`))
-                hash.update(chunk)
+                if (out.bytes + chunk.length > size) throw new ImageError(errorFields("DIGEST_MISMATCH", `The layer ${digest} of ${name} is larger than the ${size} bytes its manifest says`))
                 await out.write(chunk)
               }
-              told(received, false)
+              told(out.bytes, false)
             },
             catch: (error) => (error instanceof ImageError ? error : failed(error))
           })
         )
       )
-      if (received < size) {
-        return yield* new ImageError(errorFields("REGISTRY_UNREACHABLE", `The layer ${digest} of ${name} ended after ${received} of ${size} bytes`))
+      if (out.bytes < size) {
+        return yield* new ImageError(errorFields("REGISTRY_UNREACHABLE", `The layer ${digest} of ${name} ended after ${out.bytes} of ${size} bytes`))
       }
-      const actual = hash.digest("hex")
+      const actual = yield* Effect.tryPromise({ try: () => out.finish(), catch: failed })
       if (actual !== hex(digest)) {
         return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The layer ${digest} of ${name} arrived as sha256:${actual}`))
       }
-      yield* Effect.tryPromise({ try: () => out.datasync().then(() => rename(partial, file)), catch: failed })
+      yield* Effect.tryPromise({ try: () => rename(partial, file), catch: failed })
     })
     yield* Effect.scoped(download).pipe(
       Effect.retry({ while: (error) => error.code === "REGISTRY_UNREACHABLE" && systemCode(error.cause) !== "ECONNREFUSED", schedule: RegistryClient.retries })
     )
-    return file
+    return { file, offset: 0, length: size }
   })

@@ -171,9 +171,12 @@ const verify = async (file: string, inodes: number, mode: number, owner: Owner) 
     if (wrong !== undefined) throw new TransportError(errorFields("IMAGE_VERIFY_FAILED", `The packed image ${file} is wrong: ${wrong}`))
     const hash = createHash("sha256")
     let imageSize = 0
-    for await (const chunk of handle.createReadStream({ start: 0, highWaterMark: 1024 * 1024, autoClose: false })) {
-      hash.update(chunk as Buffer)
-      imageSize += (chunk as Buffer).length
+    const piece = Buffer.allocUnsafeSlow(1024 * 1024)
+    for (;;) {
+      const { bytesRead } = await handle.read(piece, 0, piece.length, imageSize)
+      if (bytesRead === 0) break
+      hash.update(piece.subarray(0, bytesRead))
+      imageSize += bytesRead
     }
     return { imageSize, imageSha256: hash.digest("hex") }
   } finally {

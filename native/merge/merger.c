@@ -1,0 +1,554 @@
+#include "merge/merger.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "merge/policy.h"
+#include "merge/tree.h"
+
+#define NEVER (-1)
+#define IMPLIED_MODE 0755
+
+// What the layer being read last said of a name.
+enum said {
+  SAID_NOTHING,
+  SAID_DIRECTORY,
+  SAID_WRITTEN, // a file that was written, under this name or under `origin`
+  SAID_HIDDEN,  // a file that newer layers hide
+  SAID_DROPPED, // a device or FIFO, left out by policy
+  SAID_WAITING, // a hard link whose target waits in a lower layer
+};
+
+// What was written for a name.
+enum written {
+  WRITTEN_NOTHING,
+  WRITTEN_IMPLIED, // as a directory, because something lies below it
+  WRITTEN_DIRECTORY,
+  WRITTEN_FILE,
+};
+
+struct name {
+  struct node node;
+  int hidden; // layers below this one have nothing at and below the name
+  int opaque; // layers below this one have nothing below the name
+  int layer;  // that last stated the name, and what it said:
+  int below;  // layer that last stated something below the name
+  uint8_t said, type, written;
+  const char *origin;   // the name that holds the content of what this layer said, when it is another
+  struct waiting *wait; // of a link that waits
+};
+
+// Hard links that wait for their target in a lower layer.
+struct waiting {
+  struct waiting *next_of_target, *next;
+  const char *target;
+  size_t length;
+  struct words names; // claimed for it
+  int layer;          // of the newest link
+  bool claimed;
+};
+
+struct merger {
+  struct merge_limits limits;
+  struct writer *writer;
+  struct arena arena;
+  struct tree tree;
+  int layer;
+  const struct plan *plan;
+  size_t number;
+  uint64_t entries, bytes, inodes, dropped;
+  struct table waiting; // struct waiting by target
+  struct waiting *all, **all_end;
+  size_t waiting_count;
+  bool links_wait;    // since before this layer
+  struct table hides; // what this layer hides from lower ones; kept only while links wait
+  struct path path, target, other;
+  struct failure *why;
+};
+
+static struct name *name_of(struct node *node) {
+  return (struct name *)node;
+}
+
+// A new node holds zeros, and layers count from 0: -1 is stored as 0.
+static int layer_of(int stored) {
+  return stored - 1;
+}
+static int stored(int layer) {
+  return layer + 1;
+}
+static void raise_to(int *mark, int layer) {
+  if (layer_of(*mark) < layer) *mark = stored(layer);
+}
+static bool is_above(const struct merger *m, int mark) { // a newer layer said so
+  return layer_of(mark) > m->layer;
+}
+static bool is_own(const struct merger *m, const struct name *name) {
+  return layer_of(name->layer) == m->layer;
+}
+
+struct merger *merger_open(const struct merge_limits *limits, struct writer *writer, uint64_t key) {
+  struct merger *m = memory_get(1, sizeof *m);
+  m->limits = *limits;
+  m->writer = writer;
+  m->inodes = 1;
+  m->waiting.key = m->hides.key = key;
+  m->all_end = &m->all;
+  tree_open(&m->tree, sizeof(struct name), &m->arena, key);
+  return m;
+}
+
+void merger_close(struct merger **merger) {
+  struct merger *m = *merger;
+  if (m == NULL) return;
+  for (struct waiting *each = m->all; each != NULL; each = each->next) words_free(&each->names);
+  table_free(&m->waiting);
+  table_free(&m->hides);
+  tree_close(&m->tree);
+  arena_free(&m->arena);
+  path_free(&m->path);
+  path_free(&m->target);
+  path_free(&m->other);
+  free(m);
+  *merger = NULL;
+}
+
+static enum merge_result refuse(const struct merger *m, const struct path *path, const char *what) {
+  tar_fault(m->why, path->text.at == NULL ? "" : path->text.at, path->text.length, "%s", what);
+  return MERGE_FAULT;
+}
+
+static enum merge_result missing_target(const struct merger *m, const char *name, const char *target) {
+  tar_fault(m->why, name, strlen(name), "it is a hard link to \"%.100s\", which is not there", target);
+  return MERGE_FAULT;
+}
+
+// --- output --------------------------------------------------------------------------------------------------------------------
+
+static enum merge_result put(bool written) {
+  return written ? MERGE_OK : MERGE_OUTPUT_ENDED;
+}
+
+static enum merge_result put_directory(struct merger *m, const char *path, size_t length, uint32_t mode, int64_t mtime,
+  const struct tar_attribute *attributes, size_t count) {
+  AUTO_BUFFER name = {0};
+  buffer_add(&name, length == 0 ? "." : path, length == 0 ? 1 : length);
+  buffer_byte(&name, '/');
+  struct tar_entry entry = {.name = name.at, .name_length = name.length, .type = TAR_DIRECTORY, .mode = mode, .mtime = mtime,
+    .attributes = attributes, .attribute_count = count};
+  return put(writer_header(m->writer, &entry));
+}
+
+static enum merge_result put_links(struct merger *m, const char *origin, char *const *names, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    struct tar_entry entry = {.name = names[i], .name_length = strlen(names[i]), .type = TAR_LINK, .mode = 0644, .link = origin,
+      .link_length = strlen(origin)};
+    if (!writer_header(m->writer, &entry)) return MERGE_OUTPUT_ENDED;
+  }
+  return MERGE_OK;
+}
+
+static enum merge_result put_content(struct merger *m, struct tar_reader *reader) {
+  for (;;) {
+    const unsigned char *at;
+    uint64_t length;
+    if (!tar_content(reader, &at, &length, m->why)) return MERGE_FAULT;
+    if (length == 0) return put(writer_content_end(m->writer));
+    if (!writer_content(m->writer, at, length)) return MERGE_OUTPUT_ENDED;
+  }
+}
+
+// Only what policy keeps, in the order of their names: the same attributes give the same bytes.
+static size_t kept_attributes(const struct tar_entry *entry, struct tar_attribute *kept) {
+  size_t count = 0;
+  for (size_t i = 0; i < entry->attribute_count; i++) {
+    if (!is_kept_attribute(&entry->attributes[i])) continue;
+    size_t at = count++;
+    for (; at > 0 && strcmp(kept[at - 1].name, entry->attributes[i].name) > 0; at--) kept[at] = kept[at - 1];
+    kept[at] = entry->attributes[i];
+  }
+  return count;
+}
+#define ATTRIBUTES_MOST 100 // the reader refuses more
+
+// --- the tree of names -----------------------------------------------------------------------------------------------------------
+
+// The node of a name, made if need be; NULL below a name that newer layers hide. With `implies`, something is stated there: the parents
+// exist as directories, even when the name itself turns out to be hidden.
+static enum merge_result walk(struct merger *m, const struct path *path, bool implies, struct name **found) {
+  struct name *name = name_of(m->tree.root);
+  *found = NULL;
+  for (size_t i = 0; i < path->count; i++) {
+    if (implies) name->below = stored(m->layer);
+    if (i > 0) {
+      if (is_own(m, name) && name->type != TAR_DIRECTORY && m->plan == NULL) {
+        through_fault(m->why, path, i, (enum tar_type)name->type);
+        return MERGE_FAULT;
+      }
+      if (is_above(m, name->hidden)) return MERGE_OK;
+      if (implies && name->written == WRITTEN_NOTHING) {
+        name->written = WRITTEN_IMPLIED;
+        m->inodes++;
+      }
+    }
+    if (is_above(m, name->opaque)) return MERGE_OK;
+    size_t length;
+    const char *part = path_component(path, i, &length);
+    name = name_of(tree_make(&m->tree, &name->node, part, length));
+  }
+  *found = name;
+  return MERGE_OK;
+}
+
+static struct name *find(const struct merger *m, const struct path *path) {
+  return name_of(tree_find(&m->tree, path));
+}
+
+static void note_hidden(struct merger *m, const struct path *path) {
+  if (m->links_wait) table_put(&m->hides, arena_copy(&m->arena, path->text.at, path->text.length), path->text.length);
+}
+
+// States a name that is no directory. Whether it is free to be written: not hidden, and nothing newer stands there.
+static enum merge_result state(struct merger *m, const struct path *path, enum tar_type type, enum said as, bool *free_to_write) {
+  *free_to_write = false;
+  note_hidden(m, path);
+  struct name *name;
+  enum merge_result result = walk(m, path, true, &name);
+  if (result != MERGE_OK || name == NULL) return result;
+  bool repeated = is_own(m, name) && name->said != SAID_NOTHING, replaces = layer_of(name->below) == m->layer;
+  if (m->plan == NULL && (repeated || replaces)) return MERGE_PLAN_NEEDED;
+  bool is_free = !is_above(m, name->hidden) && name->written == WRITTEN_NOTHING;
+  name->layer = stored(m->layer);
+  name->type = (uint8_t)type;
+  name->origin = NULL;
+  name->wait = NULL;
+  name->said = (uint8_t)(as != SAID_NOTHING ? as : is_free ? SAID_WRITTEN : SAID_HIDDEN);
+  raise_to(&name->hidden, m->layer);
+  if (is_free && as != SAID_DROPPED) name->written = WRITTEN_FILE;
+  *free_to_write = is_free;
+  return MERGE_OK;
+}
+
+// What this layer said of a name has been written, under the name `origin`.
+static void mark_written(struct merger *m, const struct path *path, const char *origin) {
+  struct name *name = find(m, path);
+  if (name == NULL || !is_own(m, name)) return;
+  name->said = SAID_WRITTEN;
+  name->origin = origin;
+}
+
+// Whether a whiteout or opaque mark of this layer, so far, removes a name of lower layers.
+static bool is_removed_here(const struct merger *m, const struct path *path) {
+  const struct name *name = name_of(m->tree.root);
+  for (size_t i = 0; i < path->count; i++) {
+    if (layer_of(name->opaque) == m->layer) return true;
+    size_t length;
+    const char *part = path_component(path, i, &length);
+    name = name_of(tree_child(&m->tree, &name->node, part, length));
+    if (name == NULL) return false;
+    if (layer_of(name->hidden) == m->layer && !is_own(m, name)) return true;
+  }
+  return false;
+}
+
+static bool is_under_hidden(const struct merger *m, const struct path *path) {
+  const struct name *name = name_of(m->tree.root);
+  for (size_t i = 0; i < path->count; i++) {
+    if (is_above(m, name->hidden) || is_above(m, name->opaque)) return true;
+    size_t length;
+    const char *part = path_component(path, i, &length);
+    name = name_of(tree_child(&m->tree, &name->node, part, length));
+    if (name == NULL) return false;
+  }
+  return false;
+}
+
+// The names of newer layers that wait for this one are added; they wait no more.
+static void claim(struct merger *m, const struct path *path, struct words *names) {
+  if (m->waiting_count == 0) return;
+  void **slot = table_find(&m->waiting, path->text.at, path->text.length);
+  if (slot == NULL) return;
+  struct waiting *own = NULL;
+  for (struct waiting *each = *slot, *next; each != NULL; each = next) {
+    next = each->next_of_target;
+    if (each->layer == m->layer) {
+      each->next_of_target = own;
+      own = each;
+      continue;
+    }
+    for (size_t i = 0; i < each->names.count; i++) words_add_text(names, each->names.items[i]);
+    words_free(&each->names);
+    each->claimed = true;
+    m->waiting_count--;
+  }
+  *slot = own;
+}
+
+// --- statements ------------------------------------------------------------------------------------------------------------------
+
+static bool is_planned_away(const struct merger *m) {
+  return m->plan != NULL && plan_names(m->plan, m->number) == 0;
+}
+
+static enum merge_result root(struct merger *m, const struct tar_entry *entry) {
+  struct name *name = name_of(m->tree.root);
+  if (entry->type != TAR_DIRECTORY) {
+    tar_fault(m->why, entry->name, entry->name_length, "the root is stated as a %s", tar_type_name(entry->type));
+    return MERGE_FAULT;
+  }
+  if (is_own(m, name) && m->plan == NULL) return MERGE_PLAN_NEEDED;
+  name->layer = stored(m->layer);
+  name->type = TAR_DIRECTORY;
+  if (name->written == WRITTEN_DIRECTORY || is_planned_away(m)) return MERGE_OK;
+  name->written = WRITTEN_DIRECTORY;
+  struct tar_attribute kept[ATTRIBUTES_MOST];
+  return put_directory(m, "", 0, kept_mode(entry->mode), entry->mtime, kept, kept_attributes(entry, kept));
+}
+
+static enum merge_result hide(struct merger *m, struct path *path, bool opaque) {
+  if (opaque) {
+    path_cut(path, path->count - 1);
+  } else {
+    size_t length;
+    AUTO_BUFFER target = {0};
+    const char *part = path_component(path, path->count - 1, &length);
+    buffer_add(&target, part + WHITEOUT_PREFIX_LENGTH, length - WHITEOUT_PREFIX_LENGTH);
+    path_cut(path, path->count - 1);
+    path_add(path, target.at, target.length);
+  }
+  note_hidden(m, path);
+  // A whiteout may stand where nothing else was said: it states nothing itself.
+  struct name *name;
+  enum merge_result result = walk(m, path, false, &name);
+  if (result == MERGE_OK && name != NULL) raise_to(opaque ? &name->opaque : &name->hidden, m->layer);
+  return result;
+}
+
+static enum merge_result directory(struct merger *m, const struct path *path, const struct tar_entry *entry) {
+  if (is_planned_away(m)) return MERGE_OK;
+  struct name *name;
+  enum merge_result result = walk(m, path, true, &name);
+  if (result != MERGE_OK || name == NULL) return result;
+  if (is_own(m, name) && name->said != SAID_NOTHING && m->plan == NULL) return MERGE_PLAN_NEEDED;
+  CLEANUP(words_free) struct words claimed = {0};
+  claim(m, path, &claimed);
+  if (claimed.count > 0) return refuse(m, path, "a newer layer has a hard link to this directory");
+  name->layer = stored(m->layer);
+  name->said = SAID_DIRECTORY;
+  name->type = TAR_DIRECTORY;
+  if (is_above(m, name->hidden) || name->written == WRITTEN_DIRECTORY || name->written == WRITTEN_FILE) return MERGE_OK;
+  if (name->written == WRITTEN_NOTHING) m->inodes++;
+  name->written = WRITTEN_DIRECTORY;
+  struct tar_attribute kept[ATTRIBUTES_MOST];
+  return put_directory(m, path->text.at, path->text.length, kept_mode(entry->mode), entry->mtime, kept, kept_attributes(entry, kept));
+}
+
+// States every name that the entry has, by the plan or its own. Gives those that are free, with what newer layers wait for.
+static enum merge_result state_all(struct merger *m, const struct path *path, enum tar_type type, enum said as, struct words *freed) {
+  const struct planned *planned = m->plan == NULL ? NULL : plan_name(m->plan, m->number, NULL, &m->other);
+  do {
+    const struct path *each = m->plan == NULL ? path : &m->other;
+    bool is_free;
+    enum merge_result result = state(m, each, type, as, &is_free);
+    if (result != MERGE_OK) return result;
+    if (is_free) words_add(freed, each->text.at, each->text.length);
+    claim(m, each, freed);
+    if (m->plan != NULL) planned = plan_name(m->plan, m->number, planned, &m->other);
+  } while (planned != NULL);
+  return MERGE_OK;
+}
+
+// Sets what became of every name that the entry has.
+static void mark_all(struct merger *m, const struct path *path, const char *origin, struct waiting *wait, enum said said) {
+  const struct planned *planned = m->plan == NULL ? NULL : plan_name(m->plan, m->number, NULL, &m->other);
+  do {
+    const struct path *each = m->plan == NULL ? path : &m->other;
+    struct name *name = find(m, each);
+    if (name != NULL && is_own(m, name)) {
+      name->said = (uint8_t)said;
+      name->origin = origin;
+      name->wait = wait;
+    }
+    if (m->plan != NULL) planned = plan_name(m->plan, m->number, planned, &m->other);
+  } while (planned != NULL);
+}
+
+static enum merge_result file(struct merger *m, const struct path *path, const struct tar_entry *entry, struct tar_reader *reader) {
+  bool kept = is_kept(entry->type);
+  if (!kept) m->dropped++;
+  if (is_planned_away(m)) return MERGE_OK;
+  CLEANUP(words_free) struct words freed = {0};
+  enum merge_result result = state_all(m, path, entry->type, kept ? SAID_NOTHING : SAID_DROPPED, &freed);
+  if (result != MERGE_OK || !kept || freed.count == 0) return result;
+  const char *first = arena_copy(&m->arena, freed.items[0], strlen(freed.items[0]));
+  mark_all(m, path, first, NULL, SAID_WRITTEN);
+  m->inodes++;
+  struct tar_attribute attributes[ATTRIBUTES_MOST];
+  struct tar_entry out = {.name = first, .name_length = strlen(first), .type = entry->type, .mode = kept_mode(entry->mode), .size = entry->size,
+    .mtime = entry->mtime, .attributes = attributes, .attribute_count = kept_attributes(entry, attributes)};
+  if (entry->type == TAR_SYMLINK) {
+    out.link = entry->link;
+    out.link_length = entry->link_length;
+    out.attribute_count = 0; // the kernel has no user.* attributes for links
+  }
+  if (!writer_header(m->writer, &out)) return MERGE_OUTPUT_ENDED;
+  if (entry->type == TAR_REGULAR) result = put_content(m, reader);
+  return result != MERGE_OK ? result : put_links(m, first, freed.items + 1, freed.count - 1);
+}
+
+static enum merge_result wait_for(struct merger *m, const struct path *path, const struct words *names) {
+  const char *target = m->target.text.at;
+  size_t length = m->target.text.length;
+  void **slot = table_find(&m->waiting, target, length);
+  if (slot == NULL) {
+    target = arena_copy(&m->arena, target, length);
+    slot = table_put(&m->waiting, target, length);
+  }
+  struct waiting *own = *slot;
+  while (own != NULL && own->layer != m->layer) own = own->next_of_target;
+  if (own == NULL) {
+    own = arena_get(&m->arena, sizeof *own);
+    *own = (struct waiting){.target = arena_copy(&m->arena, m->target.text.at, length), .length = length, .layer = m->layer, .next_of_target = *slot};
+    *slot = own;
+    *m->all_end = own;
+    m->all_end = &own->next;
+    m->waiting_count++;
+  }
+  for (size_t i = 0; i < names->count; i++) words_add_text(&own->names, names->items[i]);
+  mark_all(m, path, NULL, own, SAID_WAITING);
+  return MERGE_OK;
+}
+
+// Makes names hard links to m->target, of this layer or a lower one.
+static enum merge_result link_names(struct merger *m, const struct path *path, const struct words *names) {
+  const struct name *target = find(m, &m->target);
+  if (target != NULL && is_own(m, target) && m->plan == NULL) {
+    switch ((enum said)target->said) {
+      case SAID_WRITTEN: {
+        const char *origin = target->origin != NULL ? target->origin : arena_copy(&m->arena, m->target.text.at, m->target.text.length);
+        mark_written(m, path, origin);
+        return put_links(m, origin, names->items, names->count);
+      }
+      case SAID_DIRECTORY: return refuse(m, path, "it is a hard link to a directory");
+      case SAID_HIDDEN: return MERGE_PLAN_NEEDED; // the content has passed by: nobody knew that it would be wanted
+      case SAID_DROPPED: mark_all(m, path, NULL, NULL, SAID_DROPPED); return MERGE_OK;
+      case SAID_WAITING:
+        if (target->wait == NULL || target->wait->claimed) return MERGE_PLAN_NEEDED;
+        for (size_t i = 0; i < names->count; i++) words_add_text(&target->wait->names, names->items[i]);
+        mark_all(m, path, NULL, target->wait, SAID_WAITING);
+        return MERGE_OK;
+      case SAID_NOTHING: break;
+    }
+  }
+  // Below a name that newer layers hide nothing is remembered, so the target may lie in this very layer.
+  if (target == NULL && m->plan == NULL && is_under_hidden(m, &m->target)) return MERGE_PLAN_NEEDED;
+  if (is_removed_here(m, &m->target)) return missing_target(m, names->items[0], m->target.text.at);
+  return wait_for(m, path, names);
+}
+
+static enum merge_result hard_link(struct merger *m, const struct path *path, const struct tar_entry *entry) {
+  if (!path_read(&m->target, entry->link, entry->link_length, &m->limits.path, entry, "the target of this hard link", m->why)) return MERGE_FAULT;
+  if (m->target.count == 0) return refuse(m, path, "it is a hard link to a directory");
+  if (m->target.text.length == path->text.length && memcmp(m->target.text.at, path->text.at, path->text.length) == 0)
+    return refuse(m, path, "it is a hard link to itself");
+  // In a planned layer the links to its own files were resolved beforehand; what has a name left points to a lower layer.
+  if (is_planned_away(m)) return MERGE_OK;
+  CLEANUP(words_free) struct words claimed = {0};
+  enum merge_result result = state_all(m, path, TAR_LINK, SAID_WAITING, &claimed);
+  if (result != MERGE_OK) return result;
+  if (claimed.count > 0) return link_names(m, path, &claimed);
+  mark_all(m, path, NULL, NULL, SAID_HIDDEN);
+  return MERGE_OK;
+}
+
+static enum merge_result take(struct merger *m, const struct tar_entry *entry, struct tar_reader *reader) {
+  enum whiteout whiteout;
+  if (++m->entries > m->limits.entries || entry->size > m->limits.bytes - m->bytes) {
+    bool many = m->entries > m->limits.entries;
+    tar_fault(m->why, entry->name, entry->name_length, "with it the image has more than %llu %s",
+      (unsigned long long)(many ? m->limits.entries : m->limits.bytes), many ? "entries" : "bytes");
+    m->why->code = ERROR_LIMIT_EXCEEDED;
+    return MERGE_FAULT;
+  }
+  m->bytes += entry->size;
+  struct path *path = &m->path;
+  if (!path_read(path, entry->name, entry->name_length, &m->limits.path, entry, "its name", m->why) || !path_whiteout(path, &whiteout, m->why))
+    return MERGE_FAULT;
+  if (whiteout == WHITEOUT_METADATA) return MERGE_OK;
+  if (whiteout != WHITEOUT_NONE) return hide(m, path, whiteout == WHITEOUT_OPAQUE);
+  if (path->count == 0) return root(m, entry);
+  if (entry->type == TAR_DIRECTORY) return directory(m, path, entry);
+  if (entry->type == TAR_SYMLINK && (entry->link_length == 0 || entry->link_length > 4095))
+    return refuse(m, path, "it is a symbolic link to nothing, or to more than 4,095 bytes");
+  return entry->type == TAR_LINK ? hard_link(m, path, entry) : file(m, path, entry, reader);
+}
+
+// --- layers ----------------------------------------------------------------------------------------------------------------------
+
+// Whether this layer hid a path or a parent of it.
+static bool hid(const struct merger *m, const struct waiting *wait) {
+  if (m->hides.count == 0) return false;
+  for (size_t length = wait->length; length > 0; length--) {
+    bool whole = length == wait->length || wait->target[length] == '/';
+    if (whole && table_find(&m->hides, wait->target, length) != NULL) return true;
+  }
+  return table_find(&m->hides, "", 0) != NULL; // the root was made opaque
+}
+
+// Fails when the layer hid what a newer layer's hard link waits for.
+static enum merge_result end_layer(struct merger *m) {
+  struct waiting **link = &m->all;
+  while (*link != NULL) {
+    struct waiting *wait = *link;
+    if (wait->claimed) {
+      *link = wait->next;
+      continue;
+    }
+    if (m->layer == 0 || (wait->layer > m->layer && hid(m, wait))) return missing_target(m, wait->names.items[0], wait->target);
+    link = &wait->next;
+  }
+  m->all_end = link;
+  return MERGE_OK;
+}
+
+static void cleanup_reader(struct tar_reader **reader) {
+  tar_close(reader);
+}
+
+enum merge_result merger_layer(struct merger *m, int layer, const struct plan *plan, struct tar_input input, struct failure *why) {
+  m->layer = layer;
+  m->plan = plan;
+  m->why = why;
+  m->links_wait = m->waiting_count > 0;
+  table_free(&m->hides);
+  CLEANUP(cleanup_reader) struct tar_reader *reader = tar_open(input);
+  for (m->number = 0;; m->number++) {
+    const struct tar_entry *entry;
+    enum tar_step step = tar_next(reader, &entry, why);
+    if (step == TAR_FAULT) return MERGE_FAULT;
+    if (step == TAR_END) return end_layer(m);
+    enum merge_result result = take(m, entry, reader);
+    if (result != MERGE_OK) return result;
+  }
+}
+
+static enum merge_result put_implied(struct merger *m, const struct node *node, struct path *path) {
+  for (struct node *each = node->first; each != NULL; each = each->next) {
+    size_t depth = path->count;
+    path_add(path, each->name, each->length);
+    enum merge_result result = MERGE_OK;
+    if (name_of(each)->written == WRITTEN_IMPLIED) result = put_directory(m, path->text.at, path->text.length, IMPLIED_MODE, 0, NULL, 0);
+    if (result == MERGE_OK && each->first != NULL) result = put_implied(m, each, path);
+    if (result != MERGE_OK) return result;
+    path_cut(path, depth);
+  }
+  return MERGE_OK;
+}
+
+enum merge_result merger_end(struct merger *m, struct merge_summary *summary) {
+  path_cut(&m->path, 0);
+  enum merge_result result = put_implied(m, m->tree.root, &m->path);
+  if (result == MERGE_OK && !writer_end(m->writer)) result = MERGE_OUTPUT_ENDED;
+  *summary = (struct merge_summary){m->inodes, m->dropped};
+  return result;
+}

@@ -1,0 +1,133 @@
+/**
+ * From layers to a root file system stream, by the native program `shifter-merge`: it inflates, checks diff ids, merges newest to oldest
+ * and applies the filter policy, in a sandbox. This module directs it.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import { type Digest, hex } from "./Digest.js"
+import { errorFields, ImageError, isErrorCode, printable } from "./Errors.js"
+import { filterPolicy, type PullLimits } from "./Limits.js"
+import * as Native from "./Native.js"
+import * as Process from "./Process.js"
+import { OutputEnded, RestartNeeded, type RootfsSummary } from "./RootfsStream.js"
+
+/** Where an archive lies: a file, or a part of one. */
+export interface BlobRange {
+  readonly file: string
+  readonly offset: number
+  readonly length: number
+}
+
+/** A layer as the merge needs it. */
+export interface MergeLayer {
+  /** Digest of the blob, for messages. */
+  readonly digest: Digest
+  /** Digest of the inflated layer. */
+  readonly diffId: Digest
+  /** The verified blob (gzip, zstd or plain), once it is here. */
+  readonly blob: Effect.Effect<BlobRange, ImageError>
+}
+
+export interface MergeOptions {
+  /** The program, as {@link Native.program} finds it. */
+  readonly program: string
+  readonly limits: PullLimits
+  /** Look ahead at every layer before it is merged; asked for by `RestartNeeded`. */
+  readonly plan: boolean
+  readonly onBytes: (bytes: number) => void
+}
+
+type Outcome =
+  | { readonly _tag: "Done"; readonly summary: RootfsSummary }
+  | { readonly _tag: "PlanNeeded" }
+  | { readonly _tag: "OutputEnded" }
+  | { readonly _tag: "Fault"; readonly error: ImageError }
+
+/** Writes the stream of layers (oldest first, as manifests list them) to a descriptor. */
+export const write = (
+  layers: ReadonlyArray<MergeLayer>,
+  output: number,
+  options: MergeOptions
+): Effect.Effect<RootfsSummary, ImageError | OutputEnded | RestartNeeded> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const process = yield* Process.scoped(options.program, argumentsOf(layers.length, options), { stdin: "pipe", stdout: "pipe", further: [output] }).pipe(
+        Effect.mapError((fault) => new ImageError(errorFields("TOOL_MISSING", `The layers can't be merged: ${fault.message}`, { remedy: Native.buildRemedy, cause: fault })))
+      )
+      const ordering = yield* Effect.fork(order(layers, process))
+      const outcome = yield* Effect.raceFirst(
+        reports(layers, process, options.onBytes),
+        // A layer that can't be had ends the wait for the program; that all are ordered does not.
+        Effect.zipRight(Fiber.join(ordering), Effect.never)
+      )
+      if (outcome === undefined) {
+        const exit = yield* Effect.promise(() => process.exit)
+        return yield* new ImageError(errorFields("INTERNAL", `shifter-merge ended with status ${exit.status}: ${printable(exit.stderr || "it said nothing")}`))
+      }
+      if (outcome._tag === "Fault") return yield* outcome.error
+      if (outcome._tag === "PlanNeeded") return yield* new RestartNeeded()
+      if (outcome._tag === "OutputEnded") return yield* new OutputEnded()
+      return outcome.summary
+    })
+  )
+
+const argumentsOf = (layers: number, { limits, plan }: MergeOptions): ReadonlyArray<string> => [
+  ...(plan ? ["--plan"] : []),
+  ...Object.entries({
+    policy: filterPolicy,
+    layers,
+    inflated: limits.inflatedBytes,
+    ratio: limits.ratio,
+    entries: limits.entries,
+    depth: limits.depth,
+    "name-bytes": limits.nameBytes
+  }).flatMap(([name, value]) => [`--${name}`, String(value)])
+]
+
+/** Hands the layers over, newest first, each as soon as it is here. */
+const order = (layers: ReadonlyArray<MergeLayer>, process: Process.Process) =>
+  Effect.gen(function* () {
+    // What the program thinks of a closed pipe is told by how it ended.
+    process.stdin?.on("error", () => undefined)
+    for (const [i, layer] of [...layers.entries()].reverse()) {
+      const { file, offset, length } = yield* layer.blob
+      if (file.includes("\0")) return yield* new ImageError(errorFields("LAYER_INVALID", `${nameOf(layers, i)}: its file's name holds NUL`))
+      process.stdin?.write(`${i} ${offset} ${length} ${hex(layer.diffId)} ${file}\0`)
+    }
+    process.stdin?.end()
+  })
+
+/** Follows what the program says to its last word; undefined when it ended without one. */
+const reports = (layers: ReadonlyArray<MergeLayer>, process: Process.Process, onBytes: (bytes: number) => void): Effect.Effect<Outcome | undefined> =>
+  Process.lines(process).pipe(
+    Stream.map((line): Outcome | undefined => {
+      const [word, ...rest] = line.split(" ")
+      const [first = "", second = "", ...others] = rest
+      switch (word) {
+        case "progress":
+          onBytes(Number(first))
+          return undefined
+        case "done":
+          onBytes(Number(first))
+          return { _tag: "Done", summary: { inodes: Number(second), dropped: Number(others[0]) } }
+        case "plan-needed":
+          return { _tag: "PlanNeeded" }
+        case "output-ended":
+          return { _tag: "OutputEnded" }
+        case "fault": {
+          const layer = Number(first)
+          const code = isErrorCode(second) ? second : "INTERNAL"
+          const what = printable(others.join(" "))
+          return { _tag: "Fault", error: new ImageError(errorFields(code, layer < 0 ? what : `${nameOf(layers, layer)}: ${what}`)) }
+        }
+        default:
+          return undefined
+      }
+    }),
+    Stream.runFold(undefined as Outcome | undefined, (last, outcome) => outcome ?? last)
+  )
+
+const nameOf = (layers: ReadonlyArray<MergeLayer>, index: number) => `Layer ${index + 1} of ${layers.length} (${layers[index]?.digest.slice(0, 19) ?? "?"}…)`

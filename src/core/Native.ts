@@ -1,0 +1,29 @@
+/**
+ * Where the native programs are that the gateway directs.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs"
+import * as nodePath from "node:path"
+import { fileURLToPath } from "node:url"
+
+/** What to do when a native program is not there. */
+export const buildRemedy = 'Build it with "npx shifter-build-native", or install the native programs and name their "prefix" in the configuration.'
+
+/** The program of a name: below the prefix when one is given, else where this package built it, else as the system finds it. */
+export const program = (name: string, prefix: string | undefined): string => {
+  if (prefix !== undefined) return nodePath.join(prefix, "bin", name)
+  const root = packageRoot()
+  const built = root === undefined ? undefined : nodePath.join(root, "build-native", name)
+  return built !== undefined && existsSync(built) ? built : name
+}
+
+/** The package's directory, which holds the native sources too. */
+const packageRoot = (): string | undefined => {
+  let directory = nodePath.dirname(fileURLToPath(import.meta.url))
+  for (let levels = 0; levels < 5; levels++) {
+    if (existsSync(nodePath.join(directory, "native/meson.build"))) return directory
+    directory = nodePath.dirname(directory)
+  }
+  return undefined
+}
