@@ -8,6 +8,8 @@ export default defineConfig([
     dts: true,
     target: "node20",
     splitting: true,
+    // `import.meta.url` in CommonJS.
+    shims: true,
     clean: true,
     outDir: "dist",
     // Shared chunks of CommonJS pass through sucrase, which lowers these itself and breaks `yield` in them. Lowered before, it finds none.

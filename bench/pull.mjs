@@ -14,6 +14,7 @@ import { makeImage, RECIPES } from './images.mjs'
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 const SHIFTERIMG = join(REPOSITORY, 'dist/bin/shifterimg.js')
+const MERGE = join(REPOSITORY, 'build-native/shifter-merge')
 const MiB = 1 << 20
 const LEVEL = 3
 
@@ -208,7 +209,10 @@ export const main = async (args) => {
   for (const way of values.only) if (!['floor', 'umoci', 'pull'].includes(way)) throw new Error(`no way ${way}\n${USAGE}`)
   for (const name of values.image) if (!(name in RECIPES)) throw new Error(`no image ${name}\n${USAGE}`)
   if (process.getuid?.() !== 0) throw new Error('run this as root: umoci restores owners, and the work is done on a tmpfs')
-  if (values.only.includes('pull') && !existsSync(SHIFTERIMG)) throw new Error(`${SHIFTERIMG} is missing: npm run build`)
+  if (values.only.includes('pull')) {
+    if (!existsSync(SHIFTERIMG)) throw new Error(`${SHIFTERIMG} is missing: npm run build`)
+    if (!existsSync(MERGE)) throw new Error(`${MERGE} is missing: npm run build:native`)
+  }
 
   const work = mkdtempSync(join(tmpdir(), 'shifter-sdk-bench-'))
   const scratch = join(work, 'scratch')

@@ -178,6 +178,7 @@ const configure = (service, images, state, plainHttpHosts) => {
   const gateway = {
     version: 1,
     stateDirectory: state,
+    prefix: PREFIX,
     defaultSystem: 'demo',
     systems: { demo: { imagePath: images } },
     registries: Object.fromEntries(plainHttpHosts.map((host) => [host, { plainHttp: true }])),

@@ -92,6 +92,7 @@ describe('an image', () => {
         config: {
           version: 1,
           stateDirectory: workspace.at('state'),
+          prefix: DEFAULT_PREFIX,
           systems: { test: { imagePath: SHARED_IMAGE_PATH } },
           registries: { [registry.host]: { plainHttp: true } },
         },
