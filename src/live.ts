@@ -6,7 +6,7 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { layoutSource, registrySource } from "./backends/docker/index.js"
+import { daemonSource, dockerArchiveSource, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
 import * as Catalog from "./catalog/sqlite/index.js"
 import * as Gateway from "./core/Gateway.js"
 import * as Image from "./core/Image.js"
@@ -22,7 +22,7 @@ export const gatewayLayer = (site: Site) =>
   Gateway.layer(site).pipe(
     Layer.provide(
       Layer.mergeAll(
-        Layer.unwrapEffect(Effect.map(registrySource(site.registry), (registry) => Image.layer([registry, layoutSource]))).pipe(Layer.provide(http)),
+        Layer.unwrapEffect(Effect.map(registrySource(site.registry, (host) => (site.dockerDaemon.pulls.has(host) ? site.dockerDaemon : undefined)), (registry) => Image.layer([registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(site.dockerDaemon)]))).pipe(Layer.provide(http)),
         Catalog.layer(site.stateDirectory),
         layerTar2sqfs,
         Local.layer

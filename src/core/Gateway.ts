@@ -176,7 +176,8 @@ const pull = (site: Site.Site, request: PullRequest) =>
     const work = Effect.gen(function* () {
       const profile = yield* packer.profile
       onProgress({ _tag: "Phase", phase: "resolve" })
-      const resolved = yield* image.resolve(ref, { platform, credentials: request.credentials, limits: site.limits, onProgress })
+      const workspace = yield* workspaceOf(site, row)
+      const resolved = yield* image.resolve(ref, { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace })
       const id = ImageId.make(resolved.sourceDigest, profile)
       onProgress({ _tag: "Resolved", id, layers: resolved.blobs })
       const lists = { allowUids: [...(request.allowUids ?? [])], allowGids: [...(request.allowGids ?? [])] }
@@ -206,7 +207,6 @@ const pull = (site: Site.Site, request: PullRequest) =>
       const present = yield* published
       if (present !== undefined) return present
 
-      const workspace = yield* workspaceOf(site, row)
       yield* catalog.useBlobs(row, resolved.blobs.map((blob) => hex(blob.digest)))
       const omitted = Meta.encode(resolved.metadata, access).omitted
       if (omitted.length > 0) {
@@ -311,7 +311,7 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async (): Promise<Workspace> => {
-        const workspace = { blobs: blobsOf(site), scratch: scratchOf(site, row), merger: Native.program("shifter-merge", site.prefix) }
+        const workspace: Workspace = { blobs: blobsOf(site), scratch: scratchOf(site, row), program: (name) => Native.program(name, site.prefix) }
         await mkdir(workspace.blobs, { recursive: true, mode: 0o700 })
         await mkdir(workspace.scratch, { recursive: true, mode: 0o700 })
         return workspace
@@ -327,7 +327,7 @@ const convert = (resolved: ResolvedImage, workspace: Workspace, file: string, co
     const packer = yield* Packer
     const attempt = Effect.scoped(
       Effect.gen(function* () {
-        const rootfs = yield* resolved.open(workspace)
+        const rootfs = yield* resolved.open
         const fetched = yield* Effect.forkScoped(Effect.zipRight(rootfs.fetched, converting))
         const summary = yield* packer.pack((output) => rootfs.write(output, (bytes) => onProgress({ _tag: "Packed", bytes })), { target: file, scratch: workspace.scratch })
         yield* fetched

@@ -24,21 +24,23 @@ export interface Credentials {
   readonly password: Redacted.Redacted
 }
 
-export interface ResolveOptions {
-  readonly platform: Platform
-  readonly credentials: Credentials | undefined
-  readonly limits: PullLimits
-  readonly onProgress: OnProgress
-}
-
 /** What a source works with. */
 export interface Workspace {
   /** Verified blobs by digest, `<hex>`; shared by all pulls. */
   readonly blobs: string
   /** For this pull alone; removed after it. */
   readonly scratch: string
-  /** The program `shifter-merge`. */
-  readonly merger: string
+  /** The path of a native program. */
+  readonly program: (name: "shifter-merge" | "shifter-inflate") => string
+}
+
+export interface ResolveOptions {
+  readonly platform: Platform
+  readonly credentials: Credentials | undefined
+  readonly limits: PullLimits
+  readonly onProgress: OnProgress
+  /** For as long as the scope that the image is resolved in. */
+  readonly workspace: Workspace
 }
 
 /** An image that a source has found. */
@@ -53,7 +55,7 @@ export interface ResolvedImage {
   /** What will be fetched, oldest layer first; empty for sources without layers. */
   readonly blobs: ReadonlyArray<{ readonly digest: Digest; readonly bytes: number }>
   /** Starts fetching, and merging as soon as the first part is here. */
-  readonly open: (workspace: Workspace) => Effect.Effect<RootfsStream, ImageError, Scope.Scope>
+  readonly open: Effect.Effect<RootfsStream, ImageError, Scope.Scope>
 }
 
 /** A source of images. */

@@ -51,6 +51,14 @@ export const GatewayConfig = Schema.Struct({
   registries: Schema.optionalWith(Schema.Record({ key: Schema.String, value: RegistryConfig }), { default: () => ({}) }),
   /** Where the native programs are installed, as `PREFIX/bin/shifter-merge`. Without it: where this package built them, else by `PATH`. */
   prefix: Schema.optional(AbsolutePath),
+  /** The Docker daemon of `docker-daemon:` references, and the registries whose images it is to pull, such as `docker.io`. */
+  dockerDaemon: Schema.optionalWith(
+    Schema.Struct({
+      socket: Schema.optionalWith(AbsolutePath, { default: () => "/var/run/docker.sock" }),
+      pulls: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] })
+    }),
+    { default: () => ({ socket: "/var/run/docker.sock", pulls: [] }) }
+  ),
   /** Type of a reference that names none. */
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
   /** What a pull accepts; see `PullLimits`. */
@@ -86,6 +94,7 @@ export interface Site {
   readonly defaultSystem: string
   readonly defaultImageType: string
   readonly limits: PullLimits
+  readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   readonly registry: (host: string) => {
     readonly plainHttp: boolean
     readonly credentials: { readonly username: string; readonly password: Redacted.Redacted } | undefined
@@ -146,6 +155,7 @@ const fromConfig = (config: GatewayConfig, source: string | undefined): Either.E
     defaultSystem,
     defaultImageType: config.defaultImageType,
     limits,
+    dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => {
       const registry = Object.hasOwn(config.registries, host) ? config.registries[host] : undefined
       return {
@@ -180,6 +190,7 @@ const personal = (): Site => {
     defaultSystem: "personal",
     defaultImageType: "docker",
     limits: defaultPullLimits,
+    dockerDaemon: { socket: "/var/run/docker.sock", pulls: new Set() },
     registry: () => ({ plainHttp: false, credentials: undefined }),
     source: undefined
   }

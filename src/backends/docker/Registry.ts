@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { hex } from "../../core/Digest.js"
 import { errorFields, ImageError, messageOf, storageCode, systemCode } from "../../core/Errors.js"
-import type { ResolveOptions, Workspace } from "../../core/Image.js"
+import type { ResolveOptions } from "../../core/Image.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
 import type { BlobRange } from "../../core/Merge.js"
 import { BlobFile } from "./BlobFile.js"
@@ -44,6 +44,7 @@ export const store = (
       )
     return {
       name,
+      hasManifest: true,
       manifest: (wanted) => {
         const by = wanted ?? digest ?? tag ?? "latest"
         return document(`manifests/${by}`, Manifest.accepted, options.limits.manifestBytes).pipe(
@@ -55,7 +56,7 @@ export const store = (
         )
       },
       small: (descriptor, limit) => document(`blobs/${descriptor.digest}`, "*/*", limit).pipe(Effect.map(({ bytes }) => bytes)),
-      layer: (descriptor, workspace) => fetchLayer(client, descriptor, workspace, name, options),
+      layer: (descriptor) => fetchLayer(client, descriptor, name, options),
       isPrivate: client.usedCredentials
     }
   })
@@ -63,14 +64,13 @@ export const store = (
 const fetchLayer = (
   client: RegistryClient.RegistryClient,
   descriptor: Manifest.Descriptor,
-  workspace: Workspace,
   name: string,
-  options: ResolveOptions
+  { workspace, onProgress }: ResolveOptions
 ): Effect.Effect<BlobRange, ImageError> =>
   Effect.gen(function* () {
     const { digest, size } = descriptor
     const file = nodePath.join(workspace.blobs, hex(digest))
-    const told = (received: number, cached: boolean) => options.onProgress({ _tag: "Layer", digest, received, bytes: size, cached })
+    const told = (received: number, cached: boolean) => onProgress({ _tag: "Layer", digest, received, bytes: size, cached })
     const present = yield* Effect.promise(() => stat(file).then((found) => found.size === size, () => false))
     if (present) {
       told(size, true)

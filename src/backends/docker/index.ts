@@ -1,27 +1,63 @@
 /**
- * Docker and OCI images: registries (`docker:`) and layouts (`oci:`).
+ * Docker and OCI images: registries (`docker:`), layouts (`oci:`), archives (`docker-archive:`,
+ * `oci-archive:`) and daemons (`docker-daemon:`).
  *
  * @module
  */
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import type { ImageSource } from "../../core/Image.js"
+import { dockerName } from "../../core/ImageRef.js"
+import * as Archive from "./Archive.js"
+import * as Daemon from "./Daemon.js"
+import type { DaemonSettings } from "./Daemon.js"
 import * as DockerImage from "./DockerImage.js"
 import * as Layout from "./Layout.js"
 import * as Registry from "./Registry.js"
 import type { RegistrySettings } from "./RegistryClient.js"
 
+export type { DaemonSettings } from "./Daemon.js"
 export type { RegistrySettings } from "./RegistryClient.js"
 
-/** The source of `docker:` references. Needs an HTTP client that follows no redirects by itself. */
-export const registrySource = (settingsOf: (host: string) => RegistrySettings): Effect.Effect<ImageSource, never, HttpClient.HttpClient> =>
+/**
+ * The source of `docker:` references. Needs an HTTP client that follows no redirects by itself. Registries for which `leftTo` names a
+ * daemon are left to it.
+ */
+export const registrySource = (
+  settingsOf: (host: string) => RegistrySettings,
+  leftTo: (host: string) => DaemonSettings | undefined = () => undefined
+): Effect.Effect<ImageSource, never, HttpClient.HttpClient> =>
   Effect.map(HttpClient.HttpClient, (http) => ({
     types: ["docker"],
-    resolve: (ref, options) => Effect.flatMap(Registry.store(http, settingsOf, ref, options), (store) => DockerImage.resolve(store, options))
+    resolve: (ref, options) => {
+      const { host } = dockerName(ref)
+      const daemon = leftTo(host)
+      return daemon === undefined
+        ? Effect.flatMap(Registry.store(http, settingsOf, ref, options), (store) => DockerImage.resolve(store, options))
+        : Daemon.resolve(daemon, ref, options, { credentials: options.credentials ?? settingsOf(host).credentials })
+    }
   }))
 
 /** The source of `oci:DIR[:TAG]` references. */
 export const layoutSource: ImageSource = {
   types: ["oci"],
   resolve: (ref, options) => Effect.flatMap(Layout.store(ref, options), (store) => DockerImage.resolve(store, options))
+}
+
+/** The source of `docker-daemon:NAME` references: what a Docker daemon of this machine has. */
+export const daemonSource = (settings: DaemonSettings): ImageSource => ({
+  types: ["docker-daemon"],
+  resolve: (ref, options) => Daemon.resolve(settings, ref, options)
+})
+
+/** The source of `docker-archive:FILE[:TAG]` references: what `docker save` writes, plain, gzip or zstd. */
+export const dockerArchiveSource: ImageSource = {
+  types: ["docker-archive"],
+  resolve: (ref, options) => Effect.flatMap(Archive.dockerStore(ref, options), (store) => DockerImage.resolve(store, options))
+}
+
+/** The source of `oci-archive:FILE[:TAG]` references: OCI layouts as tar, plain, gzip or zstd. */
+export const ociArchiveSource: ImageSource = {
+  types: ["oci-archive"],
+  resolve: (ref, options) => Effect.flatMap(Archive.ociStore(ref, options), (store) => DockerImage.resolve(store, options))
 }
