@@ -8,6 +8,7 @@
  */
 import { createWriteStream } from "node:fs"
 import * as nodePath from "node:path"
+import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import type Docker from "dockerode"
 import * as Effect from "effect/Effect"
@@ -124,7 +125,7 @@ const pulled = (
     const auth = credentials && { username: credentials.username, password: Redacted.value(credentials.password), serveraddress: image.host }
     const stream = yield* Effect.acquireRelease(
       Effect.tryPromise({ try: () => (auth === undefined ? docker.createImage(request) : docker.createImage(auth, request)), catch: failed }),
-      (each) => Effect.sync(() => ("destroy" in each && typeof each.destroy === "function" ? void each.destroy() : undefined))
+      (each) => Effect.sync(() => (each instanceof Readable ? void each.destroy() : undefined))
     )
     const events = yield* Effect.async<ReadonlyArray<unknown>, ImageError>((resume) => {
       docker.modem.followProgress(stream, (error, output) => resume(error === null ? Effect.succeed(output) : Effect.fail(failed(error))))
