@@ -52,7 +52,7 @@ export const pullTestImage = async (options: PullTestImage): Promise<TestImage> 
   const record = await pullImage(reference, {
     config: { version: 1, stateDirectory: join(options.directory, 'state'), systems: { test: { imagePath: options.imagePath } } },
     allowUids: options.allowUids,
-    requester: options.requester,
+    requester: options.requester === undefined ? undefined : { uid: options.requester },
   })
   return { reference, record }
 }
