@@ -38,8 +38,8 @@ export const execute = async (name: Command["name"], operand: string = "", value
             ...common,
             platform: values.platform,
             credentials: await credentials(values),
-            allowUids: await ids("-u", values.user),
-            allowGids: await groupIds(values.group),
+            allowUids: values.user === undefined ? undefined : await ids("-u", values.user),
+            allowGids: values.group === undefined ? undefined : await groupIds(values.group),
             onProgress: display.event
           })
           display.end(`${record.reference} is ready: ${bytes(record.imageSize)}, ${record.entries} files`)
@@ -50,7 +50,8 @@ export const execute = async (name: Command["name"], operand: string = "", value
         return 0
       }
       case "images": {
-        const images = await listImages(common)
+        const { images, problems } = await listImages(common)
+        for (const { what, where } of problems) process.stderr.write(`shifterimg: warning: ${safe(where)}: ${safe(what)}\n`)
         print(images, images.length === 0 ? "" : table(["REFERENCE", "ID", "SIZE", "PLATFORM", "ACCESS"], rowsOf(images)))
         return 0
       }
@@ -133,7 +134,7 @@ const elements = (list: string | undefined) => (list ?? "").split(",").map((each
 
 const rowsOf = (images: ReadonlyArray<ImageInfo>) =>
   images
-    .flatMap(({ names, record }) => names.map((name) => [safe(name), record.id.slice(0, 12), bytes(record.imageSize), record.platform, record.access]))
+    .flatMap(({ names, record }) => (names.length === 0 ? [`id:${record.id}`] : names).map((name) => [safe(name), record.id.slice(0, 12), bytes(record.imageSize), record.platform, record.access]))
     .sort((a, b) => ((a[0] ?? "") < (b[0] ?? "") ? -1 : 1))
 
 const description = ({ names, record, system }: ImageInfo): string => {

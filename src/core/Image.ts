@@ -26,7 +26,7 @@ export interface Credentials {
 
 /** What a source works with. */
 export interface Workspace {
-  /** Verified blobs by digest, `<hex>`; shared by all pulls. */
+  /** Verified blobs by digest, `<hex>`; shared by pulls that may share them. */
   readonly blobs: string
   /** For this pull alone; removed after it. */
   readonly scratch: string
@@ -74,15 +74,15 @@ export class Image extends Context.Tag("shifter-sdk/Image")<
   }
 >() {}
 
-/** The service over a list of sources. */
+/** The service over a list of sources; of several for one type, the first is asked. */
 export const layer = (sources: ReadonlyArray<ImageSource>) =>
   Layer.succeed(
     Image,
     Image.of({
-      types: sources.flatMap((source) => source.types),
+      types: [...new Set(sources.flatMap((source) => source.types))],
       resolve: (ref, options) => {
         const source = sources.find((each) => each.types.includes(ref.type))
-        const types = sources.flatMap((each) => each.types).join(", ")
+        const types = [...new Set(sources.flatMap((each) => each.types))].join(", ")
         return source === undefined
           ? Effect.fail(new ImageError(errorFields("SOURCE_UNSUPPORTED", `Images of type "${ref.type}" can't be pulled here, only ${types}`)))
           : source.resolve(ref, options)

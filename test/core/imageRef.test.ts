@@ -34,7 +34,7 @@ describe('image references', () => {
         return
       }
       expect(vector.accept).toBe(true)
-      expect(parsed.right).toEqual({ type: vector.type, reference: vector.reference, canonical: vector.canonical })
+      expect(parsed.right).toMatchObject({ type: vector.type, reference: vector.reference, canonical: vector.canonical })
     })
   }
 

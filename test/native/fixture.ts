@@ -53,7 +53,7 @@ export const pullTestImage = async (options: PullTestImage): Promise<TestImage> 
   const record = await pullImage(reference, {
     config: { version: 1, stateDirectory: join(options.directory, 'state'), prefix: DEFAULT_PREFIX, systems: { test: { imagePath: options.imagePath } } },
     allowUids: options.allowUids,
-    requester: options.requester,
+    requester: options.requester === undefined ? undefined : { uid: options.requester },
   })
   return { reference, record }
 }

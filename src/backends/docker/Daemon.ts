@@ -12,11 +12,12 @@ import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import type Docker from "dockerode"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { Digest } from "../../core/Digest.js"
-import { errorFields, ImageError, messageOf, printable, storageCode, systemCode } from "../../core/Errors.js"
+import { carried, errorFields, ImageError, messageOf, printable, storageCode, systemCode } from "../../core/Errors.js"
 import type { Credentials, ResolvedImage, ResolveOptions } from "../../core/Image.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
 import * as Archive from "./Archive.js"
@@ -47,7 +48,7 @@ export const resolve = (
   pull?: { readonly credentials: Credentials | undefined }
 ): Effect.Effect<ResolvedImage, ImageError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { host, repository, tag, digest } = dockerName(ref)
+    const { host, repository, tag, digest } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
     const name = `${host}/${repository}${digest === undefined ? `:${tag ?? "latest"}` : `@${digest}`}`
     // Loaded only here: nobody else waits for it.
     const { default: Client } = yield* Effect.promise(() => import("dockerode"))

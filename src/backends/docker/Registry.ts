@@ -8,9 +8,10 @@ import { mkdir, rename, stat } from "node:fs/promises"
 import * as nodePath from "node:path"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Stream from "effect/Stream"
 import { hex } from "../../core/Digest.js"
-import { errorFields, ImageError, messageOf, storageCode, systemCode } from "../../core/Errors.js"
+import { carried, errorFields, ImageError, messageOf, storageCode, systemCode } from "../../core/Errors.js"
 import type { ResolveOptions } from "../../core/Image.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
 import type { BlobRange } from "../../core/Merge.js"
@@ -25,9 +26,9 @@ export const store = (
   settingsOf: (host: string) => RegistryClient.RegistrySettings,
   ref: ImageRef,
   options: ResolveOptions
-): Effect.Effect<ManifestStore> =>
+): Effect.Effect<ManifestStore, ImageError> =>
   Effect.gen(function* () {
-    const { host, repository, tag, digest } = dockerName(ref)
+    const { host, repository, tag, digest } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
     const settings = settingsOf(host)
     const client = yield* RegistryClient.make(http, {
       host,

@@ -6,6 +6,8 @@
  */
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { carried, ImageError } from "../../core/Errors.js"
 import type { ImageSource } from "../../core/Image.js"
 import { dockerName } from "../../core/ImageRef.js"
 import * as Archive from "./Archive.js"
@@ -29,13 +31,13 @@ export const registrySource = (
 ): Effect.Effect<ImageSource, never, HttpClient.HttpClient> =>
   Effect.map(HttpClient.HttpClient, (http) => ({
     types: ["docker"],
-    resolve: (ref, options) => {
-      const { host } = dockerName(ref)
-      const daemon = leftTo(host)
-      return daemon === undefined
-        ? Effect.flatMap(Registry.store(http, settingsOf, ref, options), (store) => DockerImage.resolve(store, options))
-        : Daemon.resolve(daemon, ref, options, { credentials: options.credentials ?? settingsOf(host).credentials })
-    }
+    resolve: (ref, options) =>
+      Effect.gen(function* () {
+        const { host } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
+        const daemon = leftTo(host)
+        if (daemon === undefined) return yield* Effect.flatMap(Registry.store(http, settingsOf, ref, options), (store) => DockerImage.resolve(store, options))
+        return yield* Daemon.resolve(daemon, ref, options, { credentials: options.credentials ?? settingsOf(host).credentials })
+      })
   }))
 
 /** The source of `oci:DIR[:TAG]` references. */
