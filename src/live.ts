@@ -3,10 +3,9 @@
  *
  * @module
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { layoutSource, registrySource } from "./backends/docker/index.js"
+import { httpLayer, layoutSource, registrySource } from "./backends/docker/index.js"
 import * as Catalog from "./catalog/sqlite/index.js"
 import * as Gateway from "./core/Gateway.js"
 import * as Image from "./core/Image.js"
@@ -14,15 +13,12 @@ import { layerTar2sqfs } from "./core/Packer.js"
 import type { Site } from "./core/Site.js"
 import * as Local from "./transports/local/index.js"
 
-/** An HTTP client that follows no redirect. */
-const http = NodeHttpClient.layerWithoutAgent.pipe(Layer.provide(NodeHttpClient.makeAgentLayer({ keepAlive: true })))
-
 /** The gateway of a site, working inside this process. */
 export const gatewayLayer = (site: Site) =>
   Gateway.layer(site).pipe(
     Layer.provide(
       Layer.mergeAll(
-        Layer.unwrapEffect(Effect.map(registrySource(site.registry), (registry) => Image.layer([registry, layoutSource]))).pipe(Layer.provide(http)),
+        Layer.unwrapEffect(Effect.map(registrySource(site.registry), (registry) => Image.layer([registry, layoutSource]))).pipe(Layer.provide(httpLayer(site.network))),
         Catalog.layer(site.stateDirectory),
         layerTar2sqfs,
         Local.layer

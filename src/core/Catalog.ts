@@ -45,17 +45,14 @@ export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
       state: { readonly _tag: "Done" } | { readonly _tag: "Abandoned" } | { readonly _tag: "Failed"; readonly code: string; readonly what: string }
     ) => Effect.Effect<void, CatalogError>
     readonly state: (pull: number) => Effect.Effect<PullState, CatalogError>
-    /**
-     * Ends the pulls whose lease has run out; returns them, so that what they left can be removed. Gives the blobs to `remove` that were
-     * kept for another try that never came.
-     */
-    readonly reap: (
-      remove: (blob: string) => Effect.Effect<void>
-    ) => Effect.Effect<ReadonlyArray<{ readonly id: number; readonly system: string }>, CatalogError>
-    /** Says that a pull uses blobs, by hex digest, so that they stay. */
+    /** Ends the pulls whose lease has run out; returns them, so that what they left can be removed. */
+    readonly reap: Effect.Effect<ReadonlyArray<{ readonly id: number; readonly system: string }>, CatalogError>
+    /** Says that a pull uses blobs, by their names in the store, so that they stay. */
     readonly useBlobs: (pull: PullRow, blobs: ReadonlyArray<string>) => Effect.Effect<void, CatalogError>
-    /** The pull has published: gives its blobs to `remove` that no pull uses that runs or may be tried again, before anyone else can use them. */
-    readonly releaseBlobs: (pull: PullRow, remove: (blob: string) => Effect.Effect<void>) => Effect.Effect<void, CatalogError>
+    /** The pull has published, and uses its blobs no more. */
+    readonly releaseBlobs: (pull: PullRow) => Effect.Effect<void, CatalogError>
+    /** Does something with those of the blobs that no pull uses which runs or may be tried again, before anyone else can use them. */
+    readonly unused: (blobs: ReadonlyArray<string>, f: (blob: string) => Effect.Effect<void>) => Effect.Effect<void, CatalogError>
   }
 >() {}
 

@@ -14,8 +14,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import * as BlobStore from "./BlobStore.js"
 import { Catalog, type PullRow, renewMillis } from "./Catalog.js"
-import { hex } from "./Digest.js"
 import { carried, errorFields, GatewayError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
 import { type Credentials, Image, type ResolvedImage, type Workspace } from "./Image.js"
 import * as ImageId from "./ImageId.js"
@@ -178,7 +178,7 @@ const pull = (site: Site.Site, request: PullRequest) =>
       onProgress({ _tag: "Phase", phase: "resolve" })
       const resolved = yield* image.resolve(ref, { platform, credentials: request.credentials, limits: site.limits, onProgress })
       const id = ImageId.make(resolved.sourceDigest, profile)
-      onProgress({ _tag: "Resolved", id, layers: resolved.blobs })
+      onProgress({ _tag: "Resolved", id, layers: resolved.blobs.map(({ bytes, digest }) => ({ digest, bytes })) })
       const lists = { allowUids: [...(request.allowUids ?? [])], allowGids: [...(request.allowGids ?? [])] }
       const isPrivate = resolved.isPrivate || lists.allowUids.length + lists.allowGids.length > 0
       const access: Access = { access: isPrivate ? "private" : "public", owner: requester, ...lists }
@@ -207,7 +207,7 @@ const pull = (site: Site.Site, request: PullRequest) =>
       if (present !== undefined) return present
 
       const workspace = yield* workspaceOf(site, row)
-      yield* catalog.useBlobs(row, resolved.blobs.map((blob) => hex(blob.digest)))
+      yield* catalog.useBlobs(row, resolved.blobs.flatMap(({ stored }) => stored ?? []))
       const omitted = Meta.encode(resolved.metadata, access).omitted
       if (omitted.length > 0) {
         onProgress({ _tag: "Warning", message: `The .meta file for the reference runtime can't say: ${printable(omitted.join("; "))}. This project's runtime reads the record, which says all.` })
@@ -241,7 +241,8 @@ const pull = (site: Site.Site, request: PullRequest) =>
         },
         { inodes: summary.inodes, fence: Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))) }
       )
-      yield* catalog.releaseBlobs(row, (blob) => removeBlob(site, blob))
+      yield* catalog.releaseBlobs(row)
+      yield* evict(site)
       return record
     })
     return yield* Effect.raceFirst(work, lost)
@@ -294,31 +295,55 @@ const reap = (site: Site.Site) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
     const transport = yield* Transport
-    for (const gone of yield* catalog.reap((blob) => removeBlob(site, blob))) {
+    const ended = yield* catalog.reap
+    for (const gone of ended) {
       const system = site.systems.get(gone.system)
       if (system !== undefined) yield* transport.discard(system, tokenOf(gone))
-      yield* Effect.promise(() => rm(scratchOf(site, gone), { recursive: true, force: true }).catch(() => undefined))
+      yield* removeScratch(site, scratchOf(site, gone))
     }
+    if (ended.length > 0) yield* evict(site)
   })
 
 const tokenOf = (row: PullRow) => `pull-${row.id}`
 const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(site.stateDirectory, "work", tokenOf(row))
 
 const blobsOf = (site: Site.Site) => nodePath.join(site.stateDirectory, "blobs")
-const removeBlob = (site: Site.Site, blob: string) => Effect.promise(() => rm(nodePath.join(blobsOf(site), blob), { force: true }).catch(() => undefined))
+const partialsOf = (site: Site.Site) => nodePath.join(blobsOf(site), "partial")
+/** What was fetched of unfinished blobs is kept for another try. */
+const removeScratch = (site: Site.Site, scratch: string) =>
+  Effect.promise(async () => {
+    await BlobStore.movePartials(scratch, partialsOf(site)).catch(() => undefined)
+    await rm(scratch, { recursive: true, force: true }).catch(() => undefined)
+  })
+
+/** Keeps the blobs within their limit: what was used last longest ago goes first, and nothing that a pull uses, or may use in another try. */
+const evict = (site: Site.Site) =>
+  Effect.gen(function* () {
+    const catalog = yield* Catalog
+    const blobs = yield* Effect.promise(() => BlobStore.list(blobsOf(site)))
+    let excess = blobs.reduce((sum, blob) => sum + blob.bytes, 0) - site.cache.bytes
+    if (blobs.length === 0 || excess <= 0) return
+    const byName = new Map(blobs.map((blob) => [blob.name, blob]))
+    yield* catalog.unused([...byName.keys()], (name) => {
+      const blob = byName.get(name)
+      if (blob === undefined || excess <= 0) return Effect.void
+      excess -= blob.bytes
+      return Effect.promise(() => BlobStore.remove(blob))
+    })
+  })
 
 const workspaceOf = (site: Site.Site, row: PullRow) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async (): Promise<Workspace> => {
-        const workspace = { blobs: blobsOf(site), scratch: scratchOf(site, row), merger: Native.program("shifter-merge", site.prefix) }
+        const workspace = { blobs: blobsOf(site), partials: partialsOf(site), scratch: scratchOf(site, row), merger: Native.program("shifter-merge", site.prefix) }
         await mkdir(workspace.blobs, { recursive: true, mode: 0o700 })
         await mkdir(workspace.scratch, { recursive: true, mode: 0o700 })
         return workspace
       },
       catch: (error) => new GatewayError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The state directory ${site.stateDirectory}: ${messageOf(error)}`, { cause: error }))
     }),
-    (workspace) => Effect.promise(() => rm(workspace.scratch, { recursive: true, force: true }).catch(() => undefined))
+    (workspace) => removeScratch(site, workspace.scratch)
   )
 
 /** Fetches, merges and packs in one pass; in two where the layers ask for it. */

@@ -8,15 +8,12 @@ import { readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import * as nodePath from "node:path"
 import * as Either from "effect/Either"
-import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { AbsolutePath } from "./AbsolutePath.js"
 import { errorFields, FormatError, messageOf, printable, systemCode } from "./Errors.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
+import * as Registries from "./Registries.js"
 
-const AbsolutePath = Schema.String.pipe(
-  // eslint-disable-next-line no-control-regex
-  Schema.filter((text) => (/^\/[^\u0000-\u001f]*$/.test(text) && !text.split("/").includes("..")) || "an absolute path without '..'")
-)
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
 
 const System = Schema.Struct({
@@ -29,14 +26,6 @@ const System = Schema.Struct({
   publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const })
 })
 
-const RegistryConfig = Schema.Struct({
-  /** Speak `http://`. For registries on this machine or a trusted network. */
-  plainHttp: Schema.optionalWith(Schema.Boolean, { default: () => false }),
-  /** User name; the password is the first line of `passwordFile`. */
-  username: Schema.optional(Schema.NonEmptyString),
-  passwordFile: Schema.optional(AbsolutePath)
-}).pipe(Schema.filter((r) => (r.username === undefined) === (r.passwordFile === undefined) || "username and passwordFile belong together"))
-
 const limit = Schema.Int.pipe(Schema.positive())
 
 /** `gateway.json`, version 1. */
@@ -47,8 +36,9 @@ export const GatewayConfig = Schema.Struct({
   systems: Schema.Record({ key: SystemName, value: System }).pipe(Schema.filter((s) => Object.keys(s).length > 0 || "at least one system")),
   /** The system meant when none is named. Needed when there are several. */
   defaultSystem: Schema.optional(SystemName),
-  /** By host and port, such as `127.0.0.1:5000`. */
-  registries: Schema.optionalWith(Schema.Record({ key: Schema.String, value: RegistryConfig }), { default: () => ({}) }),
+  registries: Schema.optionalWith(Registries.Registries, { default: () => ({}) }),
+  network: Schema.optionalWith(Registries.Network, { default: () => Registries.defaultNetwork }),
+  cache: Schema.optionalWith(Registries.Cache, { default: () => Registries.defaultCache }),
   /** Where the native programs are installed, as `PREFIX/bin/shifter-merge`. Without it: where this package built them, else by `PATH`. */
   prefix: Schema.optional(AbsolutePath),
   /** Type of a reference that names none. */
@@ -86,10 +76,10 @@ export interface Site {
   readonly defaultSystem: string
   readonly defaultImageType: string
   readonly limits: PullLimits
-  readonly registry: (host: string) => {
-    readonly plainHttp: boolean
-    readonly credentials: { readonly username: string; readonly password: Redacted.Redacted } | undefined
-  }
+  /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
+  readonly registry: (host: string) => Registries.RegistrySettings
+  readonly network: Registries.NetworkLimits
+  readonly cache: Registries.CacheLimits
   /** The file it came from; undefined for a person's own directories. */
   readonly source: string | undefined
 }
@@ -146,16 +136,9 @@ const fromConfig = (config: GatewayConfig, source: string | undefined): Either.E
     defaultSystem,
     defaultImageType: config.defaultImageType,
     limits,
-    registry: (host) => {
-      const registry = Object.hasOwn(config.registries, host) ? config.registries[host] : undefined
-      return {
-        plainHttp: registry?.plainHttp ?? false,
-        credentials:
-          registry?.username === undefined || registry.passwordFile === undefined
-            ? undefined
-            : { username: registry.username, password: Redacted.make(firstLine(registry.passwordFile)) }
-      }
-    },
+    registry: (host) => Registries.settings(config.registries, host),
+    network: config.network,
+    cache: config.cache,
     source
   })
 }
@@ -180,16 +163,10 @@ const personal = (): Site => {
     defaultSystem: "personal",
     defaultImageType: "docker",
     limits: defaultPullLimits,
-    registry: () => ({ plainHttp: false, credentials: undefined }),
+    registry: (host) => Registries.settings({}, host),
+    network: Registries.defaultNetwork,
+    cache: Registries.defaultCache,
     source: undefined
-  }
-}
-
-const firstLine = (file: string): string => {
-  try {
-    return readFileSync(file, "utf8").split("\n")[0] ?? ""
-  } catch (error) {
-    throw new FormatError(errorFields("CONFIG_INVALID", `The password file ${file} can't be read: ${messageOf(error)}`, { cause: error }))
   }
 }
 

@@ -54,6 +54,7 @@ export const store = (ref: ImageRef, options: ResolveOptions): Effect.Effect<Man
           : Effect.map(blob(directory, digest ?? top, options.limits.manifestBytes), (bytes) => ({ bytes, contentType: undefined })),
       small: (descriptor, limit) => blob(directory, descriptor.digest, limit),
       layer: (descriptor) => verified(blobPath(directory, descriptor.digest), descriptor, name, options),
+      stored: () => undefined,
       isPrivate: Effect.succeed(false)
     }
   })

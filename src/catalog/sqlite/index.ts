@@ -180,14 +180,6 @@ const make = Effect.gen(function* () {
     )
   )
 
-  // In the transaction that forgets the last use, so that nobody begins to use a blob that is going.
-  const removeUnused = (forgotten: ReadonlyArray<{ readonly blob: string }>, remove: (blob: string) => Effect.Effect<void>) =>
-    Effect.forEach(
-      new Set(forgotten.map(({ blob }) => blob)),
-      (blob) => Effect.flatMap(sql`SELECT 1 FROM blob_uses WHERE blob = ${blob} LIMIT 1`, (others) => (others.length === 0 ? remove(blob) : Effect.void)),
-      { discard: true }
-    )
-
   return Catalog.of({
     begin: (request) =>
       written(
@@ -238,12 +230,12 @@ const make = Effect.gen(function* () {
         })
       ),
 
-    reap: (remove) => worded(
+    reap: worded(
       sql.withTransaction(
         Effect.gen(function* () {
           // Ended rows are kept for a while, then forgotten with the blobs they held on to.
           yield* sql`DELETE FROM pulls WHERE state <> 'active' AND changed < ${now} - ${retryMillis}`
-          yield* removeUnused(yield* sql<{ blob: string }>`DELETE FROM blob_uses WHERE pull NOT IN (SELECT id FROM pulls) RETURNING blob`, remove)
+          yield* sql`DELETE FROM blob_uses WHERE pull NOT IN (SELECT id FROM pulls)`
           return yield* sql<{ id: number; system: string }>`UPDATE pulls SET state = 'abandoned', changed = ${now}
             WHERE state = 'active' AND lease_until <= ${now} RETURNING id, system`
         })
@@ -257,16 +249,25 @@ const make = Effect.gen(function* () {
         )
       ),
 
-    releaseBlobs: (pull, remove) =>
+    releaseBlobs: (pull) =>
       worded(
         sql.withTransaction(
           Effect.gen(function* () {
-            const used = yield* sql<{ blob: string }>`DELETE FROM blob_uses WHERE pull = ${pull.id} RETURNING blob`
+            yield* sql`DELETE FROM blob_uses WHERE pull = ${pull.id}`
             // Earlier tries of the same image have no further use for theirs.
-            const earlier = yield* sql<{ blob: string }>`DELETE FROM blob_uses WHERE pull IN (SELECT p.id FROM pulls p, pulls mine
+            yield* sql`DELETE FROM blob_uses WHERE pull IN (SELECT p.id FROM pulls p, pulls mine
               WHERE mine.id = ${pull.id} AND p.state <> 'active' AND p.system = mine.system
-              AND (p.image_id = mine.image_id OR p.reference = mine.reference)) RETURNING blob`
-            yield* removeUnused([...used, ...earlier], remove)
+              AND (p.image_id = mine.image_id OR p.reference = mine.reference))`
+          })
+        )
+      ),
+
+    unused: (blobs, f) =>
+      worded(
+        sql.withTransaction(
+          Effect.gen(function* () {
+            const used = new Set((yield* sql<{ blob: string }>`SELECT DISTINCT blob FROM blob_uses`).map(({ blob }) => blob))
+            for (const blob of blobs) if (!used.has(blob)) yield* f(blob)
           })
         )
       )
