@@ -3,10 +3,9 @@
  *
  * @module
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { daemonSource, dockerArchiveSource, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import { daemonSource, dockerArchiveSource, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
 import type { Catalog } from "./core/Catalog.js"
 import * as Gateway from "./core/Gateway.js"
@@ -17,9 +16,6 @@ import type { Transport } from "./core/Transport.js"
 import { layer as localTransport } from "./transports/local/index.js"
 
 export { localTransport, sqliteCatalog, tar2sqfsPacker }
-
-/** An HTTP client that follows no redirect. */
-const http = NodeHttpClient.layerWithoutAgent.pipe(Layer.provide(NodeHttpClient.makeAgentLayer({ keepAlive: true })))
 
 /** Parts of a gateway that are one's own. */
 export interface GatewayParts {
@@ -42,7 +38,7 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
     )
   )
   return Gateway.layer(site).pipe(
-    Layer.provide(images.pipe(Layer.provide(http))),
+    Layer.provide(images.pipe(Layer.provide(httpLayer(site.network)))),
     Layer.provide(parts.catalog ?? sqliteCatalog(site)),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
     Layer.provide(parts.transport ?? localTransport)

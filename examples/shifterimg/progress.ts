@@ -43,6 +43,11 @@ const layersOf = (event: ProgressEvent & { readonly _tag: "Resolved" }): Array<L
   })
 }
 
+const rateLimit = (event: ProgressEvent & { readonly _tag: "RateLimit" }): string =>
+  event.retryInSeconds === undefined
+    ? `${safe(event.registry)} allows ${event.remaining ?? 0} more requests for now`
+    : `${safe(event.registry)} is asked too often; retry in ${seconds(event.retryInSeconds)}`
+
 const apply = (layers: ReadonlyArray<LayerState>, event: ProgressEvent & { readonly _tag: "Layer" }) => {
   const layer = layers.find((each) => each.digest === event.digest)
   if (layer === undefined) return
@@ -70,6 +75,9 @@ const plain = (out: NodeJS.WriteStream): Display => {
           return
         case "Warning":
           out.write(`Note: ${safe(event.message)}\n`)
+          return
+        case "RateLimit":
+          out.write(`Note: ${rateLimit(event)}\n`)
           return
         case "Packed":
       }
@@ -142,6 +150,11 @@ const terminal = (out: NodeJS.WriteStream): Display => {
           return
         case "Waiting":
           step = "Waiting for another pull of this image"
+          draw(true)
+          return
+        case "RateLimit":
+          erase()
+          out.write(`Note: ${rateLimit(event)}\n`)
           draw(true)
           return
         case "Warning":

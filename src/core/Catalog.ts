@@ -54,18 +54,17 @@ export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
     readonly state: (pull: number) => Effect.Effect<PullState, CatalogError>
     /**
      * Ends the pulls whose lease has run out; returns them, so that what they left can be removed. Those that are not `reaped` soon are
-     * returned again. Gives the blobs to `remove` that were kept for another try that never came.
+     * returned again.
      */
-    readonly reap: (remove: (blob: string) => Effect.Effect<void>) => Effect.Effect<ReadonlyArray<GonePull>, CatalogError>
+    readonly reap: Effect.Effect<ReadonlyArray<GonePull>, CatalogError>
     /** Nothing is left of a pull that `reap` returned. */
     readonly reaped: (pull: PullRow) => Effect.Effect<void, CatalogError>
-    /**
-     * Says that a pull uses blobs, by hex digest, so that they stay. False: another requester's pull uses some or left them, and this one has
-     * still to show that its source gives them to it too; nothing is noted then.
-     */
-    readonly useBlobs: (pull: PullRow, blobs: ReadonlyArray<string>) => Effect.Effect<boolean, CatalogError>
-    /** The pull has published: gives its blobs to `remove` that no pull uses that runs or may be tried again, before anyone else can use them. */
-    readonly releaseBlobs: (pull: PullRow, remove: (blob: string) => Effect.Effect<void>) => Effect.Effect<void, CatalogError>
+    /** Says that a pull uses blobs, by their names in the store, so that they stay. */
+    readonly useBlobs: (pull: PullRow, blobs: ReadonlyArray<string>) => Effect.Effect<void, CatalogError>
+    /** The pull has published, and uses its blobs no more. */
+    readonly releaseBlobs: (pull: PullRow) => Effect.Effect<void, CatalogError>
+    /** Does something with those of the blobs that no pull uses which runs or may be tried again, before anyone else can use them. */
+    readonly unused: (blobs: ReadonlyArray<string>, f: (blob: string) => Effect.Effect<void>) => Effect.Effect<void, CatalogError>
   }
 >() {}
 

@@ -26,8 +26,10 @@ export interface Credentials {
 
 /** What a source works with. */
 export interface Workspace {
-  /** Verified blobs by digest, `<hex>`; shared by pulls that may share them. */
+  /** Verified blobs, by the names of `BlobStore`; shared by all pulls. */
   readonly blobs: string
+  /** What earlier pulls left of blobs that were cut off. */
+  readonly partials: string
   /** For this pull alone; removed after it. */
   readonly scratch: string
   /** The path of a native program. */
@@ -53,7 +55,12 @@ export interface ResolvedImage {
   /** Whether the source gave it only to the credentials. */
   readonly isPrivate: boolean
   /** What will be fetched, oldest layer first; empty for sources without layers. */
-  readonly blobs: ReadonlyArray<{ readonly digest: Digest; readonly bytes: number }>
+  readonly blobs: ReadonlyArray<{
+    readonly digest: Digest
+    readonly bytes: number
+    /** Its name in the blob store, if it will be there. */
+    readonly stored: string | undefined
+  }>
   /** Starts fetching, and merging as soon as the first part is here. */
   readonly open: Effect.Effect<RootfsStream, ImageError, Scope.Scope>
 }

@@ -19,6 +19,11 @@ export type ProgressEvent =
   | { readonly _tag: "Packed"; readonly bytes: number }
   /** Another process converts this image; this one waits for it. */
   | { readonly _tag: "Waiting"; readonly id: string }
+  /**
+   * A registry limits how often it is asked: so many requests are left, or it wants to be left alone for so long (the pull waits and goes on by
+   * itself).
+   */
+  | { readonly _tag: "RateLimit"; readonly registry: string; readonly remaining: number | undefined; readonly retryInSeconds: number | undefined }
   /** Something a person should know; the pull goes on. */
   | { readonly _tag: "Warning"; readonly message: string }
 

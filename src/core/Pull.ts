@@ -16,8 +16,8 @@ import * as Exit from "effect/Exit"
 import * as ParseResult from "effect/ParseResult"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as BlobStore from "./BlobStore.js"
 import { Catalog, type PullRow, renewMillis } from "./Catalog.js"
-import { hex } from "./Digest.js"
 import { makeDirectory } from "./Disk.js"
 import { carried, errorFields, type FormatError, GatewayError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
 import { type Credentials, Image, type ResolvedImage, type Workspace } from "./Image.js"
@@ -125,7 +125,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       const workspace = yield* workspaceOf(site, row)
       const resolved = yield* image.resolve(ref, { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace })
       const id = ImageId.make(resolved.sourceDigest, profile)
-      onProgress({ _tag: "Resolved", id, layers: resolved.blobs })
+      onProgress({ _tag: "Resolved", id, layers: resolved.blobs.map(({ bytes, digest }) => ({ digest, bytes })) })
       const access = accessOf(request, requester, resolved)
       // One that can't be read is converted anew. One of a newer version is left alone.
       const recorded = transport.record(system, id).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
@@ -177,7 +177,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
         ...resolved.metadata
       }
       yield* recordable(described)
-      yield* catalog.useBlobs(row, resolved.blobs.map((blob) => hex(blob.digest)))
+      yield* catalog.useBlobs(row, resolved.blobs.flatMap(({ stored }) => stored ?? []))
       yield* enter("fetch")
       const staging = yield* transport.stage(system, row.token)
       const summary = yield* convert(resolved, workspace, staging.file, enter("convert"), onProgress)
@@ -192,7 +192,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
         { inodes: summary.inodes, fence: Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))) }
       )
       // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
-      yield* Effect.ignore(catalog.releaseBlobs(row, (blob) => removeBlob(site, blob)))
+      yield* Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
       return record
     })
     return yield* Effect.raceFirst(work, lost)
@@ -277,20 +277,44 @@ const reap = (site: Site.Site) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
     const transport = yield* Transport
-    for (const gone of yield* catalog.reap((blob) => removeBlob(site, blob))) {
+    const ended = yield* catalog.reap
+    for (const gone of ended) {
       const system = site.systems.get(gone.system)
       yield* Effect.gen(function* () {
         if (system !== undefined) yield* transport.discard(system, gone.token)
-        yield* Effect.tryPromise(() => rm(scratchOf(site, gone), { recursive: true, force: true }))
+        yield* Effect.tryPromise(() => removeScratch(site, scratchOf(site, gone)))
         yield* catalog.reaped(gone)
       }).pipe(Effect.ignore)
     }
+    if (ended.length > 0) yield* evict(site)
   })
 
 const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(site.stateDirectory, "work", row.token)
 
 const blobsOf = (site: Site.Site) => nodePath.join(site.stateDirectory, "blobs")
-const removeBlob = (site: Site.Site, blob: string) => Effect.promise(() => rm(nodePath.join(blobsOf(site), blob), { force: true }).catch(() => undefined))
+const partialsOf = (site: Site.Site) => nodePath.join(blobsOf(site), "partial")
+
+/** What was fetched of unfinished blobs is kept for another try. */
+const removeScratch = async (site: Site.Site, scratch: string): Promise<void> => {
+  await BlobStore.movePartials(scratch, partialsOf(site)).catch(() => undefined)
+  await rm(scratch, { recursive: true, force: true })
+}
+
+/** Keeps the blobs within their limit: what was used last longest ago goes first, and nothing that a pull uses, or may use in another try. */
+const evict = (site: Site.Site) =>
+  Effect.gen(function* () {
+    const catalog = yield* Catalog
+    const blobs = yield* Effect.promise(() => BlobStore.list(blobsOf(site)))
+    let excess = blobs.reduce((sum, blob) => sum + blob.bytes, 0) - site.cache.bytes
+    if (blobs.length === 0 || excess <= 0) return
+    const byName = new Map(blobs.map((blob) => [blob.name, blob]))
+    yield* catalog.unused([...byName.keys()], (name) => {
+      const blob = byName.get(name)
+      if (blob === undefined || excess <= 0) return Effect.void
+      excess -= blob.bytes
+      return Effect.promise(() => BlobStore.remove(blob))
+    })
+  })
 
 /** Where a pull works. */
 const workspaceOf = (site: Site.Site, row: PullRow) =>
@@ -298,6 +322,7 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
     const scratch = scratchOf(site, row)
     const workspace: Workspace = {
       blobs: blobsOf(site),
+      partials: partialsOf(site),
       scratch,
       program: (name) => Native.program(name, site.prefix)
     }
@@ -310,7 +335,7 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
         },
         catch: (error) => new GatewayError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The state directory ${site.stateDirectory}: ${messageOf(error)}`, { cause: error }))
       }),
-      () => Effect.promise(() => rm(scratch, { recursive: true, force: true }).catch(() => undefined))
+      () => Effect.promise(() => removeScratch(site, scratch).catch(() => undefined))
     )
     return workspace
   })

@@ -9,15 +9,12 @@ import { homedir } from "node:os"
 import * as nodePath from "node:path"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
-import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { AbsolutePath } from "./AbsolutePath.js"
 import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
+import * as Registries from "./Registries.js"
 
-const AbsolutePath = Schema.String.pipe(
-  // eslint-disable-next-line no-control-regex
-  Schema.filter((text) => (/^\/[^\u0000-\u001f]*$/.test(text) && !text.split("/").includes("..")) || "an absolute path without '..'")
-)
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
 
 /** A system in `gateway.json`. */
@@ -35,14 +32,6 @@ const SystemConfig = Schema.Struct({
   publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const })
 })
 
-const RegistryConfig = Schema.Struct({
-  /** Speak `http://`. For registries on this machine or a trusted network. */
-  plainHttp: Schema.optionalWith(Schema.Boolean, { default: () => false }),
-  /** User name; the password is the first line of `passwordFile`. */
-  username: Schema.optional(Schema.NonEmptyString),
-  passwordFile: Schema.optional(AbsolutePath)
-}).pipe(Schema.filter((r) => (r.username === undefined) === (r.passwordFile === undefined) || "username and passwordFile belong together"))
-
 const limit = Schema.Int.pipe(Schema.positive())
 
 /** `gateway.json`, version 1, as it is written. */
@@ -55,7 +44,11 @@ export interface GatewayConfig {
   /** The system meant when none is named. Needed when there are several. */
   readonly defaultSystem?: string | undefined
   /** By host and port, such as `127.0.0.1:5000`. */
-  readonly registries?: Readonly<Record<string, typeof RegistryConfig.Encoded>> | undefined
+  readonly registries?: typeof Registries.Registries.Encoded | undefined
+  /** Time limits and proxies of all requests. */
+  readonly network?: typeof Registries.Network.Encoded | undefined
+  /** Blobs that are kept. */
+  readonly cache?: typeof Registries.Cache.Encoded | undefined
   /** Where the native programs are installed, as `PREFIX/bin/shifter-merge`. Without it: where this package built them, else by `PATH`. */
   readonly prefix?: string | undefined
   /** The Docker daemon of `docker-daemon:` references, and the registries whose images it is to pull, such as `docker.io`. */
@@ -74,7 +67,9 @@ export const GatewayConfig = Schema.Struct({
   stateDirectory: AbsolutePath,
   systems: Schema.Record({ key: SystemName, value: SystemConfig }).pipe(Schema.filter((s) => Object.keys(s).length > 0 || "at least one system")),
   defaultSystem: Schema.optional(SystemName),
-  registries: Schema.optionalWith(Schema.Record({ key: Schema.String, value: RegistryConfig }), { default: () => ({}) }),
+  registries: Schema.optionalWith(Registries.Registries, { default: () => ({}) }),
+  network: Schema.optionalWith(Registries.Network, { default: () => Registries.defaultNetwork }),
+  cache: Schema.optionalWith(Registries.Cache, { default: () => Registries.defaultCache }),
   prefix: Schema.optional(AbsolutePath),
   dockerDaemon: Schema.optionalWith(
     Schema.Struct({
@@ -122,10 +117,10 @@ export interface Site {
   readonly defaultImageType: string
   readonly limits: PullLimits
   readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
-  readonly registry: (host: string) => {
-    readonly plainHttp: boolean
-    readonly credentials: { readonly username: string; readonly password: Redacted.Redacted } | undefined
-  }
+  /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
+  readonly registry: (host: string) => Registries.RegistrySettings
+  readonly network: Registries.NetworkLimits
+  readonly cache: Registries.CacheLimits
   /** The file it came from; undefined for a person's own directories. */
   readonly source: string | undefined
 }
@@ -191,16 +186,9 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     defaultImageType: config.defaultImageType,
     limits,
     dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
-    registry: (host) => {
-      const registry = Object.hasOwn(config.registries, host) ? config.registries[host] : undefined
-      return {
-        plainHttp: registry?.plainHttp ?? false,
-        credentials:
-          registry?.username === undefined || registry.passwordFile === undefined
-            ? undefined
-            : { username: registry.username, password: Redacted.make(firstLine(registry.passwordFile)) }
-      }
-    },
+    registry: (host) => Registries.settings(config.registries, host),
+    network: config.network,
+    cache: config.cache,
     source
   })
 }
@@ -227,16 +215,10 @@ const personal = (): Site => {
     defaultImageType: "docker",
     limits: defaultPullLimits,
     dockerDaemon: { socket: DAEMON_SOCKET, pulls: new Set() },
-    registry: () => ({ plainHttp: false, credentials: undefined }),
+    registry: (host) => Registries.settings({}, host),
+    network: Registries.defaultNetwork,
+    cache: Registries.defaultCache,
     source: undefined
-  }
-}
-
-const firstLine = (file: string): string => {
-  try {
-    return readFileSync(file, "utf8").split("\n")[0] ?? ""
-  } catch (error) {
-    throw new FormatError(errorFields("CONFIG_INVALID", `The password file ${file} can't be read: ${messageOf(error)}`, { cause: error }))
   }
 }
 

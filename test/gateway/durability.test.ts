@@ -1,14 +1,20 @@
 /** A pull survives what happens to processes: many at once, and kill -9 in every phase. */
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Layer, writeLayout } from '../harness/ociLayout.js'
 import { type Registry, startRegistry } from '../harness/registry.js'
 import { startShifterimg } from '../harness/shifterimg.js'
-import { type TestSite, testSite } from '../harness/site.js'
+import { type TestSite, testSite as siteAt } from '../harness/site.js'
 import { useWorkspace } from '../harness/workspace.js'
 
 const work = useWorkspace('durability')
+
+/** A site that keeps no blob longer than it is needed. */
+const testSite = (directory: string, registries: readonly string[]): TestSite => {
+  const site = siteAt(directory, registries)
+  return { ...site, config: { ...site.config, cache: { bytes: 0 } } }
+}
 
 /** Text that compresses a little, so that every phase takes a moment. */
 const body = (seed: number, size: number) => {
@@ -67,7 +73,8 @@ describe('pulls', () => {
     await first.said(line)
     first.child.kill('SIGKILL')
     expect((await first.ended).signal).toBe('SIGKILL')
-    const here = existsSync(join(site.stateDirectory, 'blobs')) ? readdirSync(join(site.stateDirectory, 'blobs')) : []
+    const blobs = join(site.stateDirectory, 'blobs')
+    const here = existsSync(blobs) ? readdirSync(blobs, { recursive: true }).map((path) => basename(String(path))).filter((file) => /^[0-9a-f]{64}$/.test(file)) : []
     const before = await registry.blobFetches(name)
 
     const second = await startShifterimg(site, work.path, ['pull', `docker:${registry.host}/${name}:v`]).ended

@@ -10,6 +10,7 @@ export interface TestSite {
     readonly prefix: string
     readonly systems: { readonly test: { readonly imagePath: string } }
     readonly registries: Record<string, { readonly plainHttp: boolean }>
+    readonly cache?: { readonly bytes: number }
   }
   readonly imagePath: string
   readonly stateDirectory: string

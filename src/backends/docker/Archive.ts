@@ -95,6 +95,7 @@ export const savedStore = (
         options.onProgress({ _tag: "Layer", digest: descriptor.digest, received: range.length, bytes: range.length, cached: true })
         return Effect.succeed(range)
       },
+      stored: () => undefined,
       isPrivate: Effect.succeed(false)
     }
   })

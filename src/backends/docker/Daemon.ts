@@ -86,7 +86,7 @@ export const resolve = (
       platform: yield* DockerImage.platformOf(config, options.platform, name),
       metadata: yield* DockerImage.metadataOf(config, name),
       isPrivate,
-      blobs: (inspected.RootFS.Layers ?? []).map((layer) => ({ digest: layer, bytes: 0 })),
+      blobs: (inspected.RootFS.Layers ?? []).map((layer) => ({ digest: layer, bytes: 0, stored: undefined })),
       open: Effect.gen(function* () {
         const image = yield* saved
         if (image.sourceDigest !== inspected.Id) {

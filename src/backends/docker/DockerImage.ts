@@ -30,7 +30,9 @@ export interface ManifestStore {
   readonly small: (descriptor: Manifest.Descriptor, limit: number) => Effect.Effect<Uint8Array, ImageError>
   /** A layer's verified blob. */
   readonly layer: (descriptor: Manifest.Descriptor) => Effect.Effect<BlobRange, ImageError>
-  /** Whether it gave the image only to credentials; known after the first request. */
+  /** The name that a layer's blob has in the blob store; undefined where it is used in place. */
+  readonly stored: (digest: Digest) => string | undefined
+  /** Whether it gave the image only to a login; asked once the image is known, and binding for what is fetched then. */
   readonly isPrivate: Effect.Effect<boolean>
 }
 
@@ -73,7 +75,7 @@ export const resolve = (store: ManifestStore, options: ResolveOptions): Effect.E
       platform: offered,
       metadata,
       isPrivate: yield* store.isPrivate,
-      blobs: manifest.layers.map((layer) => ({ digest: layer.digest, bytes: layer.size })),
+      blobs: manifest.layers.map((layer) => ({ digest: layer.digest, bytes: layer.size, stored: store.stored(layer.digest) })),
       open: open(store, manifest.layers, diffIds, options, restarted)
     }
   })

@@ -69,6 +69,7 @@ export const storeOf = (files: ImageFiles.ImageFiles, tag: string | undefined, t
             options.onProgress({ _tag: "Layer", digest: descriptor.digest, received: range.length, bytes: range.length, cached: true })
           })
         ),
+      stored: () => undefined,
       isPrivate: Effect.succeed(false)
     }
   })

@@ -1,158 +1,245 @@
 /**
- * A client of one repository of a registry: authentication, redirects, retries. It sends no credential to another host than the registry and
- * its token service, and follows no redirect to a weaker protocol.
+ * A client of one repository of a registry: authentication and redirects. It sends no credential to another host than the registry and its
+ * token service, follows no redirect to a weaker protocol or into the network it stands in, and repeats nothing: who asks decides that.
  *
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
- * @see https://distribution.github.io/distribution/spec/auth/token/
  * @module
  */
-import type * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { errorFields, ImageError, printable } from "../../core/Errors.js"
-import type { Credentials } from "../../core/Image.js"
+import type { OnProgress } from "../../core/Progress.js"
+import type { RegistrySettings } from "../../core/Registries.js"
+import { type AddressKind, kindOf } from "./Address.js"
+import * as Authentication from "./Authentication.js"
+import { Passing, retryAfter, transportFailure } from "./Patience.js"
+import { Reach } from "./Reach.js"
 
-/** How one registry is reached. */
-export interface RegistrySettings {
-  /** `http://` instead of `https://`; for registries on the machine itself or a trusted network. */
-  readonly plainHttp: boolean
-  readonly credentials: Credentials | undefined
+/** An answer with a status that was asked for. */
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | undefined>>
+  /** The host that gave it: the registry, or where it led to. */
+  readonly host: string
+  readonly stream: Stream.Stream<Uint8Array, ImageError | Passing>
+}
+
+export interface Asking {
+  readonly accept?: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** Statuses that are no errors; 200 without it. */
+  readonly statuses?: ReadonlyArray<number>
 }
 
 export interface RegistryClient {
-  /** Requests `/v2/<repository>/<path>`. Answers other than 2xx are errors. */
-  readonly get: (path: string, accept: string) => Effect.Effect<HttpClientResponse.HttpClientResponse, ImageError, Scope.Scope>
-  /** Whether credentials were needed. */
-  readonly usedCredentials: Effect.Effect<boolean>
+  /** The registry's own name, such as `docker.io`. */
+  readonly host: string
+  /** Requests `/v2/<repository>/<path>`, once. */
+  readonly get: (path: string, asking?: Asking) => Effect.Effect<Answer, ImageError | Passing, Scope.Scope>
+  /** Whether a login was needed so far. From now on none is used that was not. */
+  readonly decided: Effect.Effect<boolean>
+}
+
+export interface Options {
+  readonly host: string
+  /** Empty for the registry as a whole. */
+  readonly repository: string
+  readonly settingsOf: (host: string) => RegistrySettings
+  readonly login: Effect.Effect<Authentication.Login | undefined, ImageError>
+  readonly tokens: Authentication.TokenCache
+  readonly onProgress: OnProgress
 }
 
 const MAX_REDIRECTS = 5
-const HEADERS_TIMEOUT = "60 seconds"
+/** Answers to one request, however often tokens are renewed beside it. */
+const MAX_ANSWERS = 6
 const TOKEN_LIMIT = 1024 * 1024
-const TokenAnswer = Schema.Struct({ token: Schema.optional(Schema.String), access_token: Schema.optional(Schema.String) })
+const SAID_LIMIT = 64 * 1024
+/** Requests left that are worth a word. */
+const FEW = 10
 
-export const make = (
-  http: HttpClient.HttpClient,
-  options: { readonly host: string; readonly repository: string; readonly settings: RegistrySettings }
-): Effect.Effect<RegistryClient> =>
+const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
+/** Statuses that may be over in a moment. */
+const momentary: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504])
+
+interface Response {
+  readonly url: URL
+  readonly isOwn: boolean
+  readonly inner: HttpClientResponse.HttpClientResponse
+}
+
+export const make = (client: HttpClient.HttpClient, options: Options): Effect.Effect<RegistryClient, ImageError> =>
   Effect.gen(function* () {
-    const { host, repository, settings } = options
+    const { host, repository } = options
+    const settings = options.settingsOf(host)
+    // Addresses of a redirect can be secrets: no trace shows them.
+    const http = client.pipe(HttpClient.withScope, HttpClient.withTracerDisabledWhen(() => true))
     // Docker Hub's registry has another name than its images.
-    const base = `${settings.plainHttp ? "http" : "https"}://${host === "docker.io" ? "registry-1.docker.io" : host}`
-    const where = `${host}/${repository}`
-    const authorization = yield* Ref.make<Redacted.Redacted | undefined>(undefined)
-    const used = yield* Ref.make(false)
+    const base = new URL(`${settings.plainHttp ? "http" : "https"}://${host === "docker.io" ? "registry-1.docker.io" : host}`)
+    const where = repository === "" ? host : `${host}/${repository}`
+    const place = yield* Ref.make<AddressKind>("public")
+    const told = yield* Ref.make<number | undefined>(undefined)
 
-    const send = (url: string, headers: Record<string, string>): Effect.Effect<HttpClientResponse.HttpClientResponse, ImageError, Scope.Scope> =>
-      http.execute(HttpClientRequest.get(url, { headers: { "user-agent": "shifter-sdk", "accept-encoding": "identity", ...headers } })).pipe(
-        Effect.timeoutFail({
-          duration: HEADERS_TIMEOUT,
-          onTimeout: () => new ImageError(errorFields("REGISTRY_TIMEOUT", `${new URL(url).host} did not answer within ${HEADERS_TIMEOUT}`))
-        }),
-        Effect.mapError((error) => (error instanceof ImageError ? error : unreachable(url, error)))
-      )
+    /** A place the registry leads to: it may not be weaker protected, nor in a network that the registry itself is not in. */
+    const isWeaker = (url: URL) => url.protocol !== "https:" && !(url.protocol === "http:" && ((settings.plainHttp && url.host === base.host) || options.settingsOf(url.host).plainHttp))
+    const reachOf = (url: URL) =>
+      Effect.map(Ref.get(place), (kind): Reach["Type"] => {
+        if (url.origin === base.origin) return { kinds: "any", ca: settings.ca }
+        const { ca, named } = options.settingsOf(url.host)
+        return { kinds: named ? "any" : [kind], ca }
+      })
 
-    const follow = (url: string, accept: string, token: Redacted.Redacted | undefined, hops = 0): Effect.Effect<HttpClientResponse.HttpClientResponse, ImageError, Scope.Scope> =>
+    const send = (url: URL, request: HttpClientRequest.HttpClientRequest): Effect.Effect<Response, ImageError | Passing, Scope.Scope> =>
       Effect.gen(function* () {
-        const sameHost = new URL(url).origin === new URL(base).origin
-        const response = yield* send(url, {
-          accept,
-          ...(sameHost && token !== undefined ? { authorization: Redacted.value(token) } : {})
-        })
-        if (![301, 302, 303, 307, 308].includes(response.status)) return response
-        const target = redirectTarget(url, response.headers["location"])
+        const isOwn = url.origin === base.origin
+        const inner = yield* http.execute(HttpClientRequest.setHeaders(request, { "user-agent": "shifter-sdk", "accept-encoding": "identity" })).pipe(
+          Effect.provideService(Reach, yield* reachOf(url)),
+          Effect.mapError((error) => transportFailure(url, error))
+        )
+        if (isOwn && Option.isSome(inner.remoteAddress)) yield* Ref.set(place, kindOf(inner.remoteAddress.value))
+        return { url, isOwn, inner }
+      })
+
+    const follow = (url: URL, headers: Readonly<Record<string, string>>, authorization: Authentication.Authorization | undefined, hops = 0): Effect.Effect<Response, ImageError | Passing, Scope.Scope> =>
+      Effect.gen(function* () {
+        const own = url.origin === base.origin && authorization !== undefined ? { authorization: Redacted.value(authorization.header) } : {}
+        const response = yield* send(url, HttpClientRequest.get(url.href, { headers: { ...headers, ...own } }))
+        if (!redirects.has(response.inner.status)) return response
+        const location = response.inner.headers["location"]
         if (hops >= MAX_REDIRECTS) return yield* refusedRedirect(`${where} redirects more than ${MAX_REDIRECTS} times`)
-        if (target === undefined) return yield* refusedRedirect(`${where} redirects to nowhere`)
-        if (target.protocol !== "https:" && !(settings.plainHttp && target.protocol === "http:")) {
-          return yield* refusedRedirect(`${where} redirects to ${target.protocol}//${target.host}, which is not https`)
-        }
+        if (location === undefined || !URL.canParse(location, url.href)) return yield* refusedRedirect(`${where} redirects to nowhere`)
+        const target = new URL(location, url)
+        if (isWeaker(target)) return yield* refusedRedirect(`${where} redirects to ${printable(`${target.protocol}//${target.host}`)}, which is not https`)
         target.username = ""
         target.password = ""
-        return yield* follow(target.href, accept, token, hops + 1)
+        yield* finished(response)
+        return yield* follow(target, headers, authorization, hops + 1)
       })
 
-    const authenticate = (challenge: string | undefined): Effect.Effect<Redacted.Redacted, ImageError, Scope.Scope> =>
+    const ask = ({ authorization, form, url }: Authentication.TokenRequest) =>
       Effect.gen(function* () {
-        const { scheme, parameters } = parseChallenge(challenge ?? "")
-        const basic = settings.credentials === undefined ? undefined : basicHeader(settings.credentials)
-        if (scheme === "basic") {
-          if (basic === undefined) return yield* unauthorized(`${where} asks for a user name and a password`)
-          yield* Ref.set(used, true)
-          return basic
-        }
-        const realm = scheme === "bearer" ? parameters.get("realm") : undefined
-        if (realm === undefined || !URL.canParse(realm)) return yield* unauthorized(`${where} asks for an authentication that is not known (${printable(challenge ?? "none named")})`)
-        const url = new URL(realm)
-        const isSame = url.host === new URL(base).host
-        if (url.protocol !== "https:" && !(settings.plainHttp && url.protocol === "http:")) {
-          return yield* unauthorized(`${where} names the token service ${url.origin}, which is not https`)
-        }
-        const service = parameters.get("service")
-        if (service !== undefined) url.searchParams.set("service", service)
-        url.searchParams.set("scope", `repository:${repository}:pull`)
-        const ask = (header: Redacted.Redacted | undefined) =>
-          Effect.gen(function* () {
-            const response = yield* send(url.href, { accept: "application/json", ...(header === undefined ? {} : { authorization: Redacted.value(header) }) })
-            if (response.status !== 200) return undefined
-            const bytes = yield* body(response, TOKEN_LIMIT, `the token service ${url.host}`)
-            const answer = yield* Schema.decodeUnknown(Schema.parseJson(TokenAnswer))(Buffer.from(bytes).toString()).pipe(
-              Effect.mapError(() => new ImageError(errorFields("REGISTRY_ERROR", `The token service ${url.host} did not answer with a token`)))
+        if (isWeaker(url)) return yield* unauthorized(`${where} names the token service ${printable(url.origin)}, which is not https`)
+        url.username = ""
+        url.password = ""
+        const headers = { accept: "application/json", ...(authorization === undefined ? {} : { authorization: Redacted.value(authorization) }) }
+        const request =
+          form === undefined
+            ? HttpClientRequest.get(url.href, { headers })
+            : HttpClientRequest.post(url.href, { headers, body: HttpBody.uint8Array(Buffer.from(Redacted.value(form)), "application/x-www-form-urlencoded") })
+        const { inner } = yield* send(url, request)
+        const name = `The token service ${url.host} of ${where}`
+        if (inner.status === 400 || inner.status === 401 || inner.status === 403) return undefined
+        if (inner.status !== 200) return yield* faulty(inner, `${name} answered with HTTP ${inner.status}`)
+        return Buffer.from(yield* collected(streamOf({ url, inner, isOwn: false }, name), TOKEN_LIMIT, name)).toString()
+      })
+
+    const authentication = yield* Authentication.make({
+      where,
+      scope: repository === "" ? "" : `repository:${repository}:pull`,
+      login: options.login,
+      tokens: options.tokens,
+      ask
+    })
+
+    const streamOf = ({ inner, url }: Response, name: string) =>
+      inner.stream.pipe(Stream.mapError((error) => transportFailure(url, error, `${name} broke off`)))
+
+    const notice = (headers: Answer["headers"]) =>
+      Effect.gen(function* () {
+        const left = /^\d{1,9}/.exec(headers["ratelimit-remaining"] ?? "")?.[0]
+        if (left === undefined || Number(left) > FEW || (yield* Ref.getAndSet(told, Number(left))) === Number(left)) return
+        options.onProgress({ _tag: "RateLimit", registry: host, remaining: Number(left), retryInSeconds: undefined })
+      })
+
+    const get: RegistryClient["get"] = (path, asking = {}) =>
+      Effect.gen(function* () {
+        const url = new URL(`${base.origin}/v2/${repository === "" ? "" : `${repository}/`}${path}`)
+        const headers = { accept: asking.accept ?? "*/*", ...asking.headers }
+        const tried: Authentication.Tried = new Set()
+        let sent = yield* authentication.current(tried)
+        let response = yield* follow(url, headers, sent)
+        for (let answers = 1; response.isOwn && answers < MAX_ANSWERS; answers++) {
+          const { status } = response.inner
+          const challenge = response.inner.headers["www-authenticate"]
+          if (status === 401) sent = yield* authentication.next(challenge, sent, tried)
+          // Some registries give everyone a token, and then refuse it.
+          else if (status === 403 && sent?.how === "anonymous") {
+            tried.add("anonymous")
+            const login = yield* authentication.next(undefined, sent, tried).pipe(
+              Effect.catchTag("ImageError", (error) => (error.code === "REGISTRY_UNAUTHORIZED" ? Effect.succeed(undefined) : Effect.fail(error)))
             )
-            const token = answer.token ?? answer.access_token
-            return token === undefined || !/^[\x21-\x7e]+$/.test(token) ? undefined : Redacted.make(`Bearer ${token}`)
-          })
-        // Anonymously first: what everyone may have is no private image. A second refusal of the same token comes here again.
-        const before = yield* Ref.get(authorization)
-        const anonymous = before === undefined ? yield* ask(undefined) : undefined
-        if (anonymous !== undefined) return anonymous
-        if (basic === undefined) return yield* unauthorized(`${where} is not given to everyone, or does not exist`)
-        if (!isSame && url.protocol !== "https:") return yield* unauthorized(`${where} names a token service on another host without https`)
-        const token = yield* ask(basic)
-        if (token === undefined) return yield* unauthorized(`The token service ${url.host} of ${where} refused the user name or password`)
-        yield* Ref.set(used, true)
-        return token
-      })
-
-    const attempt = (path: string, accept: string) =>
-      Effect.gen(function* () {
-        const url = `${base}/v2/${repository}/${path}`
-        let response = yield* follow(url, accept, yield* Ref.get(authorization))
-        // Once anonymously, once with credentials.
-        for (let tries = 0; response.status === 401 && tries < 2; tries++) {
-          const token = yield* authenticate(response.headers["www-authenticate"])
-          yield* Ref.set(authorization, token)
-          response = yield* follow(url, accept, token)
+            if (login === undefined) break
+            sent = login
+          } else break
+          yield* finished(response)
+          response = yield* follow(url, headers, sent)
         }
-        if (response.status >= 200 && response.status < 300) return response
-        return yield* refusal(response, path, where)
+        const { inner } = response
+        if (response.isOwn) yield* notice(inner.headers)
+        if (!(asking.statuses ?? [200]).includes(inner.status)) return yield* refusal(response, path)
+        return { status: inner.status, headers: inner.headers, host: response.url.host, stream: streamOf(response, `The answer of ${where}`) }
       })
 
-    return {
-      get: (path, accept) =>
-        attempt(path, accept).pipe(
-          Effect.retry({
-            while: (error) => error.code === "REGISTRY_UNREACHABLE" || error.code === "REGISTRY_TIMEOUT" || error.code === "REGISTRY_ERROR",
-            schedule: retries
-          })
-        ),
-      usedCredentials: Ref.get(used)
-    }
+    /** The error of an answer with another status, with what the registry itself says about it. */
+    const refusal = (response: Response, path: string): Effect.Effect<never, ImageError | Passing> =>
+      Effect.gen(function* () {
+        const { inner, isOwn, url } = response
+        // What another host says may come from inside a network, and is not repeated.
+        if (!isOwn) return yield* faulty(inner, `${url.host}, which ${where} redirects to, answered with HTTP ${inner.status}`)
+        const said = saidBy(
+          yield* collected(streamOf(response, where), SAID_LIMIT, where).pipe(
+            Effect.map((bytes) => Buffer.from(bytes).toString()),
+            Effect.timeout("5 seconds"),
+            Effect.orElseSucceed(() => "")
+          )
+        )
+        const status = `HTTP ${inner.status}${said === "" ? "" : `, ${said}`}`
+        const isBlob = path.startsWith("blobs/")
+        switch (inner.status) {
+          case 401:
+          case 403:
+            return yield* unauthorized(`${where} refused ${isBlob ? "a blob" : "the manifest"} (${status})`)
+          case 404:
+            return yield* isBlob
+              ? new ImageError(errorFields("REGISTRY_ERROR", `${where} does not have the blob ${path.slice(6)} of its own manifest (${status})`))
+              : new ImageError(errorFields("MANIFEST_NOT_FOUND", `${where} has no image "${decodeURIComponent(path.replace(/^manifests\//, ""))}" (${status})`))
+          default:
+            return yield* faulty(inner, inner.status === 429 ? `${where} is asked too often (${status})` : `${where} answered with ${status}`)
+        }
+      })
+
+    return { host, get, decided: authentication.decided }
   })
 
-/** Three more tries, about 0.3, 0.6 and 1.2 seconds apart. */
-export const retries = Schedule.exponential("300 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(3)))
+/** The failure of a status that says nothing about the image. */
+const faulty = (inner: HttpClientResponse.HttpClientResponse, what: string): Effect.Effect<never, ImageError | Passing> =>
+  Effect.gen(function* () {
+    const limited = inner.status === 429
+    const after = retryAfter(inner.headers["retry-after"], yield* Clock.currentTimeMillis)
+    const seconds = after === undefined ? undefined : Math.ceil(after / 1000)
+    const remedy = seconds === undefined ? {} : { remedy: limited ? `Retry in ${seconds} s, or give credentials.` : `Retry in ${seconds} s.` }
+    const error = new ImageError(errorFields(limited ? "REGISTRY_RATE_LIMITED" : "REGISTRY_ERROR", what, remedy))
+    return yield* momentary.has(inner.status) ? new Passing({ error, afterMillis: after }) : error
+  })
 
-/** A body whole, at most so many bytes. */
-export const body = (response: HttpClientResponse.HttpClientResponse, limit: number, where: string): Effect.Effect<Uint8Array, ImageError> =>
-  response.stream.pipe(
-    Stream.mapError((error) => new ImageError(errorFields("REGISTRY_UNREACHABLE", `The answer of ${where} broke off`, { cause: error }))),
+/** Reads the rest of an answer that is done with, if it is short, so that its connection can be used again. */
+const finished = ({ inner }: Response): Effect.Effect<void> =>
+  Number(inner.headers["content-length"] ?? SAID_LIMIT + 1) > SAID_LIMIT
+    ? Effect.void
+    : Effect.ignore(Effect.timeout(Stream.runDrain(inner.stream), "2 seconds"))
+
+const collected = (stream: Stream.Stream<Uint8Array, ImageError | Passing>, limit: number, where: string): Effect.Effect<Uint8Array, ImageError | Passing> =>
+  stream.pipe(
     Stream.runFoldEffect({ size: 0, chunks: [] as Array<Uint8Array> }, (state, chunk) => {
       state.size += chunk.length
       state.chunks.push(chunk)
@@ -163,81 +250,11 @@ export const body = (response: HttpClientResponse.HttpClientResponse, limit: num
     Effect.map((state) => Buffer.concat(state.chunks))
   )
 
-/** The scheme and parameters of a `WWW-Authenticate` header (RFC 9110, 11.6.1); the first challenge of a scheme that is known. */
-export const parseChallenge = (header: string): { readonly scheme: string; readonly parameters: ReadonlyMap<string, string> } => {
-  const found = /(?:^|,\s*)(bearer|basic)(?:\s+|$)/i.exec(header)
-  const parameters = new Map<string, string>()
-  if (found === null) return { scheme: "", parameters }
-  const rest = header.slice(found.index + found[0].length)
-  const parameter = /\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]*))\s*(?:,|$)/y
-  for (let match = parameter.exec(rest); match !== null; match = parameter.exec(rest)) {
-    parameters.set((match[1] ?? "").toLowerCase(), match[2]?.replace(/\\(.)/g, "$1") ?? match[3] ?? "")
-  }
-  return { scheme: (found[1] ?? "").toLowerCase(), parameters }
-}
-
-const basicHeader = (credentials: Credentials) =>
-  Redacted.make(`Basic ${Buffer.from(`${credentials.username}:${Redacted.value(credentials.password)}`).toString("base64")}`)
-
-const redirectTarget = (from: string, location: string | undefined): URL | undefined =>
-  location !== undefined && URL.canParse(location, from) ? new URL(location, from) : undefined
+/** The body of an answer whole, at most so many bytes. */
+export const body = (answer: Answer, limit: number, where: string) => collected(answer.stream, limit, where)
 
 const refusedRedirect = (what: string) => Effect.fail(new ImageError(errorFields("REDIRECT_REFUSED", what)))
 const unauthorized = (what: string) => Effect.fail(new ImageError(errorFields("REGISTRY_UNAUTHORIZED", what)))
-
-const unreachable = (url: string, error: unknown): ImageError => {
-  const { host, protocol } = new URL(url)
-  const cause = causes(error)
-  const code = cause.map((each) => (typeof each === "object" && each !== null && "code" in each ? String(each.code) : "")).find((text) => text !== "" && text !== "Transport") ?? ""
-  if (/TIMEOUT/.test(code)) return new ImageError(errorFields("REGISTRY_TIMEOUT", `${host} did not answer in time`, { cause: error }))
-  const why =
-    code === "ECONNREFUSED"
-      ? "nothing listens there"
-      : code === "ENOTFOUND" || code === "EAI_AGAIN"
-        ? "its name is not known"
-        : /SSL|TLS|CERT|WRONG_VERSION/.test(code)
-          ? `no secure connection (${code})`
-          : code === ""
-            ? "the connection failed"
-            : code
-  const remedy = protocol === "https:" && /SSL|WRONG_VERSION/.test(code) ? { remedy: 'If it speaks plain HTTP, set "plainHttp": true for it in the gateway configuration.' } : {}
-  return new ImageError(errorFields("REGISTRY_UNREACHABLE", `The registry ${host} can't be reached: ${printable(why)}`, { cause: error, ...remedy }))
-}
-
-const causes = (error: unknown): ReadonlyArray<unknown> => {
-  const found: Array<unknown> = []
-  for (let each: unknown = error; each !== undefined && each !== null && found.length < 8; each = typeof each === "object" && "cause" in each ? each.cause : undefined) found.push(each)
-  return found
-}
-
-/** The error of an answer that is not 2xx, with what the registry says about it. */
-const refusal = (response: HttpClientResponse.HttpClientResponse, path: string, where: string): Effect.Effect<never, ImageError> =>
-  Effect.gen(function* () {
-    const text = yield* body(response, 64 * 1024, where).pipe(
-      Effect.map((bytes) => Buffer.from(bytes).toString()),
-      Effect.orElseSucceed(() => "")
-    )
-    const said = saidBy(text)
-    const status = `HTTP ${response.status}${said === "" ? "" : `, ${said}`}`
-    const isBlob = path.startsWith("blobs/")
-    switch (response.status) {
-      case 401:
-      case 403:
-        return yield* unauthorized(`${where} refused ${isBlob ? "a blob" : "the manifest"} (${status})`)
-      case 404:
-        return yield* isBlob
-          ? new ImageError(errorFields("REGISTRY_ERROR", `${where} does not have the blob ${path.slice(6)} of its own manifest (${status})`))
-          : new ImageError(errorFields("MANIFEST_NOT_FOUND", `${where} has no image "${decodeURIComponent(path.replace(/^manifests\//, ""))}" (${status})`))
-      case 429: {
-        const after = response.headers["retry-after"]
-        return yield* new ImageError(
-          errorFields("REGISTRY_RATE_LIMITED", `${where} is asked too often (${status})`, /^\d{1,6}$/.test(after ?? "") ? { remedy: `Retry in ${after} s, or give credentials.` } : {})
-        )
-      }
-      default:
-        return yield* new ImageError(errorFields("REGISTRY_ERROR", `${where} answered with ${status}`))
-    }
-  })
 
 const Said = Schema.Struct({ errors: Schema.Array(Schema.Struct({ code: Schema.optional(Schema.String), message: Schema.optional(Schema.String) })) })
 

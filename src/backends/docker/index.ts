@@ -10,35 +10,40 @@ import * as Either from "effect/Either"
 import { carried, ImageError } from "../../core/Errors.js"
 import type { ImageSource } from "../../core/Image.js"
 import { dockerName } from "../../core/ImageRef.js"
+import type { RegistrySettings } from "../../core/Registries.js"
 import * as Archive from "./Archive.js"
 import * as Daemon from "./Daemon.js"
 import type { DaemonSettings } from "./Daemon.js"
 import * as DockerImage from "./DockerImage.js"
 import * as Layout from "./Layout.js"
 import * as Registry from "./Registry.js"
-import type { RegistrySettings } from "./RegistryClient.js"
 
 export type { DaemonSettings } from "./Daemon.js"
-export type { RegistrySettings } from "./RegistryClient.js"
+export { layer as httpLayer } from "./NodeHttp.js"
+export type { RegistrySettings } from "../../core/Registries.js"
 
 /**
- * The source of `docker:` references. Needs an HTTP client that follows no redirects by itself. Registries for which `leftTo` names a
- * daemon are left to it.
+ * The source of `docker:` references. Needs an HTTP client that follows no redirects by itself, such as {@link httpLayer}. Registries for
+ * which `leftTo` names a daemon are left to it.
  */
 export const registrySource = (
   settingsOf: (host: string) => RegistrySettings,
   leftTo: (host: string) => DaemonSettings | undefined = () => undefined
 ): Effect.Effect<ImageSource, never, HttpClient.HttpClient> =>
-  Effect.map(HttpClient.HttpClient, (http) => ({
-    types: ["docker"],
-    resolve: (ref, options) =>
-      Effect.gen(function* () {
-        const { host } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
-        const daemon = leftTo(host)
-        if (daemon === undefined) return yield* Effect.flatMap(Registry.store(http, settingsOf, ref, options), (store) => DockerImage.resolve(store, options))
-        return yield* Daemon.resolve(daemon, ref, options, { credentials: options.credentials ?? settingsOf(host).credentials })
-      })
-  }))
+  Effect.map(HttpClient.HttpClient, (http) => {
+    const shared: Registry.Shared = { http, settingsOf, tokens: new Map() }
+    return {
+      types: ["docker"],
+      resolve: (ref, options) =>
+        Effect.gen(function* () {
+          const { host } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
+          const daemon = leftTo(host)
+          if (daemon === undefined) return yield* Effect.flatMap(Registry.store(shared, ref, options), (store) => DockerImage.resolve(store, options))
+          const settings = yield* Registry.settingsOf(shared, host)
+          return yield* Daemon.resolve(daemon, ref, options, { credentials: options.credentials ?? settings.credentials })
+        })
+    }
+  })
 
 /** The source of `oci:DIR[:TAG]` references. */
 export const layoutSource: ImageSource = {

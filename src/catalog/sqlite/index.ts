@@ -67,10 +67,11 @@ export const layer = (options: CatalogOptions): Layer.Layer<Catalog> =>
         enter: (pull, phase) => Effect.flatMap(catalog, (open) => open.enter(pull, phase)),
         end: (pull, state) => Effect.flatMap(catalog, (open) => open.end(pull, state)),
         state: (pull) => Effect.flatMap(catalog, (open) => open.state(pull)),
-        reap: (remove) => Effect.flatMap(catalog, (open) => open.reap(remove)),
+        reap: Effect.flatMap(catalog, (open) => open.reap),
         reaped: (pull) => Effect.flatMap(catalog, (open) => open.reaped(pull)),
         useBlobs: (pull, blobs) => Effect.flatMap(catalog, (open) => open.useBlobs(pull, blobs)),
-        releaseBlobs: (pull, remove) => Effect.flatMap(catalog, (open) => open.releaseBlobs(pull, remove))
+        releaseBlobs: (pull) => Effect.flatMap(catalog, (open) => open.releaseBlobs(pull)),
+        unused: (blobs, f) => Effect.flatMap(catalog, (open) => open.unused(blobs, f))
       })
     })
   )
@@ -236,14 +237,6 @@ const make = (directory: string) => Effect.gen(function* () {
     )
   )
 
-  // In the transaction that forgets the last use, so that nobody begins to use a blob that is going.
-  const removeUnused = (forgotten: ReadonlyArray<{ readonly blob: string }>, remove: (blob: string) => Effect.Effect<void>) =>
-    Effect.forEach(
-      new Set(forgotten.map(({ blob }) => blob)),
-      (blob) => Effect.flatMap(sql`SELECT 1 FROM blob_uses WHERE blob = ${blob} LIMIT 1`, (others) => (others.length === 0 ? remove(blob) : Effect.void)),
-      { discard: true }
-    )
-
   return Catalog.of({
     begin: (request) =>
       written(
@@ -301,12 +294,12 @@ const make = (directory: string) => Effect.gen(function* () {
         })
       ),
 
-    reap: (remove) => worded(
+    reap: worded(
       sql.withTransaction(
         Effect.gen(function* () {
           // Ended rows are kept for a while, then forgotten with the blobs they held on to.
           yield* sql`DELETE FROM pulls WHERE state <> 'active' AND changed < ${now} - ${retryMillis}`
-          yield* removeUnused(yield* sql<{ blob: string }>`DELETE FROM blob_uses WHERE pull NOT IN (SELECT id FROM pulls) RETURNING blob`, remove)
+          yield* sql`DELETE FROM blob_uses WHERE pull NOT IN (SELECT id FROM pulls)`
           // The lease is now the reaper's: when he dies too, the next one removes what is left.
           return yield* sql<GonePull>`UPDATE pulls SET changed = CASE state WHEN 'active' THEN ${now} ELSE changed END, state = 'reaping', lease_until = ${now} + ${leaseMillis}
             WHERE state IN ('active', 'reaping') AND lease_until <= ${now} RETURNING id, token, system`
@@ -320,24 +313,30 @@ const make = (directory: string) => Effect.gen(function* () {
       worded(
         sql.withTransaction(
           Effect.gen(function* () {
-            const uses = sql`SELECT p.id FROM blob_uses u, pulls p, pulls mine WHERE mine.id = ${pull.id} AND u.pull = p.id AND p.requester <> mine.requester`
-            for (const blob of blobs) if ((yield* sql`${uses} AND u.blob = ${blob} LIMIT 1`).length > 0) return false
             for (const blob of blobs) yield* sql`INSERT INTO blob_uses (pull, blob) VALUES (${pull.id}, ${blob}) ON CONFLICT DO NOTHING`
-            return true
           })
         )
       ),
 
-    releaseBlobs: (pull, remove) =>
+    releaseBlobs: (pull) =>
       worded(
         sql.withTransaction(
           Effect.gen(function* () {
-            const used = yield* sql<{ blob: string }>`DELETE FROM blob_uses WHERE pull = ${pull.id} RETURNING blob`
+            yield* sql`DELETE FROM blob_uses WHERE pull = ${pull.id}`
             // Earlier tries of the same image have no further use for theirs.
-            const earlier = yield* sql<{ blob: string }>`DELETE FROM blob_uses WHERE pull IN (SELECT p.id FROM pulls p, pulls mine
+            yield* sql`DELETE FROM blob_uses WHERE pull IN (SELECT p.id FROM pulls p, pulls mine
               WHERE mine.id = ${pull.id} AND p.state <> 'active' AND p.system = mine.system
-              AND (p.image_id = mine.image_id OR p.reference = mine.reference)) RETURNING blob`
-            yield* removeUnused([...used, ...earlier], remove)
+              AND (p.image_id = mine.image_id OR p.reference = mine.reference))`
+          })
+        )
+      ),
+
+    unused: (blobs, f) =>
+      worded(
+        sql.withTransaction(
+          Effect.gen(function* () {
+            const used = new Set((yield* sql<{ blob: string }>`SELECT DISTINCT blob FROM blob_uses`).map(({ blob }) => blob))
+            for (const blob of blobs) if (!used.has(blob)) yield* f(blob)
           })
         )
       )
