@@ -8,6 +8,7 @@ import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ImageRecord, pullImage } from 'shifter-sdk'
 import { type Account } from '../harness/accounts.js'
+import { DEFAULT_PREFIX } from '../harness/native.js'
 import { type ImageConfig, writeLayout } from '../harness/ociLayout.js'
 import type { ProcessResult } from '../harness/process.js'
 import { tarBytes, type TarItem } from '../harness/tarWriter.js'
@@ -50,7 +51,7 @@ export const pullTestImage = async (options: PullTestImage): Promise<TestImage> 
   writeLayout(layout, { tag: options.tag, layers: [busyboxRoot(options.more)], config: options.config })
   const reference = `oci:${layout}:${options.tag}`
   const record = await pullImage(reference, {
-    config: { version: 1, stateDirectory: join(options.directory, 'state'), systems: { test: { imagePath: options.imagePath } } },
+    config: { version: 1, stateDirectory: join(options.directory, 'state'), prefix: DEFAULT_PREFIX, systems: { test: { imagePath: options.imagePath } } },
     allowUids: options.allowUids,
     requester: options.requester,
   })
