@@ -32,7 +32,7 @@ static const char help[] =
     "      --writable           not offered by this version\n"
     "  -m, --module=none        no modules; others are not offered by this version\n"
     "      --resolve=IMAGE      print the id of an image that you may use\n"
-    "      --report-fd=N        for programs: tell a refusal on descriptor N, a pipe, as \"CODE what\"; the command never has it\n"
+    "      --report-fd=N        for programs: tell a refusal on pipe N, as \"CODE what\"\n"
     "  -v, --verbose            accepted\n"
     "  -n                       accepted\n"
     "  -h, --help               this text\n"

@@ -1,8 +1,11 @@
 /** `shifterimg` as users run it: what it accepts, what it prints, and how it says what is wrong. */
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
+import { constants } from 'node:os'
+import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { createClient } from '@libsql/client'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { progressDisplay } from '../../examples/shifterimg/progress.js'
 import { writeLayout } from '../harness/ociLayout.js'
 import { startShifterimg } from '../harness/shifterimg.js'
@@ -33,6 +36,18 @@ beforeAll(async () => {
   expect(pulled).toMatchObject({ status: 0, stdout: expect.stringMatching(id64) as string })
   id = pulled.stdout.trim()
 })
+
+/** A pull that waits for a registry which takes calls and never answers. */
+const hangingPull = async (name: string) => {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const called = new Promise<void>((resolve) => server.once('connection', () => resolve()))
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  const own = testSite(work.at(name), [host])
+  const started = startShifterimg(own, work.path, ['pull', `docker:${host}/x`])
+  await called
+  return { ...started, site: own, ended: started.ended.finally(() => server.close()) }
+}
 
 describe('the command line', () => {
   it.each([
@@ -112,18 +127,27 @@ describe('what it prints', () => {
   })
 
   it('that it was interrupted', async () => {
-    // A registry that takes a call and never answers.
-    const server = createServer()
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const called = new Promise<void>((resolve) => server.once('connection', () => resolve()))
-    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
-    const started = startShifterimg(testSite(work.at('silent'), [host]), work.path, ['pull', `docker:${host}/x`])
-    await called
-    started.child.kill('SIGINT')
-    const { status, stderr, stdout } = await started.ended
-    server.close()
+    const pull = await hangingPull('interrupted')
+    pull.child.kill('SIGINT')
+    const { status, stderr, stdout } = await pull.ended
     expect({ status, stdout }).toEqual({ status: 130, stdout: '' })
     expect(stderr).toContain('shifterimg: CANCELLED: Interrupted; finished layers are kept. Run it again to go on.\n')
+  })
+
+  it('nothing more after a second signal, of whatever kind', async () => {
+    const pull = await hangingPull('twice')
+    // What the first one has to put in order can't be written now.
+    const catalog = createClient({ url: `file:${join(pull.site.stateDirectory, 'catalog.db')}` })
+    const writing = await catalog.transaction('write')
+    const caught = () => BigInt(`0x${/^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pull.child.pid}/status`, 'utf8'))?.[1] ?? '0'}`)
+    const TERM = 1n << BigInt(constants.signals.SIGTERM - 1)
+    expect(caught() & TERM).toBe(TERM)
+    pull.child.kill('SIGINT')
+    await vi.waitFor(() => expect(caught() & TERM).toBe(0n), { timeout: 10_000, interval: 10 })
+    pull.child.kill('SIGTERM')
+    expect(await pull.ended).toMatchObject({ signal: 'SIGTERM', stdout: '' })
+    await writing.rollback()
+    catalog.close()
   })
 
   it('names and layers in the singular and the plural', async () => {
