@@ -27,11 +27,11 @@ const GRACE_MILLIS = 5000
 const REPORT_FD = 3
 
 /** Where the native programs are looked for when no prefix is named: where the guides install them, then where packages do. */
-export const prefixes: ReadonlyArray<string> = ["/usr/local", "/usr"]
+const prefixes: ReadonlyArray<string> = ["/usr/local", "/usr"]
 
 /**
- * The service over the programs below a prefix: `bin/shifter`, `bin/shifter-check`, `sbin/setupRoot`, `sbin/unsetupRoot`. Without a prefix, the
- * first of {@link prefixes} that has the program is used.
+ * The service over the programs below a prefix: `bin/shifter`, `bin/shifter-check`, `sbin/setupRoot`, `sbin/unsetupRoot`. Without a prefix, a
+ * program is that of `/usr/local` where it is there, else that of `/usr`.
  */
 export const layer = (prefix?: string): Layer.Layer<Udi> => {
   const program = (name: string) => find(prefix === undefined ? prefixes : [prefix], "bin", name)

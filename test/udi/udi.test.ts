@@ -54,7 +54,9 @@ describe('check', () => {
 
   it('says when the programs are not there', async () => {
     expect(await failure((udi) => udi.check, '/nonexistent')).toMatchObject({ _tag: 'UdiError', code: 'NATIVE_MISSING' })
-    await expect(runImage('docker:debian', ['true'], { prefix: '/nonexistent' })).rejects.toMatchObject({
+    // Options may be there and say nothing, as in every other function.
+    const silent = { workdir: undefined, env: undefined, clearEnv: undefined, entrypoint: undefined, stdio: undefined }
+    await expect(runImage('docker:debian', ['true'], { prefix: '/nonexistent', ...silent })).rejects.toMatchObject({
       code: 'NATIVE_MISSING', message: expect.stringMatching(/no \/nonexistent\/bin\/shifter .* the option prefix\.$/) as string,
     })
   })
