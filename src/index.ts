@@ -78,7 +78,7 @@ export interface PullOptions extends CommonOptions {
 }
 
 export interface RunImageOptions extends Udi.RunOptions {
-  /** Where the native programs are installed. Default: `/usr`. */
+  /** Where the native programs are installed. Default: `/usr/local` where they are there, else `/usr`. */
   readonly prefix?: string | undefined
   readonly signal?: AbortSignal | undefined
 }

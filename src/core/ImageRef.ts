@@ -62,6 +62,8 @@ const wordPattern = /^[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}$/
 const localPattern = /^\/[A-Za-z0-9_:.+@/-]*$/
 // eslint-disable-next-line no-control-regex
 const controlPattern = /[\u0000-\u001f\u007f]/
+/** `docker://debian:12` and `https://host/x` are what people write elsewhere. */
+const urlPrefix = /^(?:[a-z0-9]+:)?\/\/(?=.)/s
 const hubHosts = new Set(["docker.io", "index.docker.io", "registry-1.docker.io"])
 
 const refuse = (input: string, why: string): Either.Either<never, FormatError> =>
@@ -134,7 +136,10 @@ const canonicalOf = (type: ImageType, reference: string): string | null | Refuse
     case "docker":
     case "docker-daemon": {
       const name = parseDocker(reference)
-      if ("why" in name) return name
+      if ("why" in name) {
+        const url = urlPrefix.exec(reference)?.[0]
+        return url === undefined ? name : { why: `write ${type}:${reference.slice(url.length)}, without ${url}` }
+      }
       return `${name.host}/${name.repository}${name.digest === undefined ? `:${name.tag ?? "latest"}` : `@${name.digest}`}`
     }
     case "id":
