@@ -95,4 +95,14 @@ describe('the parts of a gateway', () => {
     // Those of the package are there too.
     await withGateway(target, parts, (gateway) => gateway.pull({ reference: reference() }))
   })
+
+  it('that fail after an image is published do not fail its pull', async () => {
+    const target = testSite(work.at('busy'))
+    const busy = new Errors.CatalogError(Errors.errorFields('CATALOG_FAILED', 'database is locked'))
+    const catalog = Layer.effect(Catalog.Catalog, Effect.map(Catalog.Catalog, (sqlite): typeof Catalog.Catalog.Service => ({ ...sqlite, releaseBlobs: () => Effect.fail(busy) }))).pipe(
+      Layer.provide(sqliteCatalog(target.config)),
+    )
+    await withGateway(target, { catalog }, (gateway) => gateway.pull({ reference: reference() }))
+    expect((await listImages({ config: target.config })).images.length).toBe(1)
+  })
 })

@@ -3,7 +3,7 @@ import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, re
 import { join } from 'node:path'
 import * as Effect from 'effect/Effect'
 import * as Either from 'effect/Either'
-import { inspectImage, listImages, localTransport, lookupImage, NameFile, type ProgressEvent, pullImage, removeImage, Site, Transport } from 'shifter-sdk'
+import { Gateway, gatewayLayer, inspectImage, listImages, localTransport, lookupImage, NameFile, type ProgressEvent, pullImage, removeImage, Site, Transport } from 'shifter-sdk'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { failure, madeSource, withGateway } from '../harness/gateway.js'
 import { sha256, writeLayout } from '../harness/ociLayout.js'
@@ -119,6 +119,18 @@ describe('an image path', () => {
       expect((await failure(ask)).code).toBe('IMAGE_PATH_UNUSABLE')
     }
     expect(existsSync(target.imagePath)).toBe(false)
+  })
+
+  it('of a person is made, with the state directory', async () => {
+    const site = Either.getOrThrow(Site.decode({ version: 1, stateDirectory: work.at('home/.local/state/shifter'), systems: { personal: { imagePath: work.at('home/.local/share/images') } } }))
+    const personal = { ...site, isPersonal: true, systems: new Map([...site.systems].map(([name, system]) => [name, { ...system, isPersonal: true }])) }
+    const { images } = await Effect.runPromise(
+      Effect.provide(
+        Effect.flatMap(Gateway.Gateway, (gateway) => Effect.zipRight(gateway.pull({ reference: reference() }), gateway.list())),
+        gatewayLayer(personal),
+      ),
+    )
+    expect(images.length).toBe(1)
   })
 
   it.each([
