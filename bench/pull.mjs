@@ -6,7 +6,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
-import { availableParallelism, freemem, tmpdir } from 'node:os'
+import { availableParallelism, freemem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -277,7 +277,9 @@ export const main = async (args) => {
     if (!existsSync(MERGE)) throw new Error(`${MERGE} is missing: npm run build:native`)
   }
 
-  const work = mkdtempSync(join(tmpdir(), 'shifter-sdk-bench-'))
+  // Not below /tmp: an image path lies where others can't write.
+  mkdirSync('/var/lib/shifter-sdk-bench', { recursive: true, mode: 0o755 })
+  const work = mkdtempSync('/var/lib/shifter-sdk-bench/')
   const scratch = join(work, 'scratch')
   let registry
   let mounted = false

@@ -69,7 +69,8 @@ export class Gateway extends Context.Tag("shifter-sdk/Gateway")<
   }
 >() {}
 
-const Query = Schema.Struct({ reference: Schema.optional(Schema.String), system: Schema.optional(Schema.String), requester: Schema.optional(Requester) })
+const Where = Schema.Struct({ system: Schema.optional(Schema.String), requester: Schema.optional(Requester) })
+const Query = Schema.Struct({ reference: Schema.String, ...Where.fields })
 
 /** The service for a site. */
 export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Catalog | Packer | Transport> =>
@@ -90,7 +91,7 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
 
       const queried = (text: string, options: ReadOptions) =>
         Effect.gen(function* () {
-          yield* checked(Query, { reference: text, ...options })
+          yield* checked(Query, { ...options, reference: text })
           const system = yield* Site.system(site, options.system)
           const ref = yield* parseReference(text, site.defaultImageType)
           return { system, ref, requester: options.requester }
@@ -114,7 +115,7 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
 
       const list = (options: ReadOptions) =>
         Effect.gen(function* () {
-          yield* checked(Query, options)
+          yield* checked(Where, options)
           const system = yield* Site.system(site, options.system)
           const { names, problems, records } = yield* transport.list(system)
           const byId = new Map<string, Array<string>>()

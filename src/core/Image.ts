@@ -74,8 +74,6 @@ export interface ImageSource {
 export class Image extends Context.Tag("shifter-sdk/Image")<
   Image,
   {
-    /** Types that can be pulled here. */
-    readonly types: ReadonlyArray<ImageType>
     /** Finds an image. Fails with `SOURCE_UNSUPPORTED` when no source has the type. */
     readonly resolve: (ref: ImageRef, options: ResolveOptions) => Effect.Effect<ResolvedImage, ImageError, Scope.Scope>
   }
@@ -86,7 +84,6 @@ export const layer = (sources: ReadonlyArray<ImageSource>) =>
   Layer.succeed(
     Image,
     Image.of({
-      types: [...new Set(sources.flatMap((source) => source.types))],
       resolve: (ref, options) => {
         const source = sources.find((each) => each.types.includes(ref.type))
         const types = [...new Set(sources.flatMap((each) => each.types))].join(", ")

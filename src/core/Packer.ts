@@ -4,11 +4,14 @@
  * @see https://github.com/AgentD/squashfs-tools-ng
  * @module
  */
+import { open } from "node:fs/promises"
 import { availableParallelism } from "node:os"
+import * as nodePath from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { isFull } from "./Disk.js"
 import { errorFields, messageOf, PackerError, printable, storageCode } from "./Errors.js"
 import type { PackingProfile } from "./ImageId.js"
 import * as Process from "./Process.js"
@@ -67,10 +70,19 @@ const pack = <A, E>(write: (output: number) => Effect.Effect<A, E | OutputEnded>
     const pipe = yield* Process.pipe(scratch).pipe(
       Effect.mapError((error) => new PackerError(errorFields(storageCode(error, "STATE_UNUSABLE"), `No pipe can be made in ${scratch}: ${messageOf(error)}`, { cause: error })))
     )
+    // Its own descriptor keeps what a packer wrote that removes it when it fails: until then the disk tells whether it was full.
+    yield* Effect.acquireRelease(
+      Effect.tryPromise({
+        try: () => open(target, "wx", 0o600),
+        catch: (error) => new PackerError(errorFields(storageCode(error, "IMAGE_PATH_UNUSABLE"), `The image can't be written at ${target}: ${messageOf(error)}`, { cause: error }))
+      }),
+      (kept) => Effect.promise(() => kept.close())
+    )
     const process = yield* Process.scoped(
       "tar2sqfs",
       [
         "--quiet",
+        "--force",
         "--no-skip",
         ...["--compressor", "zstd", "--comp-extra", `level=${LEVEL}`],
         ...["--block-size", String(BLOCK_SIZE)],
@@ -89,8 +101,7 @@ const pack = <A, E>(write: (output: number) => Effect.Effect<A, E | OutputEnded>
     yield* Effect.promise(() => pipe.writer.close())
     const exit = yield* Effect.promise(() => process.exit)
     if (exit.status === 0 && Option.isSome(written)) return written.value
-    const full = /no space left|disk quota/i.test(exit.stderr)
-    return yield* new PackerError(
-      errorFields(full ? "STORAGE_FULL" : "TOOL_FAILED", `tar2sqfs ended with status ${exit.status} writing ${target}: ${printable(exit.stderr || "it said nothing")}`)
-    )
+    const said = printable(exit.stderr.replace(/[\s.]+$/, "") || "it said nothing")
+    const full = /no space left|disk quota/i.test(said) || (yield* isFull(nodePath.dirname(target)))
+    return yield* new PackerError(errorFields(full ? "STORAGE_FULL" : "TOOL_FAILED", `tar2sqfs ended with status ${exit.status} writing ${target}: ${said}`))
   })

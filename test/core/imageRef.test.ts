@@ -51,6 +51,17 @@ describe('image references', () => {
     }
   }
 
+  it('has registry parts when it is of a registry, and says so when not', () => {
+    const parts = (text: string) => ImageRef.dockerName(ImageRef.parseOrThrow(text))
+    expect(Either.getOrThrow(parts('debian:12'))).toMatchObject({ host: 'docker.io', repository: 'library/debian', tag: '12' })
+    expect(parts('oci:/srv/Layout:v1')).toMatchObject({ _tag: 'Left', left: { code: 'REFERENCE_INVALID' } })
+  })
+
+  it('keeps a path apart from a tag, also where the path holds a colon', () => {
+    const ref = ImageRef.absolute(ImageRef.parseOrThrow('oci:.'), '/srv/lay:v1')
+    expect(ImageRef.pathAndTag(ref)).toEqual({ path: '/srv/lay:v1', tag: undefined })
+  })
+
   it('makes a path absolute, so that it has a name', () => {
     const ref = ImageRef.absolute(ImageRef.parseOrThrow('oci:layouts/../a:v1'), '/srv')
     expect(ref.canonical).toBe('oci:/srv/a:v1')

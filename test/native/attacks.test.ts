@@ -3,13 +3,13 @@
  * attacker does and what must come of it.
  */
 import {
-  chmodSync, chownSync, copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync,
+  chmodSync, chownSync, copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync,
   truncateSync, writeFileSync,
 } from 'node:fs'
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, installNative, type NativeConfig, type NativeInstallation, removeNative } from '../harness/native.js'
 import { run, runOk, type ProcessResult } from '../harness/process.js'
@@ -128,8 +128,8 @@ describe('attack 23: odd argument vectors', () => {
 
 describe('attack 24: descriptors and directories', () => {
   it('attack 24: closed standard descriptors are never a file of ours', async () => {
-    const out = workspace.at('closed')
-    mkdirSync(out)
+    const out = mkdtempSync('/tmp/shifter-sdk-closed-')
+    onTestFinished(() => rmSync(out, { recursive: true }))
     own(out, userA, 0o755)
     // /tmp is shared, so the program inside can tell through a file.
     const script = `for n in 0 1 2; do (readlink /proc/$$/fd/$n >> ${out}/fds); done`

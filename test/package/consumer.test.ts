@@ -1,5 +1,5 @@
 /** The packed package, installed by npm into a project of a user's own. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { writeLayout } from '../harness/ociLayout.js'
@@ -61,6 +61,7 @@ describe('a consumer of the packed package', () => {
         .catch((error) => console.log(error._tag, error.code, Errors.isShifterError(error)))`
     write('error.mjs', `import { pullImage, Errors } from "shifter-sdk"; ${script}`)
     write('error.cjs', `const { pullImage, Errors } = require("shifter-sdk"); ${script}`)
+    mkdirSync(workspace.at('images'))
     for (const file of ['error.mjs', 'error.cjs']) {
       expect(await node(file)).toMatchObject({ status: 0, stdout: 'GatewayError SOURCE_UNSUPPORTED true\n' })
     }

@@ -1,0 +1,112 @@
+/** The catalogue in SQLite: its directory, and what becomes of pulls whose process is gone. */
+import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import * as Effect from 'effect/Effect'
+import { createClient } from '@libsql/client/sqlite3'
+import { Catalog, pullImage, sqliteCatalog } from 'shifter-sdk'
+import { describe, expect, it } from 'vitest'
+import { ensureTestAccounts } from '../harness/accounts.js'
+import { failure, madeSource, withGateway } from '../harness/gateway.js'
+import { runOk } from '../harness/process.js'
+import { testSite } from '../harness/site.js'
+import { useWorkspace } from '../harness/workspace.js'
+
+const work = useWorkspace('catalogue')
+let count = 0
+
+const withCatalog = <A, E>(stateDirectory: string, use: (catalog: typeof Catalog.Catalog.Service) => Effect.Effect<A, E>): Promise<A> =>
+  Effect.runPromise(Effect.provide(Effect.flatMap(Catalog.Catalog, use), sqliteCatalog({ stateDirectory })))
+
+/** As if a process had been silent for longer than its lease. */
+const expire = async (stateDirectory: string) => {
+  const client = createClient({ url: `file:${stateDirectory}/catalog.db` })
+  await client.execute('UPDATE pulls SET lease_until = 0')
+  client.close()
+}
+
+const request = { system: 'test', reference: 'docker:a', requester: 1 }
+
+describe('a pull whose process is gone', () => {
+  it('is given to reapers until one has removed what it left', async () => {
+    const directory = work.at(`state${count++}`)
+    await withCatalog(directory, (catalog) =>
+      Effect.gen(function* () {
+        const row = yield* catalog.begin(request)
+        expect(row.token).toMatch(/^[0-9a-f]{32}$/)
+        const { reap } = catalog
+        expect(yield* reap).toEqual([])
+        yield* Effect.promise(() => expire(directory))
+        expect(yield* reap).toEqual([{ ...row, system: 'test' }])
+        // Its reaper works on it now; then he died too.
+        expect(yield* reap).toEqual([])
+        yield* Effect.promise(() => expire(directory))
+        expect(yield* reap).toEqual([{ ...row, system: 'test' }])
+        expect((yield* catalog.state(row.id))._tag).toBe('Abandoned')
+        yield* catalog.reaped(row)
+        yield* Effect.promise(() => expire(directory))
+        expect(yield* reap).toEqual([])
+        // Waking up, it has lost its lease.
+        expect(yield* catalog.enter(row, 'publish')).toBe(false)
+      }))
+  })
+
+  it('is removed by the next pull, what it left and nothing else; another system that is away stops nobody', async () => {
+    const site = testSite(work.at(`site${count++}`))
+    const { config } = site
+    const gone = await withCatalog(config.stateDirectory, (catalog) =>
+      Effect.all([catalog.begin(request), catalog.begin({ ...request, system: 'away' })]))
+    await expire(config.stateDirectory)
+    const left = gone.map(({ token }) => `${site.imagePath}/.staging.${token}.0123456789ab`)
+    for (const file of left) writeFileSync(file, '')
+    const away = { ...config, defaultSystem: 'test', systems: { ...config.systems, away: { imagePath: '/nonexistent/images' } } }
+    await withGateway({ ...site, config: away }, { sources: [madeSource({})] }, (gateway) => gateway.pull({ reference: 'custom:a' }))
+    expect(left.map((file) => existsSync(file))).toEqual([false, true])
+  })
+})
+
+describe('a state directory', () => {
+  const pulled = (stateDirectory: string) => {
+    const { config } = testSite(work.at(`site${count++}`))
+    return failure(pullImage('oci:/nonexistent:v', { config: { ...config, stateDirectory } }))
+  }
+
+  it('is made where only it is missing', async () => {
+    expect((await pulled(work.at('none/state'))).code).toBe('STATE_UNUSABLE')
+    expect(existsSync(work.at('none'))).toBe(false)
+    expect((await pulled(work.at('made'))).code).toBe('MANIFEST_NOT_FOUND')
+  })
+
+  it('where nothing can be made is refused at once', { timeout: 20_000 }, async () => {
+    expect((await pulled('/proc/shifter/state')).code).toBe('STATE_UNUSABLE')
+  })
+
+  it("that is another account's is refused, with the account to run as", async () => {
+    const { service } = await ensureTestAccounts()
+    mkdirSync(work.at('theirs'), { mode: 0o700 })
+    chownSync(work.at('theirs'), service.uid, service.gid)
+    const refused = await pulled(work.at('theirs'))
+    expect(refused.code).toBe('STATE_UNUSABLE')
+    expect(refused.message).toContain(`runuser -u ${service.name} -- shifterimg`)
+  })
+
+  it('that is full is said to be full', async () => {
+    mkdirSync(work.at('full'), { mode: 0o700 })
+    await runOk(['mount', '-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', work.at('full')])
+    try {
+      await runOk(['sh', '-c', `cat /dev/zero > ${work.at('full')}/filler 2>/dev/null || true`])
+      expect((await pulled(work.at('full'))).code).toBe('STORAGE_FULL')
+    } finally {
+      // The driver leaves descriptors of statements that failed to the garbage collector.
+      await runOk(['umount', '--lazy', work.at('full')])
+    }
+  })
+
+  it('is one for a pull alone: a catalogue that could not be opened is tried again', async () => {
+    const directory = work.at('later/state')
+    await withCatalog(directory, (catalog) =>
+      Effect.gen(function* () {
+        expect((yield* Effect.flip(catalog.begin(request))).code).toBe('STATE_UNUSABLE')
+        mkdirSync(work.at('later'))
+        expect((yield* catalog.begin(request)).id).toBe(1)
+      }))
+  })
+})
