@@ -71,8 +71,9 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
         ...common,
         platform: values.platform,
         credentials: await credentials(values, common.signal),
-        allowUids: await ids("user", values.user),
-        allowGids: await ids("group", values.group),
+        // An empty list would make the image private to its puller.
+        ...(values.user === undefined ? {} : { allowUids: await ids("user", values.user) }),
+        ...(values.group === undefined ? {} : { allowGids: await ids("group", values.group) }),
         onProgress: display.event
       })
       display.end(`${canonical(operand, values)} is ready: ${bytes(record.imageSize)}, ${counted(record.entries, "file")}`)
@@ -145,9 +146,9 @@ const execFileAsync = promisify(execFile)
 const LARGEST_ID = 4294967294
 
 /** Numbers of a list of users or groups, by name or number. An empty place, as an unset variable leaves it, would publish to everyone. */
-const ids = async (kind: "user" | "group", list: string | undefined): Promise<ReadonlyArray<number>> => {
-  const names = list === undefined ? [] : list.split(",").map((each) => each.trim())
-  if (names.includes("")) throw usageFault(`--${kind} names nobody${list === "" ? "" : ` in a place of "${safe(list ?? "")}"`}`, `Name ${kind}s by name or number, separated by commas.`)
+const ids = async (kind: "user" | "group", list: string): Promise<ReadonlyArray<number>> => {
+  const names = list.split(",").map((each) => each.trim())
+  if (names.includes("")) throw usageFault(`--${kind} names nobody${list === "" ? "" : ` in a place of "${safe(list)}"`}`, `Name ${kind}s by name or number, separated by commas.`)
   return Promise.all(
     names.map(async (name) => {
       if (!/^[0-9]+$/.test(name)) return idOf(kind, name)

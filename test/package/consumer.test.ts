@@ -95,7 +95,7 @@ describe('a consumer of the packed package', () => {
       }
       export const ids = Effect.gen(function* () {
         const site = yield* Site.load()
-        const images = yield* Effect.provide(Effect.flatMap(Gateway.Gateway, (gateway) => gateway.list()), gatewayLayer(site))
+        const { images } = yield* Effect.provide(Effect.flatMap(Gateway.Gateway, (gateway) => gateway.list()), gatewayLayer(site))
         return images.map(({ record }) => record.id)
       })
       export const known: ErrorCode = "IMAGE_NOT_FOUND"
