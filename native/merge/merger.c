@@ -373,7 +373,25 @@ static enum merge_result root(struct merger *m, const struct tar_entry *entry) {
   return put_directory(m, "", 0, entry);
 }
 
+// Refuses what lies below a file of this layer, in the entry's own words: a whiteout is looked up under another name.
+static enum merge_result below_no_file(const struct merger *m, const struct path *path) {
+  const struct name *name = name_of(m->tree.root);
+  for (size_t i = 0; i + 1 < path->count; i++) {
+    size_t length;
+    const char *part = path_component(path, i, &length);
+    name = name_of(tree_child(&m->tree, &name->node, part, length));
+    if (name == NULL) return MERGE_OK;
+    if (!is_own(m, name) || name->type == TAR_DIRECTORY) continue;
+    through_fault(m->why, path, i + 1, (enum tar_type)name->type);
+    return MERGE_FAULT;
+  }
+  return MERGE_OK;
+}
+
 static enum merge_result hide(struct merger *m, struct path *path, bool opaque) {
+  // With a plan this was seen beforehand, and what the tree holds is how the layer ends.
+  enum merge_result result = m->plan == NULL ? below_no_file(m, path) : MERGE_OK;
+  if (result != MERGE_OK) return result;
   if (opaque) {
     path_cut(path, path->count - 1);
   } else {
@@ -386,7 +404,7 @@ static enum merge_result hide(struct merger *m, struct path *path, bool opaque) 
   }
   // A whiteout may stand where nothing else was said: it states nothing itself.
   struct name *name;
-  enum merge_result result = note_hidden(m, path);
+  result = note_hidden(m, path);
   if (result == MERGE_OK) result = walk(m, path, false, &name);
   if (result == MERGE_OK && name != NULL) raise_to(opaque ? &name->opaque : &name->hidden, m->layer);
   return result;
