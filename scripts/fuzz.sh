@@ -33,7 +33,12 @@ for name in "${names[@]}"; do
     "$build/fuzz/fuzz-$name" -merge=1 -max_len=1024 "$corpus" "$found" 2>&1 | tail -n 1
     continue
   fi
-  printf 'fuzz: %s for %s s\n' "$name" "$seconds"
-  "$build/fuzz/fuzz-$name" -max_total_time="$seconds" -max_len=16384 -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
-    -artifact_prefix="$build/broken/$name-" "$found" "$corpus"
+  log=$build/$name.log
+  if ! "$build/fuzz/fuzz-$name" -max_total_time="$seconds" -max_len=17000 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    -artifact_prefix="$build/broken/$name-" "$found" "$corpus" >"$log" 2>&1; then
+    tail -n 60 "$log" >&2
+    printf 'fuzz: %s broke: the input is in %s/broken\n' "$name" "$build" >&2
+    exit 1
+  fi
+  printf 'fuzz: %s: %s inputs in %s s\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$seconds"
 done
