@@ -37,6 +37,7 @@ test_packages=(
   skopeo        # pushes images; half of the comparison pipeline
   umoci         # unpacks the same layers, for comparison
   libcmocka-dev # unit tests of the native programs
+  clang         # fuzzers of the native programs
   e2fsprogs     # makes a file system that is no squashfs, for an attack
   mount         # losetup, to see that no loop device is left
   docker.io     # a daemon to pull from

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that CI checks: set-up, lint, rooms, types, builds, the native tests, the tests, the documentation.
+# Everything that CI checks: set-up, lint, rooms, types, builds, the native tests and fuzzers, the documentation, the tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,6 +20,8 @@ step "native programs under the address and undefined-behaviour sanitizers"
 meson setup --wipe build-native-san native -Db_sanitize=address,undefined -Db_lundef=false >/dev/null 2>&1 ||
   meson setup build-native-san native -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 meson test -C build-native-san --print-errorlogs
+step "fuzzers, ten seconds each"
+bash scripts/fuzz.sh 10
 step "documentation"
 npm run --silent docs -- --logLevel Warn
 step "tests"

@@ -296,12 +296,13 @@ static enum merge_result state(struct merger *m, const struct path *path, enum t
   return MERGE_OK;
 }
 
-// What this layer said of a name has been written, under the name `origin`.
-static void mark_written(struct merger *m, const struct path *path, struct name *origin) {
-  struct name *name = find(m, path);
+// Sets what became of a name that this layer stated. In a planned layer nobody asks: its links were resolved beforehand.
+static void mark(const struct merger *m, const struct path *path, enum said said, struct name *origin, struct waiting *wait) {
+  struct name *name = m->plan != NULL ? NULL : find(m, path);
   if (name == NULL || !is_own(m, name)) return;
-  name->said = SAID_WRITTEN;
+  name->said = (uint8_t)said;
   name->origin = origin;
+  name->wait = wait;
 }
 
 // Whether a whiteout or opaque mark of this layer, so far, removes a name of lower layers.
@@ -373,7 +374,25 @@ static enum merge_result root(struct merger *m, const struct tar_entry *entry) {
   return put_directory(m, "", 0, entry);
 }
 
+// Refuses what lies below a file of this layer, in the entry's own words: a whiteout is looked up under another name.
+static enum merge_result below_no_file(const struct merger *m, const struct path *path) {
+  const struct name *name = name_of(m->tree.root);
+  for (size_t i = 0; i + 1 < path->count; i++) {
+    size_t length;
+    const char *part = path_component(path, i, &length);
+    name = name_of(tree_child(&m->tree, &name->node, part, length));
+    if (name == NULL) return MERGE_OK;
+    if (!is_own(m, name) || name->type == TAR_DIRECTORY) continue;
+    through_fault(m->why, path, i + 1, (enum tar_type)name->type);
+    return MERGE_FAULT;
+  }
+  return MERGE_OK;
+}
+
 static enum merge_result hide(struct merger *m, struct path *path, bool opaque) {
+  // With a plan this was seen beforehand, and what the tree holds is how the layer ends.
+  enum merge_result result = m->plan == NULL ? below_no_file(m, path) : MERGE_OK;
+  if (result != MERGE_OK) return result;
   if (opaque) {
     path_cut(path, path->count - 1);
   } else {
@@ -386,7 +405,7 @@ static enum merge_result hide(struct merger *m, struct path *path, bool opaque) 
   }
   // A whiteout may stand where nothing else was said: it states nothing itself.
   struct name *name;
-  enum merge_result result = note_hidden(m, path);
+  result = note_hidden(m, path);
   if (result == MERGE_OK) result = walk(m, path, false, &name);
   if (result == MERGE_OK && name != NULL) raise_to(opaque ? &name->opaque : &name->hidden, m->layer);
   return result;
@@ -427,21 +446,6 @@ static enum merge_result state_all(struct merger *m, const struct path *path, en
   return MERGE_OK;
 }
 
-// Sets what became of every name that the entry has.
-static void mark_all(struct merger *m, const struct path *path, struct name *origin, struct waiting *wait, enum said said) {
-  const struct planned *planned = m->plan == NULL ? NULL : plan_name(m->plan, m->number, NULL, &m->other);
-  do {
-    const struct path *each = m->plan == NULL ? path : &m->other;
-    struct name *name = find(m, each);
-    if (name != NULL && is_own(m, name)) {
-      name->said = (uint8_t)said;
-      name->origin = origin;
-      name->wait = wait;
-    }
-    if (m->plan != NULL) planned = plan_name(m->plan, m->number, planned, &m->other);
-  } while (planned != NULL);
-}
-
 static enum merge_result file(struct merger *m, const struct path *path, const struct tar_entry *entry, struct tar_reader *reader) {
   bool kept = is_kept(entry->type);
   if (!kept) m->dropped++;
@@ -450,8 +454,10 @@ static enum merge_result file(struct merger *m, const struct path *path, const s
   enum merge_result result = state_all(m, path, entry->type, kept ? SAID_NOTHING : SAID_DROPPED, &freed);
   if (result != MERGE_OK || !kept || freed.count == 0) return result;
   const char *first = freed.items[0];
-  path_set(&m->other, first, strlen(first));
-  mark_all(m, path, find(m, &m->other), NULL, SAID_WRITTEN);
+  if (strcmp(first, path->text.at) != 0) { // written for a newer layer's link alone
+    path_set(&m->other, first, strlen(first));
+    mark(m, path, SAID_WRITTEN, find(m, &m->other), NULL);
+  }
   m->inodes++;
   struct tar_attribute attributes[ATTRIBUTES_MOST];
   struct tar_entry out = {.name = first, .name_length = strlen(first), .type = entry->type, .mode = kept_mode(entry->mode), .size = entry->size,
@@ -473,7 +479,7 @@ static enum merge_result wait_with(struct merger *m, const struct path *path, st
     if (result != MERGE_OK) return result;
     words_add_text(&wait->names, names->items[i]);
   }
-  mark_all(m, path, NULL, wait, SAID_WAITING);
+  mark(m, path, SAID_WAITING, NULL, wait);
   return MERGE_OK;
 }
 
@@ -508,13 +514,13 @@ static enum merge_result link_names(struct merger *m, const struct path *path, c
     switch ((enum said)target->said) {
       case SAID_WRITTEN: {
         struct name *origin = target->origin != NULL ? target->origin : target;
-        mark_written(m, path, origin);
+        mark(m, path, SAID_WRITTEN, origin, NULL);
         tree_path(&origin->node, &m->other);
         return put_links(m, m->other.text.at, names->items, names->count);
       }
       case SAID_DIRECTORY: return refuse(m, path, "it is a hard link to a directory");
       case SAID_HIDDEN: return MERGE_PLAN_NEEDED; // the content has passed by: nobody knew that it would be wanted
-      case SAID_DROPPED: mark_all(m, path, NULL, NULL, SAID_DROPPED); return MERGE_OK;
+      case SAID_DROPPED: mark(m, path, SAID_DROPPED, NULL, NULL); return MERGE_OK;
       case SAID_WAITING:
         if (target->wait == NULL || target->wait->claimed) return MERGE_PLAN_NEEDED;
         return wait_with(m, path, target->wait, names);
@@ -538,7 +544,7 @@ static enum merge_result hard_link(struct merger *m, const struct path *path, co
   enum merge_result result = state_all(m, path, TAR_LINK, SAID_WAITING, &claimed);
   if (result != MERGE_OK) return result;
   if (claimed.count > 0) return link_names(m, path, &claimed);
-  mark_all(m, path, NULL, NULL, SAID_HIDDEN);
+  mark(m, path, SAID_HIDDEN, NULL, NULL);
   return MERGE_OK;
 }
 

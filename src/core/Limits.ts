@@ -38,9 +38,9 @@ export interface PullLimits {
   readonly blobBytes: number
   /** Bytes of all layers inflated. */
   readonly inflatedBytes: number
-  /** How many times its own size a layer may inflate to. Layers of up to 64 MiB inflated are not asked. */
+  /** How many times its own size a layer may inflate to, the holes of sparse files counted. Layers of up to 64 MiB inflated are not asked. */
   readonly ratio: number
-  /** Entries of all layers together. */
+  /** Entries of all layers together, and names, implied directories among them. */
   readonly entries: number
   /** Path components of one name. */
   readonly depth: number

@@ -12,6 +12,12 @@ import { tarBytes, type TarItem } from './tarWriter.js'
 
 /** A layer: entries to write, or the bytes of a tar that exists already. */
 export type Layer = readonly TarItem[] | Buffer
+/** A blob as it is, with the tar that it claims to inflate to. */
+export interface RawLayer {
+  readonly blob: Buffer
+  readonly tar: Buffer
+  readonly compression?: Compression
+}
 export type Compression = 'gzip' | 'zstd' | 'none'
 export type MediaTypes = 'oci' | 'docker'
 
@@ -34,7 +40,7 @@ export interface Platform {
 }
 
 export interface ImageSpec {
-  readonly layers: readonly Layer[]
+  readonly layers: readonly (Layer | RawLayer)[]
   readonly config?: ImageConfig | undefined
   readonly platform?: Platform | undefined
   readonly compression?: Compression | undefined
@@ -132,12 +138,18 @@ export const compress = (data: Buffer, compression: Compression): Buffer => {
 const writeJson = (dir: string, value: unknown): { readonly digest: string; readonly size: number } =>
   writeBlob(dir, Buffer.from(JSON.stringify(value)))
 
+const isRaw = (layer: Layer | RawLayer): layer is RawLayer => 'blob' in layer
+
 const writeImage = (dir: string, spec: ImageSpec): WrittenImage => {
   const compression = spec.compression ?? 'gzip'
   const types = TYPES[spec.mediaTypes ?? 'oci']
-  const tars = spec.layers.map((layer) => (Buffer.isBuffer(layer) ? layer : tarBytes(layer)))
+  const tars = spec.layers.map((layer) => (isRaw(layer) ? layer.tar : Buffer.isBuffer(layer) ? layer : tarBytes(layer)))
   const diffIds = spec.diffIds ?? tars.map(sha256)
-  const blobs = tars.map((tar) => writeBlob(dir, compress(tar, compression)))
+  const blobs = tars.map((tar, i) => {
+    const layer = spec.layers[i]
+    const raw = layer !== undefined && isRaw(layer)
+    return { mediaType: types.layer[(raw ? layer.compression : undefined) ?? compression], ...writeBlob(dir, raw ? layer.blob : compress(tar, compression)) }
+  })
   const config = writeJson(dir, {
     created: '1970-01-01T00:00:00Z',
     ...(spec.platform ?? hostPlatform),
@@ -148,7 +160,7 @@ const writeImage = (dir: string, spec: ImageSpec): WrittenImage => {
     schemaVersion: 2,
     mediaType: types.manifest,
     config: { mediaType: types.config, ...config },
-    layers: blobs.map((blob) => ({ mediaType: types.layer[compression], ...blob })),
+    layers: blobs,
   })
   return {
     manifestDigest: manifest.digest,

@@ -5,7 +5,8 @@
  * valid at that point (a hard link needs a target, nothing goes through a symbolic link). So every stack is a valid one, it
  * shrinks well, and the model's own result is at hand as a second opinion.
  *
- * Device nodes, FIFOs, absolute names and `..` are left to tests of their own: they are matters of policy, not of merging.
+ * Shapes that are odd but right are among them: sparse files, long names, chains of hard links, entries stated twice,
+ * whiteouts that are links or directories, extended attributes, layers with nothing in them. Device nodes, FIFOs, absolute names and `..` are left to tests of their own: they are matters of policy, not of merging.
  *
  * @module
  */
@@ -49,7 +50,10 @@ interface Inode {
   readonly gid: number
   readonly mtime: number
   readonly data: Buffer
+  readonly xattrs?: Xattrs | undefined
 }
+
+type Xattrs = Readonly<Record<string, string>>
 
 type Node =
   | { readonly type: 'dir'; readonly mode: number; readonly uid: number; readonly gid: number; readonly mtime: number }
@@ -153,10 +157,11 @@ class StackBuilder {
     const prefix = op.form % 3 === 0 ? './' : ''
     const formats: readonly (TarFormat | undefined)[] = [undefined, 'gnu', 'pax']
     const { linkname, ...rest } = entry
+    const format = entry.xattrs !== undefined ? 'pax' : pick(formats, Math.floor(op.form / 3))
     this.#entries.push({
       ...rest,
       name: Buffer.from(path === '' ? './' : prefix + path, 'latin1'),
-      format: pick(formats, Math.floor(op.form / 3)),
+      format,
       ...(linkname === undefined
         ? {}
         : { linkname: Buffer.from(entry.type === 'hardlink' ? prefix + linkname : linkname, 'latin1') }),
@@ -168,12 +173,19 @@ class StackBuilder {
     return { uid: id, gid: id, mtime: 1_000_000_000 + (op.how % 1000) }
   }
 
+  #xattrs(op: Operation): Xattrs | undefined {
+    return op.where % 17 === 3 ? { 'user.foo': `value ${op.how}`, 'user.other': '=\n' } : undefined
+  }
+
   #file(path: string, op: Operation): void {
-    const size = [0, 1, 511, 512, 513, 20_000][op.how % 6] ?? 0
+    const sparse = op.where % 6 === 1 ? pick(['0.1', '1.0'] as const, op.how) : undefined
+    const size = sparse !== undefined ? 20_000 + (op.how % 3) * 512 : ([0, 1, 511, 512, 513, 20_000][op.how % 6] ?? 0)
     // No two files alike, so that a mix-up shows.
     const data = Buffer.from(`${this.#serial++}:${path}\n`.repeat(size === 0 ? 0 : Math.ceil(size / 4)).slice(0, size), 'latin1')
-    const inode: Inode = { mode: pick(FILE_MODES, op.how), ...this.#attributes(op), data }
-    this.#emit(op, path, { type: 'file', ...inode })
+    // Holes at the beginning, at the end, and between.
+    if (sparse !== undefined) for (let at = (op.how % 2) * 512; at < size; at += 1024 * (1 + (op.what % 4))) data.fill(0, at, Math.min(at + 512, size))
+    const inode: Inode = { mode: pick(FILE_MODES, op.how), ...this.#attributes(op), data, xattrs: this.#xattrs(op) }
+    this.#emit(op, path, { type: 'file', ...inode, sparse })
     this.#tree.set(path, { type: 'file', inode })
     this.#stated.add(path)
   }
@@ -186,7 +198,7 @@ class StackBuilder {
     // The root is not in the model, so that nothing may depend on its setgid bit.
     const mode = pick(DIR_MODES, op.how) & (path === '' ? 0o5777 : 0o7777)
     const node = { mode, ...this.#attributes(op) }
-    this.#emit(op, path, { type: 'dir', ...node })
+    this.#emit(op, path, { type: 'dir', ...node, xattrs: path === '' ? undefined : this.#xattrs(op) })
     if (path !== '') this.#tree.set(path, { type: 'dir', ...node })
     this.#stated.add(path)
   }
@@ -206,8 +218,8 @@ class StackBuilder {
     const node = this.#tree.get(target)
     if (target === path || node?.type !== 'file') return
     // As tar writes it: the link repeats the attributes of its target.
-    const { mode, uid, gid, mtime } = node.inode
-    this.#emit(op, path, { type: 'hardlink', mode, uid, gid, mtime, linkname: target })
+    const { mode, uid, gid, mtime, xattrs } = node.inode
+    this.#emit(op, path, { type: 'hardlink', mode, uid, gid, mtime, xattrs, linkname: target })
     this.#tree.set(path, node)
     this.#stated.add(path)
     this.#pinned.add(target)
@@ -221,7 +233,11 @@ class StackBuilder {
     const lower = this.#paths((_, path) => this.#isLower(path) && nameOf(path).length < 250)
     if (lower.length === 0) return this.#file(this.#free(op), op)
     const path = pick(lower, op.where)
-    this.#emit(op, join(parentOf(path), `.wh.${nameOf(path)}`), { type: 'file', mode: 0, mtime: 0 })
+    // By its name, whatever its type.
+    const form = op.how % 9
+    const type = form === 0 ? 'symlink' : form === 1 ? 'dir' : form === 2 ? 'hardlink' : 'file'
+    const to = type === 'symlink' || type === 'hardlink' ? { linkname: '.wh.nothing' } : {}
+    this.#emit(op, join(parentOf(path), `.wh.${nameOf(path)}`), { type, mode: 0, mtime: 0, ...to })
     this.#remove(path)
     if (!addAgain) return
     if (op.what % 3 === 0) this.#directory(path, op)
@@ -339,7 +355,7 @@ const operation: fc.Arbitrary<Operation> = fc.record({
 /** An arbitrary of valid stacks. */
 export const stacks = (options: StackOptions = {}): fc.Arbitrary<Stack> =>
   fc
-    .array(fc.array(operation, { minLength: 1, maxLength: options.maxOperations ?? 14, size: 'max' }), {
+    .array(fc.array(operation, { minLength: 0, maxLength: options.maxOperations ?? 14, size: 'max' }), {
       minLength: 1,
       maxLength: options.maxLayers ?? 5,
       size: 'max',

@@ -25,6 +25,8 @@ export interface TarEntry {
   /** Further pax records, written as given; needs pax. */
   readonly pax?: Readonly<Record<string, string | Buffer>> | undefined
   readonly device?: { readonly major: number; readonly minor: number } | undefined
+  /** A file's blocks of zeros left out, in one of pax's ways. */
+  readonly sparse?: '0.1' | '1.0' | undefined
   /** `ustar` where it fits and `pax` otherwise, unless told. */
   readonly format?: TarFormat | undefined
 }
@@ -150,6 +152,33 @@ const ustarSplit = (name: Buffer): { readonly prefix: Buffer; readonly name: Buf
   return undefined
 }
 
+/** Where a file's blocks hold something, and what; with an empty extent at its end, as GNU tar writes it. */
+const extentsOf = (data: Buffer): { readonly extents: readonly (readonly [offset: number, length: number])[]; readonly stored: Buffer } => {
+  const extents: [number, number][] = []
+  for (let at = 0; at < data.length; at += BLOCK) {
+    const length = Math.min(BLOCK, data.length - at)
+    if (data.subarray(at, at + length).every((byte) => byte === 0)) continue
+    const last = extents.at(-1)
+    if (last !== undefined && last[0] + last[1] === at) last[1] += length
+    else extents.push([at, length])
+  }
+  const stored = Buffer.concat(extents.map(([offset, length]) => data.subarray(offset, offset + length)))
+  return { extents: [...extents, [data.length, 0]], stored }
+}
+
+const sparseBytes = (form: '0.1' | '1.0', fields: Omit<TarHeaderFields, 'name'>, name: Buffer, data: Buffer, records: Readonly<Record<string, string | Buffer>>): Buffer => {
+  const { extents, stored } = extentsOf(data)
+  const size = String(data.length)
+  if (form === '0.1') {
+    const map = extents.flat().join(',')
+    const more = { ...records, 'GNU.sparse.size': size, 'GNU.sparse.numblocks': String(extents.length), 'GNU.sparse.name': name, 'GNU.sparse.map': map }
+    return Buffer.concat([paxHeader(more), tarHeader({ ...fields, name: Buffer.from('GNUSparseFile.0/x'), size: stored.length }), padded(stored)])
+  }
+  const content = Buffer.concat([padded(Buffer.from([extents.length, ...extents.flat()].map((n) => `${n}\n`).join(''))), stored])
+  const more = { ...records, 'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.name': name, 'GNU.sparse.realsize': size }
+  return Buffer.concat([paxHeader(more), tarHeader({ ...fields, name: Buffer.from('GNUSparseFile.0/x'), size: content.length }), padded(content)])
+}
+
 const isRaw = (item: TarItem): item is RawItem => 'raw' in item
 
 const entryBytes = (entry: TarEntry): Buffer => {
@@ -173,6 +202,9 @@ const entryBytes = (entry: TarEntry): Buffer => {
   const fitsUstar = split !== undefined && linkname.length <= 100 && !needsPax
   const format = entry.format ?? (fitsUstar ? 'ustar' : 'pax')
 
+  const attributes = Object.fromEntries(Object.entries(entry.xattrs ?? {}).map(([key, value]) => [`SCHILY.xattr.${key}`, value]))
+  if (entry.sparse !== undefined) return sparseBytes(entry.sparse, fields, name, data, attributes)
+
   switch (format) {
     case 'ustar': {
       if (split === undefined || !fitsUstar) throw new Error(`does not fit ustar: ${name.toString('latin1')}`)
@@ -192,8 +224,7 @@ const entryBytes = (entry: TarEntry): Buffer => {
       const records: Record<string, string | Buffer> = { path: name }
       if (linkname.length > 0) records['linkpath'] = linkname
       if (!Number.isInteger(mtime)) records['mtime'] = String(mtime)
-      for (const [key, value] of Object.entries(entry.xattrs ?? {})) records[`SCHILY.xattr.${key}`] = value
-      Object.assign(records, entry.pax)
+      Object.assign(records, attributes, entry.pax)
       // What the plain header says is what a reader without pax would see; a careful one must not use it.
       return Buffer.concat([
         paxHeader(records),

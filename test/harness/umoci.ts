@@ -94,6 +94,26 @@ export const squashfsTree = (file: string): Promise<Tree> =>
     return directoryTree(dest)
   }, 'unsquashfs')
 
+/** Node can't read them. */
+const readAttributes = `
+import os, sys, json
+def attributes(root):
+    found = {}
+    for directory, names, files in os.walk(root):
+        for name in names + files:
+            path = os.path.join(directory, name)
+            got = {a: os.getxattr(path, a, follow_symlinks=False).decode('latin1') for a in os.listxattr(path, follow_symlinks=False)}
+            if got: found[os.path.relpath(path, root).decode('latin1')] = got
+    return found
+print(json.dumps([attributes(os.fsencode(root)) for root in sys.argv[1:]]))
+`
+
+type Attributes = Readonly<Record<string, Readonly<Record<string, string>>>>
+
+/** Of each directory, the extended attributes by path (one character a byte) of what has any. */
+export const attributesOf = async (...dirs: readonly string[]): Promise<readonly Attributes[]> =>
+  JSON.parse((await runOk(['python3', '-c', readAttributes, ...dirs])).stdout) as readonly Attributes[]
+
 export interface CompareOptions {
   /** Permission bits to compare; a policy that clears setuid is compared with `0o1777` and asserted on its own. */
   readonly modeMask?: number

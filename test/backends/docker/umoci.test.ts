@@ -5,9 +5,10 @@ import fc from 'fast-check'
 import { pullImage } from 'shifter-sdk'
 import { describe, expect, it } from 'vitest'
 import { writeLayout } from '../../harness/ociLayout.js'
+import { runOk } from '../../harness/process.js'
 import { testSite } from '../../harness/site.js'
 import { describeLayers, stacks } from '../../harness/stacks.js'
-import { compareTrees, directoryTree, squashfsTree, type Tree, umociUnpack } from '../../harness/umoci.js'
+import { attributesOf, compareTrees, directoryTree, type Tree, umociUnpack } from '../../harness/umoci.js'
 import { withWorkspace } from '../../harness/workspace.js'
 
 /** What our policy makes of a tree: no setuid, setgid bits. */
@@ -20,6 +21,7 @@ describe('umoci', () => {
     const seed = Number(process.env['SHIFTER_TEST_SEED'] ?? Date.now() % 2 ** 31)
     console.log(`layer stacks: seed ${seed}`)
     let cleared = 0
+    let attributed = 0
     await fc.assert(
       fc.asyncProperty(stacks(), (stack) =>
         withWorkspace(async ({ path }) => {
@@ -28,9 +30,15 @@ describe('umoci', () => {
           const site = testSite(path)
           const record = await pullImage(`oci:${layout}:v`, { config: site.config })
           const theirs = directoryTree(await umociUnpack(layout, 'v', join(path, 'umoci')))
-          const ours = await squashfsTree(join(site.imagePath, `${record.id}.squashfs`))
+          await runOk(['unsquashfs', '-no-progress', '-quiet', '-dest', join(path, 'ours'), join(site.imagePath, `${record.id}.squashfs`)])
+          const ours = directoryTree(join(path, 'ours'))
           const differences = compareTrees(withPolicy(theirs), ours)
           expect(differences.join("\n"), `${differences.join("\n")}\n${describeLayers(stack.layers)}`).toBe("")
+          if (stack.layers.flat().some((entry) => entry.xattrs !== undefined)) {
+            attributed++
+            const [mine, reference] = await attributesOf(join(path, 'ours'), join(path, 'umoci', 'rootfs'))
+            expect(mine).toEqual(reference)
+          }
           // The policy's own difference is asserted, not ignored.
           for (const [name, node] of theirs) {
             if ((node.mode & 0o6000) === 0) continue
@@ -43,5 +51,6 @@ describe('umoci', () => {
       { seed, numRuns: runs, endOnFailure: process.env["SHIFTER_TEST_SHRINK"] !== "1" },
     )
     expect(cleared).toBeGreaterThan(0)
+    expect(attributed).toBeGreaterThan(0)
   })
 })

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Builds and runs every fuzzer of native/fuzz, one after the other.
+#
+#   scripts/fuzz.sh [SECONDS [NAME...]]    for each; 600 unless told
+#
+# A fuzzer starts from native/fuzz/corpus/NAME, which it does not change. What it adds stays in build-native-fuzz/found/NAME; an input that
+# breaks something is left in build-native-fuzz/broken and ends the run. `scripts/fuzz.sh merge-corpus` adds what is new and small to the kept ones.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+build=build-native-fuzz
+seconds=${1:-600}
+shift || true
+
+options=(-Dfuzz=true -Dtests=false -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized)
+[[ -e $build/build.ninja ]] || CC=clang meson setup "$build" native "${options[@]}" >/dev/null
+ninja --quiet -C "$build" >/dev/null || ninja -C "$build"
+
+names=("$@")
+if [[ ${#names[@]} == 0 ]]; then
+  for source in native/fuzz/fuzz_*.c; do
+    name=${source##*/fuzz_}
+    names+=("${name%.c}")
+  done
+fi
+
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
+for name in "${names[@]}"; do
+  found=$build/found/$name corpus=native/fuzz/corpus/$name
+  mkdir -p "$found" "$build/broken" "$corpus"
+  if [[ $seconds == merge-corpus ]]; then
+    # Small inputs that reach something new, and no more than fits a repository.
+    "$build/fuzz/fuzz-$name" -merge=1 -max_len=1024 "$corpus" "$found" 2>&1 | tail -n 1
+    continue
+  fi
+  log=$build/$name.log
+  if ! "$build/fuzz/fuzz-$name" -max_total_time="$seconds" -max_len=17000 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    -artifact_prefix="$build/broken/$name-" "$found" "$corpus" >"$log" 2>&1; then
+    tail -n 60 "$log" >&2
+    printf 'fuzz: %s broke: the input is in %s/broken\n' "$name" "$build" >&2
+    exit 1
+  fi
+  printf 'fuzz: %s: %s inputs in %s s\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$seconds"
+done
