@@ -28,6 +28,7 @@ import * as Platform from "./Platform.js"
 import type { OnProgress } from "./Progress.js"
 import * as Site from "./Site.js"
 import { Transport } from "./Transport.js"
+import * as Verify from "./Verify.js"
 
 /** What is pulled, and for whom. */
 export interface PullRequest {
@@ -225,6 +226,7 @@ const pull = (site: Site.Site, request: PullRequest) =>
         onProgress({ _tag: "Warning", message: `${summary.dropped} device nodes and FIFOs of the image were left out: /dev is the node's.` })
       }
       yield* enter("transfer")
+      yield* Verify.check(staging.file, { program: workspace.program("shifter-verify"), sample: workspace.sample, written: summary })
       const record = yield* transport.publish(
         system,
         staging,
@@ -311,7 +313,12 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async (): Promise<Workspace> => {
-        const workspace: Workspace = { blobs: blobsOf(site), scratch: scratchOf(site, row), program: (name) => Native.program(name, site.prefix) }
+        const workspace: Workspace = {
+          blobs: blobsOf(site),
+          scratch: scratchOf(site, row),
+          program: (name) => Native.program(name, site.prefix),
+          sample: Verify.newSample(site.verify)
+        }
         await mkdir(workspace.blobs, { recursive: true, mode: 0o700 })
         await mkdir(workspace.scratch, { recursive: true, mode: 0o700 })
         return workspace

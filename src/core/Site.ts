@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { errorFields, FormatError, messageOf, printable, systemCode } from "./Errors.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
+import { Verify } from "./Verify.js"
 
 const AbsolutePath = Schema.String.pipe(
   // eslint-disable-next-line no-control-regex
@@ -61,6 +62,8 @@ export const GatewayConfig = Schema.Struct({
   ),
   /** Type of a reference that names none. */
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
+  /** How much content of a packed image is read back before it is published; its structure always is. */
+  verify: Schema.optionalWith(Verify, { default: () => "sampled" as const }),
   /** What a pull accepts; see `PullLimits`. */
   limits: Schema.optionalWith(
     Schema.Struct({
@@ -93,6 +96,7 @@ export interface Site {
   readonly systems: ReadonlyMap<string, System>
   readonly defaultSystem: string
   readonly defaultImageType: string
+  readonly verify: Verify
   readonly limits: PullLimits
   readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   readonly registry: (host: string) => {
@@ -154,6 +158,7 @@ const fromConfig = (config: GatewayConfig, source: string | undefined): Either.E
     systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, ...system }])),
     defaultSystem,
     defaultImageType: config.defaultImageType,
+    verify: config.verify,
     limits,
     dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => {
@@ -189,6 +194,7 @@ const personal = (): Site => {
     systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600" }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",
+    verify: "sampled",
     limits: defaultPullLimits,
     dockerDaemon: { socket: "/var/run/docker.sock", pulls: new Set() },
     registry: () => ({ plainHttp: false, credentials: undefined }),
