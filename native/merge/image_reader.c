@@ -156,6 +156,10 @@ static bool open_image(struct image *image) {
   error = sqfs_super_read(&image->super, &image->file);
   if (error != 0) return unreadable(image, "a superblock", error);
   image->size = image->super.bytes_used;
+  // The least that a block of the inode table takes, and the most inodes that it holds.
+  uint64_t blocks = (image->super.directory_table_start - image->super.inode_table_start) / 3;
+  if (image->super.inode_table_start > image->super.directory_table_start || image->super.inode_count > blocks * 512)
+    return wrong(image, "has more inodes than its table can hold");
   image->packed = memory_get(1, image->super.block_size);
   image->block = memory_get(1, image->super.block_size);
   image->fragment = memory_get(1, image->super.block_size);

@@ -57,7 +57,7 @@ static void number(unsigned char *field, size_t digits, int64_t value) {
   }
   for (size_t i = digits + 1; i-- > 0;) {
     size_t shift = (digits - i) * 8;
-    field[i] = shift < 64 ? (unsigned char)(bits >> shift) : value < 0 ? 0xff : 0;
+    field[i] = (unsigned char)(shift < 64 ? bits >> shift : value < 0 ? UINT64_C(0xff) : 0);
   }
   field[0] = value < 0 ? 0xff : 0x80;
 }
