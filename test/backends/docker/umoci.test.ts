@@ -26,7 +26,7 @@ describe('umoci', () => {
           const layout = join(path, 'layout')
           writeLayout(layout, { tag: 'v', layers: stack.layers, config: {}, compression: 'gzip', mediaTypes: 'oci' })
           const site = testSite(path)
-          const record = await pullImage(`oci:${layout}:v`, { config: site.config })
+          const record = await pullImage(`oci:${layout}:v`, { config: { ...site.config, verify: 'full' } })
           const theirs = directoryTree(await umociUnpack(layout, 'v', join(path, 'umoci')))
           const ours = await squashfsTree(join(site.imagePath, `${record.id}.squashfs`))
           const differences = compareTrees(withPolicy(theirs), ours)
