@@ -27,6 +27,7 @@ demo_packages=(
   pkg-config        # asked by meson
   libisal-dev       # inflates gzip layers: the fastest there is
   libzstd-dev       # inflates zstd layers
+  libsquashfs-dev   # reads packed images back
   libssl-dev        # SHA-256 with the processor's own instructions
   python3           # runs meson and the header generator
   busybox-static    # the small programs of the demo's image

@@ -36,6 +36,7 @@ struct name {
   int layer;  // that last stated the name, and what it said:
   int below;  // layer that last stated something below the name
   uint8_t said, type, written;
+  unsigned char inode[CONTENTS_INODE]; // of a file that was written, while contents are counted
   struct name *origin;  // the name that holds the content of what this layer said, when it is another
   struct waiting *wait; // of a link that waits
 };
@@ -58,6 +59,7 @@ struct hide {
 struct merger {
   struct merge_limits limits;
   struct writer *writer;
+  struct contents *contents; // NULL: nobody asks
   struct arena arena;
   struct tree tree;
   int layer, fault_layer;
@@ -105,6 +107,10 @@ struct merger *merger_open(const struct merge_limits *limits, struct writer *wri
   m->all_end = &m->all;
   tree_open(&m->tree, sizeof(struct name), &m->arena, key);
   return m;
+}
+
+void merger_count(struct merger *m, struct contents *contents) {
+  m->contents = contents;
 }
 
 void merger_close(struct merger **merger) {
@@ -178,21 +184,35 @@ static bool kept_attributes(const struct merger *m, const struct tar_entry *entr
   return true;
 }
 
+static void count_name(const struct merger *m, const char *path, size_t length, const unsigned char *inode) {
+  if (m->contents != NULL) contents_name(m->contents, path, length, inode);
+}
+
+static void count_directory(const struct merger *m, const char *path, size_t length, const struct tar_entry *entry) {
+  if (m->contents == NULL) return;
+  unsigned char inode[CONTENTS_INODE];
+  contents_begin(m->contents, entry);
+  contents_end(m->contents, inode);
+  contents_name(m->contents, path, length, inode);
+}
+
 static enum merge_result put_directory(struct merger *m, const char *path, size_t length, const struct tar_entry *entry) {
   AUTO_BUFFER name = {0};
   buffer_add(&name, length == 0 ? "." : path, length == 0 ? 1 : length);
   buffer_byte(&name, '/');
   struct tar_attribute kept[ATTRIBUTES_MOST];
-  struct tar_entry out = {.name = name.at, .name_length = name.length, .type = TAR_DIRECTORY, .mode = kept_mode(entry->mode), .mtime = entry->mtime,
+  struct tar_entry out = {.name = name.at, .name_length = name.length, .type = TAR_DIRECTORY, .mode = kept_mode(entry->mode), .mtime = kept_time(entry->mtime),
     .attributes = kept};
   if (!kept_attributes(m, entry, kept, &out.attribute_count)) return MERGE_FAULT;
+  count_directory(m, path, length, &out);
   return put(writer_header(m->writer, &out));
 }
 
-static enum merge_result put_links(struct merger *m, const char *origin, char *const *names, size_t count) {
+static enum merge_result put_links(struct merger *m, const char *origin, const struct name *target, char *const *names, size_t count) {
   for (size_t i = 0; i < count; i++) {
     struct tar_entry entry = {.name = names[i], .name_length = strlen(names[i]), .type = TAR_LINK, .mode = 0644, .link = origin,
       .link_length = strlen(origin)};
+    count_name(m, names[i], entry.name_length, target->inode);
     if (!writer_header(m->writer, &entry)) return MERGE_OUTPUT_ENDED;
   }
   return MERGE_OK;
@@ -204,6 +224,7 @@ static enum merge_result put_content(struct merger *m, struct tar_reader *reader
     uint64_t length;
     if (!tar_content(reader, &at, &length, m->why)) return MERGE_FAULT;
     if (length == 0) return put(writer_content_end(m->writer));
+    if (m->contents != NULL) contents_piece(m->contents, at, length);
     if (!writer_content(m->writer, at, length)) return MERGE_OUTPUT_ENDED;
   }
 }
@@ -454,14 +475,13 @@ static enum merge_result file(struct merger *m, const struct path *path, const s
   enum merge_result result = state_all(m, path, entry->type, kept ? SAID_NOTHING : SAID_DROPPED, &freed);
   if (result != MERGE_OK || !kept || freed.count == 0) return result;
   const char *first = freed.items[0];
-  if (strcmp(first, path->text.at) != 0) { // written for a newer layer's link alone
-    path_set(&m->other, first, strlen(first));
-    mark(m, path, SAID_WRITTEN, find(m, &m->other), NULL);
-  }
+  path_set(&m->other, first, strlen(first));
+  struct name *origin = find(m, &m->other);
+  if (strcmp(first, path->text.at) != 0) mark(m, path, SAID_WRITTEN, origin, NULL); // written for a newer layer's link alone
   m->inodes++;
   struct tar_attribute attributes[ATTRIBUTES_MOST];
   struct tar_entry out = {.name = first, .name_length = strlen(first), .type = entry->type, .mode = kept_mode(entry->mode), .size = entry->size,
-    .mtime = entry->mtime, .attributes = attributes};
+    .mtime = kept_time(entry->mtime), .attributes = attributes};
   if (entry->type == TAR_SYMLINK) {
     out.link = entry->link;
     out.link_length = entry->link_length;
@@ -469,8 +489,12 @@ static enum merge_result file(struct merger *m, const struct path *path, const s
     return MERGE_FAULT;
   }
   if (!writer_header(m->writer, &out)) return MERGE_OUTPUT_ENDED;
+  if (m->contents != NULL) contents_begin(m->contents, &out);
   if (entry->type == TAR_REGULAR) result = put_content(m, reader);
-  return result != MERGE_OK ? result : put_links(m, first, freed.items + 1, freed.count - 1);
+  if (result != MERGE_OK) return result;
+  if (m->contents != NULL) contents_end(m->contents, origin->inode);
+  count_name(m, first, out.name_length, origin->inode);
+  return put_links(m, first, origin, freed.items + 1, freed.count - 1);
 }
 
 static enum merge_result wait_with(struct merger *m, const struct path *path, struct waiting *wait, const struct words *names) {
@@ -516,7 +540,7 @@ static enum merge_result link_names(struct merger *m, const struct path *path, c
         struct name *origin = target->origin != NULL ? target->origin : target;
         mark(m, path, SAID_WRITTEN, origin, NULL);
         tree_path(&origin->node, &m->other);
-        return put_links(m, m->other.text.at, names->items, names->count);
+        return put_links(m, m->other.text.at, origin, names->items, names->count);
       }
       case SAID_DIRECTORY: return refuse(m, path, "it is a hard link to a directory");
       case SAID_HIDDEN: return MERGE_PLAN_NEEDED; // the content has passed by: nobody knew that it would be wanted
@@ -611,8 +635,9 @@ enum merge_result merger_layer(struct merger *m, int layer, uint64_t most, const
   }
 }
 
+static const struct tar_entry implied = {.type = TAR_DIRECTORY, .mode = IMPLIED_MODE};
+
 static enum merge_result put_implied(struct merger *m, const struct node *node, struct path *path) {
-  static const struct tar_entry implied = {.type = TAR_DIRECTORY, .mode = IMPLIED_MODE};
   for (struct node *each = node->first; each != NULL; each = each->next) {
     size_t depth = path->count;
     path_add(path, each->name, each->length);
@@ -627,6 +652,8 @@ static enum merge_result put_implied(struct merger *m, const struct node *node, 
 
 enum merge_result merger_end(struct merger *m, struct merge_summary *summary) {
   path_cut(&m->path, 0);
+  // A root that no layer states is not written: the packer makes the same.
+  if (name_of(m->tree.root)->written != WRITTEN_DIRECTORY) count_directory(m, "", 0, &implied);
   enum merge_result result = put_implied(m, m->tree.root, &m->path);
   if (result == MERGE_OK && !writer_end(m->writer)) result = MERGE_OUTPUT_ENDED;
   *summary = (struct merge_summary){m->inodes, m->dropped};

@@ -10,6 +10,7 @@
 //
 // https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md
 #pragma once
+#include "merge/contents.h"
 #include "merge/plan.h"
 #include "merge/writer.h"
 
@@ -30,6 +31,8 @@ struct merge_summary {
 struct merger;
 struct merger *merger_open(const struct merge_limits *limits, struct writer *writer, uint64_t key) MUST_USE;
 void merger_close(struct merger **merger);
+// Before the first layer: everything that is written is counted there too.
+void merger_count(struct merger *merger, struct contents *contents);
 // One layer, read to the end of its archive. Numbers fall: the newest comes first, 0 is the oldest. Its files, holes counted, may have
 // `most` bytes.
 enum merge_result merger_layer(struct merger *merger, int layer, uint64_t most, const struct plan *plan, struct tar_input input,

@@ -6,6 +6,10 @@ uint32_t kept_mode(uint32_t mode) {
   return mode & 01777;
 }
 
+int64_t kept_time(int64_t mtime) {
+  return mtime < 0 ? 0 : mtime > UINT32_MAX ? UINT32_MAX : mtime;
+}
+
 bool is_kept(enum tar_type type) {
   return type != TAR_CHARACTER && type != TAR_BLOCK_DEVICE && type != TAR_FIFO;
 }

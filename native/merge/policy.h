@@ -5,5 +5,6 @@
 #include "merge/tar.h"
 
 uint32_t kept_mode(uint32_t mode);
+int64_t kept_time(int64_t mtime); // the nearest that an image can hold: whole seconds from 1970 to 2106
 bool is_kept(enum tar_type type);
 bool is_kept_attribute(const struct tar_attribute *attribute);

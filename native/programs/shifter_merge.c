@@ -16,12 +16,12 @@
 #include "merge/sandbox.h"
 
 static const char help[] =
-    "shifter-merge [--plan] --policy VERSION --layers N --inflated BYTES --ratio N --entries N --depth N --name-bytes N\n"
+    "shifter-merge [--plan] [--sample EVERY:KEY] --policy VERSION --layers N --inflated BYTES --ratio N --entries N --depth N --name-bytes N\n"
     "\n"
     "Orders, newest layer first, each ended by NUL: LAYER OFFSET LENGTH DIFF-ID PATH. LAYER counts from 0, the oldest; DIFF-ID is the\n"
     "SHA-256 of the inflated layer in hex; the blob is the range of the file. The tar stream goes to descriptor 3. On standard output:\n"
     "  progress BYTES            so far of the stream\n"
-    "  done BYTES INODES DROPPED the stream is complete\n"
+    "  done BYTES INODES DROPPED the stream is complete; with --sample its digest follows, as shifter-verify tells an image's\n"
     "  output-ended              whoever reads the stream reads no more\n"
     "  plan-needed               start anew with --plan: what was written so far is void\n"
     "  fault LAYER CODE WHAT     LAYER is -1 when it is none's\n";
@@ -32,7 +32,8 @@ static const char help[] =
 #define REMEMBERED ((uint64_t)4 << 30)
 
 struct options {
-  bool plan;
+  bool plan, sampled;
+  struct sample sample;
   uint64_t policy, layers, inflated, ratio, entries, depth, name_bytes;
 };
 
@@ -51,6 +52,10 @@ static bool read_options(int argc, char **argv, struct options *options) {
   *options = (struct options){0};
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--plan") == 0) options->plan = true;
+    else if (i + 1 < argc && strcmp(argv[i], "--sample") == 0) {
+      if (!sample_parse(&options->sample, argv[++i])) return false;
+      options->sampled = true;
+    }
     else if (i + 1 == argc || !option(options, argv[i], argv[i + 1])) return false;
     else i++;
   }
@@ -148,6 +153,8 @@ static int merge(const struct options *options, struct orders *orders, uint64_t 
   const struct merge_limits limits = {{options->depth, options->name_bytes, options->entries}, options->entries, options->inflated, REMEMBERED};
   CLEANUP(writer_close) struct writer *writer = writer_open((struct writer_output){write_output, &output});
   CLEANUP(merger_close) struct merger *merger = merger_open(&limits, writer, key);
+  CLEANUP(contents_close) struct contents *contents = options->sampled ? contents_open(&options->sample) : NULL;
+  merger_count(merger, contents);
   struct merge_summary summary = {0};
   uint64_t left = options->inflated;
   for (int layer = (int)options->layers - 1; layer >= 0; layer--) {
@@ -166,8 +173,14 @@ static int merge(const struct options *options, struct orders *orders, uint64_t 
   enum merge_result result = merger_end(merger, &summary);
   if (result != MERGE_OK) return stopped(result, -1, &why);
   AUTO_BUFFER line = {0};
-  buffer_print(&line, "done %llu %llu %llu\n", (unsigned long long)output.written, (unsigned long long)summary.inodes,
+  buffer_print(&line, "done %llu %llu %llu", (unsigned long long)output.written, (unsigned long long)summary.inodes,
     (unsigned long long)summary.dropped);
+  if (contents != NULL) {
+    char digest[SHA256_HEX];
+    contents_digest(contents, digest);
+    buffer_print(&line, " %s", digest);
+  }
+  buffer_byte(&line, '\n');
   tell(&line);
   return 0;
 }

@@ -33,7 +33,9 @@ export interface Workspace {
   /** For this pull alone; removed after it. */
   readonly scratch: string
   /** The path of a native program. */
-  readonly program: (name: "shifter-merge" | "shifter-inflate") => string
+  readonly program: (name: "shifter-merge" | "shifter-inflate" | "shifter-verify") => string
+  /** Which contents of the stream are counted, so that the packed image can be compared with it. */
+  readonly sample: string
 }
 
 export interface ResolveOptions {

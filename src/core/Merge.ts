@@ -35,6 +35,8 @@ export interface MergeOptions {
   /** The program, as {@link Native.program} finds it. */
   readonly program: string
   readonly limits: PullLimits
+  /** Which contents are counted, as `Verify.newSample` makes it. */
+  readonly sample: string
   /** Look ahead at every layer before it is merged; asked for by `RestartNeeded`. */
   readonly plan: boolean
   readonly onBytes: (bytes: number) => void
@@ -74,8 +76,9 @@ export const write = (
     })
   )
 
-const argumentsOf = (layers: number, { limits, plan }: MergeOptions): ReadonlyArray<string> => [
+const argumentsOf = (layers: number, { limits, plan, sample }: MergeOptions): ReadonlyArray<string> => [
   ...(plan ? ["--plan"] : []),
+  ...["--sample", sample],
   ...Object.entries({
     policy: filterPolicy,
     layers,
@@ -112,7 +115,7 @@ const reports = (layers: ReadonlyArray<MergeLayer>, process: Process.Process, on
           return undefined
         case "done":
           onBytes(Number(first))
-          return { _tag: "Done", summary: { inodes: Number(second), dropped: Number(others[0]) } }
+          return { _tag: "Done", summary: { inodes: Number(second), dropped: Number(others[0]), contents: others[1] } }
         case "plan-needed":
           return { _tag: "PlanNeeded" }
         case "output-ended":

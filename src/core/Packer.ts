@@ -28,7 +28,7 @@ export interface PackOptions {
 export class Packer extends Context.Tag("shifter-sdk/Packer")<
   Packer,
   {
-    /** What it writes. Asked once a process; fails with `TOOL_MISSING`. */
+    /** What it writes. Asked once a process; fails with `TOOL_MISSING` or `TOOL_UNSUITABLE`. */
     readonly profile: Effect.Effect<PackingProfile, PackerError>
     /**
      * Packs what `write` writes to the descriptor it is given, a tar stream, and returns its result. When the packer fails, its error is
@@ -53,6 +53,28 @@ export const layerTar2sqfs: Layer.Layer<Packer> = Layer.effect(
   })
 )
 
+/** The oldest `tar2sqfs` that is accepted, and that the tests have seen. */
+export const oldestVersion = "1.2.0"
+
+/**
+ * What is wrong with older ones, by the changelog of squashfs-tools-ng and its issues. That 1.0.6 and 1.0.7 have some of the fixes of 1.1.3
+ * does not help them: the last row holds for all of these.
+ */
+const faults: ReadonlyArray<{ readonly below: string; readonly why: string }> = [
+  { below: "1.0.4", why: "takes different blocks of files for the same when their checksums are" },
+  { below: "1.1.3", why: "writes directory sizes that other readers refuse (its issue 85), and no files above 4 GiB (87)" },
+  { below: oldestVersion, why: "fails with ordinary files (its issue 110) and with many hard links to one (123)" }
+]
+
+/** What is wrong with a version of `tar2sqfs`; undefined when nothing is known to be. */
+export const unsuitable = (version: string): string | undefined => faults.find(({ below }) => isBelow(version, below))?.why
+
+const isBelow = (version: string, other: string): boolean => {
+  const [a, b] = [version, other].map((text) => text.split(".").map(Number)) as [Array<number>, Array<number>]
+  const at = [0, 1, 2].find((i) => (a[i] ?? 0) !== (b[i] ?? 0))
+  return at !== undefined && (a[at] ?? 0) < (b[at] ?? 0)
+}
+
 const missing = (fault: Process.SpawnFault) =>
   new PackerError(errorFields("TOOL_MISSING", `The image can't be packed: ${fault.message}`, { remedy: "Install the package squashfs-tools-ng.", cause: fault }))
 
@@ -61,6 +83,10 @@ const version = Effect.gen(function* () {
   const found = /\b(\d+\.\d+(?:\.\d+)?)\b/.exec(stdout)?.[1]
   if (status !== 0 || found === undefined) {
     return yield* new PackerError(errorFields("TOOL_FAILED", "tar2sqfs does not tell its version"))
+  }
+  const why = unsuitable(found)
+  if (why !== undefined) {
+    return yield* new PackerError(errorFields("TOOL_UNSUITABLE", `tar2sqfs is version ${found}, which ${why}; ${oldestVersion} or later is needed`))
   }
   return { packer: `tar2sqfs ${found}`, compressor: "zstd", level: LEVEL, blockSize: BLOCK_SIZE }
 })

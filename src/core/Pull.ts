@@ -32,6 +32,7 @@ import { careful, type OnProgress } from "./Progress.js"
 import type { RestartNeeded } from "./RootfsStream.js"
 import * as Site from "./Site.js"
 import { Transport, type Unsized } from "./Transport.js"
+import * as Verify from "./Verify.js"
 
 /** What is pulled, and for whom. */
 export interface PullRequest {
@@ -185,6 +186,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
         onProgress({ _tag: "Warning", message: `${summary.dropped} device nodes and FIFOs of the image were left out: /dev is the node's.` })
       }
       yield* enter("transfer")
+      yield* Verify.check(staging.file, { program: workspace.program("shifter-verify"), sample: workspace.sample, written: summary })
       const record = yield* transport.publish(
         system,
         staging,
@@ -324,7 +326,8 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
       blobs: blobsOf(site),
       partials: partialsOf(site),
       scratch,
-      program: (name) => Native.program(name, site.prefix)
+      program: (name) => Native.program(name, site.prefix),
+      sample: Verify.newSample(site.verify)
     }
     yield* Effect.acquireRelease(
       Effect.tryPromise({

@@ -13,6 +13,8 @@ export interface RootfsSummary {
   readonly inodes: number
   /** Device nodes and FIFOs left out. */
   readonly dropped: number
+  /** What it held, as one number to compare the packed image with; `Verify` tells more. */
+  readonly contents?: string | undefined
 }
 
 /** Whoever read the stream reads no more, and knows why. */

@@ -14,6 +14,7 @@ import { AbsolutePath } from "./AbsolutePath.js"
 import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
 import * as Registries from "./Registries.js"
+import { Verify } from "./Verify.js"
 
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
 
@@ -55,6 +56,8 @@ export interface GatewayConfig {
   readonly dockerDaemon?: { readonly socket?: string | undefined; readonly pulls?: ReadonlyArray<string> | undefined } | undefined
   /** Type of a reference that names none. Default: `docker`. */
   readonly defaultImageType?: "docker" | "custom" | "id" | undefined
+  /** How much content of a packed image is read back before it is published; its structure always is. Default: `sampled`. */
+  readonly verify?: Verify | undefined
   /** What a pull accepts; see `PullLimits`. */
   readonly limits?: { readonly [K in keyof PullLimits]?: number | undefined } | undefined
 }
@@ -79,6 +82,7 @@ export const GatewayConfig = Schema.Struct({
     { default: () => ({ socket: DAEMON_SOCKET, pulls: [] }) }
   ),
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
+  verify: Schema.optionalWith(Verify, { default: () => "sampled" as const }),
   limits: Schema.optionalWith(
     Schema.Struct({
       layers: Schema.optional(limit.pipe(Schema.lessThanOrEqualTo(4000))),
@@ -115,6 +119,7 @@ export interface Site {
   readonly systems: ReadonlyMap<string, System>
   readonly defaultSystem: string
   readonly defaultImageType: string
+  readonly verify: Verify
   readonly limits: PullLimits
   readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
@@ -184,6 +189,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ...system }])),
     defaultSystem,
     defaultImageType: config.defaultImageType,
+    verify: config.verify,
     limits,
     dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => Registries.settings(config.registries, host),
@@ -213,6 +219,7 @@ const personal = (): Site => {
     systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", isPersonal: true }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",
+    verify: "sampled",
     limits: defaultPullLimits,
     dockerDaemon: { socket: DAEMON_SOCKET, pulls: new Set() },
     registry: (host) => Registries.settings({}, host),
