@@ -23,7 +23,15 @@
 #define NONE UINT32_MAX
 #define DEPTH_MOST 4096
 #define ATTRIBUTES_MOST 100
+#define KEPT 64 // fragments: files that were written together lie in few, but names are sorted
 #define ATTRIBUTES_BYTES ((size_t)1 << 20)
+
+// A block that holds the ends of many files.
+struct fragment {
+  unsigned char *at; // room for a block, once it is needed
+  uint32_t index;
+  size_t length; // 0: nothing is kept here
+};
 
 struct image {
   sqfs_file_t file; // what the library reads from; the first member
@@ -35,12 +43,11 @@ struct image {
   sqfs_id_table_t *ids;
   sqfs_xattr_reader_t *attributes;
   sqfs_frag_table_t *fragments;
-  unsigned char *packed, *block, *fragment; // of a block each
-  uint32_t fragment_index;                  // what `fragment` holds
-  size_t fragment_length;
-  unsigned char *seen; // a bit for every inode number
-  uint64_t inodes;     // seen
-  struct table links;  // struct link by inode number
+  struct fragment kept[KEPT];    // each at its index modulo their number
+  unsigned char *packed, *block; // room for a block each
+  unsigned char *seen;           // a bit for every inode number
+  uint64_t inodes;               // seen
+  struct table links;            // struct link by inode number
   struct arena arena;
   uint64_t names, promised; // of inodes with several names: found, and what their link counts say
   struct buffer path;
@@ -116,7 +123,7 @@ static void close_image(struct image *image) {
   cleanup_object(image->compressor);
   free(image->packed);
   free(image->block);
-  free(image->fragment);
+  for (size_t i = 0; i < KEPT; i++) free(image->kept[i].at);
   free(image->seen);
   table_free(&image->links);
   arena_free(&image->arena);
@@ -162,9 +169,7 @@ static bool open_image(struct image *image) {
     return wrong(image, "has more inodes than its table can hold");
   image->packed = memory_get(1, image->super.block_size);
   image->block = memory_get(1, image->super.block_size);
-  image->fragment = memory_get(1, image->super.block_size);
   image->seen = memory_get((size_t)image->super.inode_count / 8 + 1, 1);
-  image->fragment_index = NONE;
   return open_compressor(image) && open_tables(image);
 }
 
@@ -200,13 +205,14 @@ static bool read_tail(struct image *image, uint32_t index, uint32_t offset, size
     contents_piece(image->contents, NULL, length);
     return true;
   }
-  if (index != image->fragment_index) {
-    image->fragment_index = NONE;
-    if (!read_block(image, fragment.start_offset, fragment.size, 0, image->fragment, &image->fragment_length)) return false;
-    image->fragment_index = index;
+  struct fragment *kept = &image->kept[index % KEPT];
+  if (kept->length == 0 || kept->index != index) {
+    if (kept->at == NULL) kept->at = memory_get(1, image->super.block_size);
+    kept->index = index;
+    if (!read_block(image, fragment.start_offset, fragment.size, 0, kept->at, &kept->length)) return false;
   }
-  if (offset > image->fragment_length || length > image->fragment_length - offset) return wrong(image, "has its end outside its fragment");
-  contents_piece(image->contents, image->fragment + offset, length);
+  if (offset > kept->length || length > kept->length - offset) return wrong(image, "has its end outside its fragment");
+  contents_piece(image->contents, kept->at + offset, length);
   return true;
 }
 
