@@ -35,6 +35,7 @@ struct name {
   int opaque; // layers below this one have nothing below the name
   int layer;  // that last stated the name, and what it said:
   int below;  // layer that last stated something below the name
+  uint32_t children; // names directly below it
   uint8_t said, type, written;
   struct name *origin;  // the name that holds the content of what this layer said, when it is another
   struct waiting *wait; // of a link that waits
@@ -210,6 +211,12 @@ static enum merge_result put_content(struct merger *m, struct tar_reader *reader
 
 // --- the tree of names -----------------------------------------------------------------------------------------------------------
 
+static enum merge_result crowded(const struct merger *m, const struct path *path) {
+  tar_fault(m->why, path->text.at, path->text.length, "with it a directory of its path has more than %llu names", (unsigned long long)m->limits.directory);
+  m->why->code = ERROR_LIMIT_EXCEEDED;
+  return MERGE_FAULT;
+}
+
 // The node of a name, made if need be; NULL below a name that newer layers hide. With `implies`, something is stated there: the parents
 // exist as directories, even when the name itself turns out to be hidden.
 static enum merge_result walk(struct merger *m, const struct path *path, bool implies, struct name **found) {
@@ -231,7 +238,10 @@ static enum merge_result walk(struct merger *m, const struct path *path, bool im
     if (is_above(m, name->opaque)) return MERGE_OK;
     size_t length;
     const char *part = path_component(path, i, &length);
-    name = name_of(tree_make(&m->tree, &name->node, part, length));
+    struct name *parent = name;
+    size_t count = m->tree.count;
+    name = name_of(tree_make(&m->tree, &parent->node, part, length));
+    if (m->tree.count > count && ++parent->children > m->limits.directory) return crowded(m, path);
   }
   *found = name;
   return MERGE_OK;

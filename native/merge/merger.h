@@ -17,6 +17,7 @@ struct merge_limits {
   struct path_limits path;
   uint64_t entries;    // of all layers
   uint64_t bytes;      // of all files of all layers, holes counted
+  uint64_t directory;  // names of one directory
   uint64_t remembered; // bytes of names that are kept apart from the tree, while hard links wait
 };
 

@@ -13,7 +13,7 @@ import { withWorkspace } from '../../harness/workspace.js'
 const program = join(DEFAULT_PREFIX, 'bin', 'shifter-merge')
 const policy = (JSON.parse(readFileSync(new URL('../../../formats/limits.json', import.meta.url), 'utf8')) as { readonly filterPolicy: number }).filterPolicy
 const options = (layers = 1) =>
-  Object.entries({ policy, layers, inflated: 1 << 30, ratio: 1100, entries: 1000, depth: 100, 'name-bytes': 4095 }).flatMap(([name, value]) => [`--${name}`, String(value)])
+  Object.entries({ policy, layers, inflated: 1 << 30, ratio: 1100, entries: 1000, 'directory-entries': 1000, depth: 100, 'name-bytes': 4095 }).flatMap(([name, value]) => [`--${name}`, String(value)])
 
 /** Runs it with orders as its whole input; `tail` is shell for its other descriptors. */
 const merge = (orders: string, args: readonly string[] = options(), tail = '3>/dev/null') =>
