@@ -607,7 +607,6 @@ enum merge_result merger_layer(struct merger *m, int layer, uint64_t most, const
   if (!m->links_wait) {
     table_free(&m->hides);
     arena_free(&m->hides_arena);
-    m->remembered = 0;
   }
   CLEANUP(cleanup_reader) struct tar_reader *reader = tar_open(input);
   for (m->number = 0;; m->number++) {

@@ -284,7 +284,7 @@ static void rules(void **state) {
 static void limits(void **state) {
   (void)state;
   const struct {
-    const char *name, *layers[4], *shown;
+    const char *name, *layers[5], *shown;
     struct merge_limits limits;
   } rows[] = {
     {"entries", LAYERS("a b", "c"), "0 LIMIT_EXCEEDED entry \"b\": with it the image has more than 2 entries", {{9, 99, 99}, 2, 99, 99, 99}},
@@ -296,6 +296,8 @@ static void limits(void **state) {
       {{9, 99, 99}, 99, 99, 2, 99}},
     {"the root", LAYERS("a/1 b", "c"), "0 LIMIT_EXCEEDED entry \"b\": with it a directory", {{9, 99, 99}, 99, 99, 2, 99}},
     {"waiting", LAYERS("f", "a>f b>f c>f"), "1 LIMIT_EXCEEDED entry \"c\": with it more than 4 bytes of names wait", {{9, 99, 99}, 99, 99, 99, 4}},
+    {"waiting, again and again", LAYERS("c", "d>c", "b", "e>b"), "1 LIMIT_EXCEEDED entry \"d\": with it more than 13 bytes",
+      {{9, 99, 99}, 99, 99, 99, 13}},
     {"hidden while links wait", LAYERS("f", "k", "a>f"), "1 LIMIT_EXCEEDED entry \"k\": with it more than 4 bytes of names wait", {{9, 99, 99}, 99, 99, 99, 4}},
   };
   for (size_t i = 0; i < COUNT_OF(rows); i++) {
