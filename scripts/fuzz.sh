@@ -30,7 +30,7 @@ for name in "${names[@]}"; do
   mkdir -p "$found" "$build/broken" "$corpus"
   if [[ $seconds == merge-corpus ]]; then
     # Small inputs that reach something new, and no more than fits a repository.
-    "$build/fuzz/fuzz-$name" -merge=1 -max_len=1024 "$corpus" "$found" 2>&1 | tail -n 1
+    "$build/fuzz/fuzz-$name" -merge=1 -use_counters=0 -max_len=1024 "$corpus" "$found" 2>&1 | tail -n 1
     continue
   fi
   log=$build/$name.log

@@ -173,7 +173,7 @@ static size_t layers_of(const uint8_t *data, size_t size, bool raw, struct buffe
 
 // --- the merge -------------------------------------------------------------------------------------------------------------------
 
-static const struct merge_limits limits = {{64, 1000, 2000}, 1000, 1 << 20, 1 << 20};
+static const struct merge_limits limits = {{64, 1000, 2000}, 1000, 1 << 20, 1000, 1 << 20};
 
 static bool take(void *to, const void *at, size_t length) {
   struct buffer *output = to;

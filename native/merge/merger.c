@@ -35,6 +35,7 @@ struct name {
   int opaque; // layers below this one have nothing below the name
   int layer;  // that last stated the name, and what it said:
   int below;  // layer that last stated something below the name
+  uint32_t children; // names directly below it
   uint8_t said, type, written;
   unsigned char inode[CONTENTS_INODE]; // of a file that was written, while contents are counted
   struct name *origin;  // the name that holds the content of what this layer said, when it is another
@@ -231,6 +232,12 @@ static enum merge_result put_content(struct merger *m, struct tar_reader *reader
 
 // --- the tree of names -----------------------------------------------------------------------------------------------------------
 
+static enum merge_result crowded(const struct merger *m, const struct path *path) {
+  tar_fault(m->why, path->text.at, path->text.length, "with it a directory of its path has more than %llu names", (unsigned long long)m->limits.directory);
+  m->why->code = ERROR_LIMIT_EXCEEDED;
+  return MERGE_FAULT;
+}
+
 // The node of a name, made if need be; NULL below a name that newer layers hide. With `implies`, something is stated there: the parents
 // exist as directories, even when the name itself turns out to be hidden.
 static enum merge_result walk(struct merger *m, const struct path *path, bool implies, struct name **found) {
@@ -252,7 +259,10 @@ static enum merge_result walk(struct merger *m, const struct path *path, bool im
     if (is_above(m, name->opaque)) return MERGE_OK;
     size_t length;
     const char *part = path_component(path, i, &length);
-    name = name_of(tree_make(&m->tree, &name->node, part, length));
+    struct name *parent = name;
+    size_t count = m->tree.count;
+    name = name_of(tree_make(&m->tree, &parent->node, part, length));
+    if (m->tree.count > count && ++parent->children > m->limits.directory) return crowded(m, path);
   }
   *found = name;
   return MERGE_OK;
@@ -621,7 +631,6 @@ enum merge_result merger_layer(struct merger *m, int layer, uint64_t most, const
   if (!m->links_wait) {
     table_free(&m->hides);
     arena_free(&m->hides_arena);
-    m->remembered = 0;
   }
   CLEANUP(cleanup_reader) struct tar_reader *reader = tar_open(input);
   for (m->number = 0;; m->number++) {

@@ -18,7 +18,8 @@ struct merge_limits {
   struct path_limits path;
   uint64_t entries;    // of all layers
   uint64_t bytes;      // of all files of all layers, holes counted
-  uint64_t remembered; // bytes of names that are kept apart from the tree, while hard links wait
+  uint64_t directory;  // names of one directory
+  uint64_t remembered; // bytes of names that are kept apart from the tree for hard links that wait, in all layers
 };
 
 enum merge_result { MERGE_OK, MERGE_FAULT, MERGE_PLAN_NEEDED, MERGE_OUTPUT_ENDED };

@@ -16,7 +16,8 @@
 #include "merge/sandbox.h"
 
 static const char help[] =
-    "shifter-merge [--plan] [--sample EVERY:KEY] --policy VERSION --layers N --inflated BYTES --ratio N --entries N --depth N --name-bytes N\n"
+    "shifter-merge [--plan] [--sample EVERY:KEY] --policy VERSION --layers N --inflated BYTES --ratio N --entries N\n"
+    "              --directory-entries N --depth N --name-bytes N\n"
     "\n"
     "Orders, newest layer first, each ended by NUL: LAYER OFFSET LENGTH DIFF-ID PATH. LAYER counts from 0, the oldest; DIFF-ID is the\n"
     "SHA-256 of the inflated layer in hex; the blob is the range of the file. The tar stream goes to descriptor 3. On standard output:\n"
@@ -34,7 +35,7 @@ static const char help[] =
 struct options {
   bool plan, sampled;
   struct sample sample;
-  uint64_t policy, layers, inflated, ratio, entries, depth, name_bytes;
+  uint64_t policy, layers, inflated, ratio, entries, directory, depth, name_bytes;
 };
 
 static bool option(struct options *options, const char *name, const char *value) {
@@ -42,7 +43,7 @@ static bool option(struct options *options, const char *name, const char *value)
     const char *name;
     uint64_t *into;
   } known[] = {{"--policy", &options->policy}, {"--layers", &options->layers}, {"--inflated", &options->inflated}, {"--ratio", &options->ratio},
-    {"--entries", &options->entries}, {"--depth", &options->depth}, {"--name-bytes", &options->name_bytes}};
+    {"--entries", &options->entries}, {"--directory-entries", &options->directory}, {"--depth", &options->depth}, {"--name-bytes", &options->name_bytes}};
   for (size_t i = 0; i < COUNT_OF(known); i++)
     if (strcmp(name, known[i].name) == 0) return number_parse(value, strlen(value), LARGEST_SIZE, false, known[i].into) && *known[i].into > 0;
   return false;
@@ -60,7 +61,7 @@ static bool read_options(int argc, char **argv, struct options *options) {
     else i++;
   }
   return options->policy > 0 && options->layers > 0 && options->layers <= 100000 && options->inflated > 0 && options->ratio > 0 && options->entries > 0 &&
-         options->depth > 0 && options->depth <= 4096 && options->name_bytes > 0;
+         options->directory > 0 && options->depth > 0 && options->depth <= 4096 && options->name_bytes > 0;
 }
 
 static bool write_whole(int fd, const char *at, size_t length) {
@@ -150,7 +151,7 @@ static int stopped(enum merge_result result, int layer, const struct failure *wh
 static int merge(const struct options *options, struct orders *orders, uint64_t key) {
   struct failure why = {0};
   struct output output = {0};
-  const struct merge_limits limits = {{options->depth, options->name_bytes, options->entries}, options->entries, options->inflated, REMEMBERED};
+  const struct merge_limits limits = {{options->depth, options->name_bytes, options->entries}, options->entries, options->inflated, options->directory, REMEMBERED};
   CLEANUP(writer_close) struct writer *writer = writer_open((struct writer_output){write_output, &output});
   CLEANUP(merger_close) struct merger *merger = merger_open(&limits, writer, key);
   CLEANUP(contents_close) struct contents *contents = options->sampled ? contents_open(&options->sample) : NULL;

@@ -114,7 +114,7 @@ static void in_words(const struct buffer *archive, struct buffer *out) {
   free(pieces.copy);
 }
 
-static const struct merge_limits wide = {{64, 4095, 1000000}, 1000000, 1 << 30, 1 << 30};
+static const struct merge_limits wide = {{64, 4095, 1000000}, 1000000, 1 << 30, 1000000, 1 << 30};
 
 static enum merge_result merge(const char *const *layers, bool planned, const struct merge_limits *limits, struct buffer *out, struct merge_summary *summary,
   int *fault_layer, struct failure *why) {
@@ -284,16 +284,21 @@ static void rules(void **state) {
 static void limits(void **state) {
   (void)state;
   const struct {
-    const char *name, *layers[4], *shown;
+    const char *name, *layers[5], *shown;
     struct merge_limits limits;
   } rows[] = {
-    {"entries", LAYERS("a b", "c"), "0 LIMIT_EXCEEDED entry \"b\": with it the image has more than 2 entries", {{9, 99, 99}, 2, 99, 99}},
-    {"bytes", LAYERS("a=12345", "b=12345"), "0 LIMIT_EXCEEDED entry \"a\": with it the image has more than 9 bytes", {{9, 99, 99}, 9, 9, 99}},
-    {"names", LAYERS("a/b/c/d/e"), "0 LIMIT_EXCEEDED entry \"a/b/c/d/e\": with it the image has more than 4 names", {{9, 99, 4}, 99, 99, 99}},
-    {"depth", LAYERS("a/b/c"), "0 LIMIT_EXCEEDED entry \"a/b/c\": its name has more than 2 components", {{2, 99, 99}, 99, 99, 99}},
-    {"length", LAYERS("abcdef"), "0 LIMIT_EXCEEDED entry \"abcdef\": its name is longer than 5 bytes", {{2, 5, 99}, 99, 99, 99}},
-    {"waiting", LAYERS("f", "a>f b>f c>f"), "1 LIMIT_EXCEEDED entry \"c\": with it more than 4 bytes of names wait", {{9, 99, 99}, 99, 99, 4}},
-    {"hidden while links wait", LAYERS("f", "k", "a>f"), "1 LIMIT_EXCEEDED entry \"k\": with it more than 4 bytes of names wait", {{9, 99, 99}, 99, 99, 4}},
+    {"entries", LAYERS("a b", "c"), "0 LIMIT_EXCEEDED entry \"b\": with it the image has more than 2 entries", {{9, 99, 99}, 2, 99, 99, 99}},
+    {"bytes", LAYERS("a=12345", "b=12345"), "0 LIMIT_EXCEEDED entry \"a\": with it the image has more than 9 bytes", {{9, 99, 99}, 9, 9, 99, 99}},
+    {"names", LAYERS("a/b/c/d/e"), "0 LIMIT_EXCEEDED entry \"a/b/c/d/e\": with it the image has more than 4 names", {{9, 99, 4}, 99, 99, 99, 99}},
+    {"depth", LAYERS("a/b/c"), "0 LIMIT_EXCEEDED entry \"a/b/c\": its name has more than 2 components", {{2, 99, 99}, 99, 99, 99, 99}},
+    {"length", LAYERS("abcdef"), "0 LIMIT_EXCEEDED entry \"abcdef\": its name is longer than 5 bytes", {{2, 5, 99}, 99, 99, 99, 99}},
+    {"a directory", LAYERS("d/a d/b", "d/c e/a"), "0 LIMIT_EXCEEDED entry \"d/b\": with it a directory of its path has more than 2 names",
+      {{9, 99, 99}, 99, 99, 2, 99}},
+    {"the root", LAYERS("a/1 b", "c"), "0 LIMIT_EXCEEDED entry \"b\": with it a directory", {{9, 99, 99}, 99, 99, 2, 99}},
+    {"waiting", LAYERS("f", "a>f b>f c>f"), "1 LIMIT_EXCEEDED entry \"c\": with it more than 4 bytes of names wait", {{9, 99, 99}, 99, 99, 99, 4}},
+    {"waiting, again and again", LAYERS("c", "d>c", "b", "e>b"), "1 LIMIT_EXCEEDED entry \"d\": with it more than 13 bytes",
+      {{9, 99, 99}, 99, 99, 99, 13}},
+    {"hidden while links wait", LAYERS("f", "k", "a>f"), "1 LIMIT_EXCEEDED entry \"k\": with it more than 4 bytes of names wait", {{9, 99, 99}, 99, 99, 99, 4}},
   };
   for (size_t i = 0; i < COUNT_OF(rows); i++) {
     AUTO_BUFFER shown = {0};
@@ -303,7 +308,7 @@ static void limits(void **state) {
   }
   AUTO_BUFFER shown = {0};
   struct merge_summary summary;
-  const struct merge_limits few = {{9, 99, 4}, 99, 99, 99};
+  const struct merge_limits few = {{9, 99, 4}, 99, 99, 99, 99};
   const char *const names[] = LAYERS("a/b/c/d/e"), *const entries[] = LAYERS("a a a a a");
   show_merge(names, true, &few, &shown, &summary);
   assert_non_null(strstr(shown.at, "0 LIMIT_EXCEEDED"));

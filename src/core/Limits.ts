@@ -42,6 +42,8 @@ export interface PullLimits {
   readonly ratio: number
   /** Entries of all layers together, and names, implied directories among them. */
   readonly entries: number
+  /** Names of one directory. The packer's time grows with the square of it: a hundred thousand take about a minute. */
+  readonly directoryEntries: number
   /** Path components of one name. */
   readonly depth: number
   /** Bytes of one name. */
@@ -57,6 +59,7 @@ export const defaultPullLimits: PullLimits = {
   // gzip makes zeros at most 1,032 times smaller.
   ratio: 1100,
   entries: 20_000_000,
+  directoryEntries: 200_000,
   depth: 256,
   nameBytes: 4095
 }

@@ -85,6 +85,7 @@ const argumentsOf = (layers: number, { limits, plan, sample }: MergeOptions): Re
     inflated: limits.inflatedBytes,
     ratio: limits.ratio,
     entries: limits.entries,
+    "directory-entries": limits.directoryEntries,
     depth: limits.depth,
     "name-bytes": limits.nameBytes
   }).flatMap(([name, value]) => [`--${name}`, String(value)])

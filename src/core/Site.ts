@@ -92,6 +92,7 @@ export const GatewayConfig = Schema.Struct({
       inflatedBytes: Schema.optional(limit),
       ratio: Schema.optional(limit),
       entries: Schema.optional(limit),
+      directoryEntries: Schema.optional(limit),
       depth: Schema.optional(limit.pipe(Schema.lessThanOrEqualTo(4096))),
       nameBytes: Schema.optional(limit.pipe(Schema.lessThanOrEqualTo(4095)))
     }),

@@ -361,6 +361,7 @@ describe('attack 14: bombs', () => {
   })
   it('inodes, by entries and by the directories that names imply', async () => {
     await refused([[file('a'), file('b')], [file('c'), file('d'), file('e')]], 'LIMIT_EXCEEDED', ['entry "b"', '4 entries'], 1, { entries: 4 })
+    await refused([['a', 'b', 'c', 'd', 'e'].map((name) => file(`d/${name}`))], 'LIMIT_EXCEEDED', ['entry "d/e"', '4 names'], 1, { directoryEntries: 4 })
     await refused([[file('a/b/c/d/e/f')]], 'LIMIT_EXCEEDED', ['entry "a/b/c/d/e/f"', '4 names'], 1, { entries: 4 })
   })
   it('garbage behind the stream, a cut one and another algorithm', async () => {
