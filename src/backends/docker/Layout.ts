@@ -10,7 +10,7 @@ import { open, readFile } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { type Digest, hex } from "../../core/Digest.js"
+import { type Digest, hex, ofBytes } from "../../core/Digest.js"
 import { errorFields, ImageError, messageOf, systemCode } from "../../core/Errors.js"
 import type { ResolveOptions } from "../../core/Image.js"
 import { type ImageRef, pathAndTag } from "../../core/ImageRef.js"
@@ -43,7 +43,7 @@ export const store = (ref: ImageRef, options: ResolveOptions): Effect.Effect<Man
       )
     }
     // One entry is followed whatever it is; several are the platforms of one image.
-    const top = tagged.length === 1 ? tagged[0]?.digest : undefined
+    const top = tagged.length === 1 ? tagged[0] : undefined
     const topBytes = top === undefined ? Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: tagged })) : undefined
     const name = `oci:${directory}${tag === undefined ? "" : `:${tag}`}`
     return {
@@ -51,7 +51,12 @@ export const store = (ref: ImageRef, options: ResolveOptions): Effect.Effect<Man
       manifest: (digest) =>
         digest === undefined && topBytes !== undefined
           ? Effect.succeed({ bytes: topBytes, contentType: undefined })
-          : Effect.map(blob(directory, digest ?? top, options.limits.manifestBytes), (bytes) => ({ bytes, contentType: undefined })),
+          : Effect.map(blob(directory, digest ?? top?.digest, options.limits.manifestBytes), (bytes) => ({ bytes, contentType: undefined })).pipe(
+              Effect.filterOrFail(
+                ({ bytes }) => digest !== undefined || (bytes.length === top?.size && ofBytes(bytes) === top.digest),
+                () => new ImageError(errorFields("DIGEST_MISMATCH", `The manifest of ${name} has not the size and digest that index.json says`))
+              )
+            ),
       small: (descriptor, limit) => blob(directory, descriptor.digest, limit),
       layer: (descriptor) => verified(blobPath(directory, descriptor.digest), descriptor, name, options),
       stored: () => undefined,
@@ -103,6 +108,9 @@ const verified = (file: string, descriptor: Manifest.Descriptor, name: string, o
         await handle.close()
       }
       const digest = hash.digest("hex")
+      if (bytes !== descriptor.size) {
+        throw new ImageError(errorFields("DIGEST_MISMATCH", `The layer ${descriptor.digest} of ${name} has ${bytes} bytes, and its manifest says ${descriptor.size}`))
+      }
       if (digest !== hex(descriptor.digest)) {
         throw new ImageError(errorFields("DIGEST_MISMATCH", `The layer ${descriptor.digest} of ${name} has the digest sha256:${digest}`))
       }
