@@ -8,6 +8,8 @@ export default defineConfig([
     dts: true,
     target: "node20",
     splitting: true,
+    // `import.meta.url` in CommonJS.
+    shims: true,
     clean: true,
     outDir: "dist",
     // Shared chunks of CommonJS pass through sucrase, which lowers these itself and breaks `yield` in them. Lowered before, it finds none.
@@ -23,8 +25,8 @@ export default defineConfig([
     outDir: "dist/bin",
     minify: true,
     splitting: true,
-    noExternal: [/^(?!@libsql\/|libsql$)/],
-    external: [/^@libsql\//, "libsql"],
+    noExternal: [/^(?!@libsql\/|libsql$|dockerode$)/],
+    external: [/^@libsql\//, "libsql", "dockerode"],
     esbuildOptions: (options) => {
       // The driver's entry for local files alone: the whole one loads HTTP and WebSocket clients.
       options.alias = { "shifter-sdk": "./src/index.ts", "@libsql/client": "@libsql/client/sqlite3" }

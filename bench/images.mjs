@@ -77,7 +77,7 @@ const header = (name, type, size, mode) => {
   octal(block.reduce((sum, byte) => sum + byte, 0), 148, 7)
   return block
 }
-const directory = (name) => header(`${name}/`, '5', 0, 0o755)
+export const directory = (name) => header(`${name}/`, '5', 0, 0o755)
 const file = (name, data, mode = 0o644) => [header(name, '0', data.length, mode), data, Buffer.alloc((512 - (data.length % 512)) % 512)]
 
 /** Data that is compressed already (models, archives, pictures), as a quarter of a scientific image's bytes is. */
@@ -133,6 +133,21 @@ function* smallLayer(index, pool) {
   yield Buffer.alloc(1024)
 }
 
+/** A layer of a stack: so many files of a kilobyte, in a directory of its own. */
+function* stackLayer(index, files, pool) {
+  const slice = slicer(pool, random(7000 + index))
+  yield directory(`s${index}`)
+  for (let n = 0; n < files; n++) {
+    if (n % 1000 === 0) yield directory(`s${index}/d${n / 1000}`)
+    yield* file(`s${index}/d${Math.floor(n / 1000)}/f${n}`, slice(1024))
+  }
+  yield Buffer.alloc(1024)
+}
+const stack = (layers, files) => () => {
+  const pool = textPool()
+  return Array.from({ length: layers }, (_, i) => () => stackLayer(i, files, pool))
+}
+
 /** What can be measured: name to layers, oldest first. */
 export const RECIPES = {
   /** Three large layers, 800 MB. */
@@ -145,6 +160,18 @@ export const RECIPES = {
     const pool = textPool()
     return Array.from({ length: SMALL_LAYERS }, (_, i) => () => smallLayer(i, pool))
   },
+  /** One layer of 1 GB. */
+  single: () => {
+    const pools = { code: binaryPool(), noise: noisePool() }
+    return [() => largeLayer(20, 1e9, pools)]
+  },
+  /** Layers of 100 files, and 200,000 to a million entries in four layers: what a layer and an entry cost is a straight line. */
+  layers1: stack(1, 100),
+  layers40: stack(40, 100),
+  layers200: stack(200, 100),
+  entries200k: stack(4, 50_000),
+  entries500k: stack(4, 125_000),
+  entries1m: stack(4, 250_000),
   /** 2 GB, for the memory of a pull. */
   huge: () => {
     const pools = { code: binaryPool(), noise: noisePool() }
@@ -186,10 +213,15 @@ function* gathered(parts) {
 export const makeImage = async (name, dir) => {
   const recipe = RECIPES[name]
   if (recipe === undefined) throw new Error(`no image ${name}; there are ${Object.keys(RECIPES).join(', ')}`)
+  return writeImage(recipe(), dir)
+}
+
+/** {@link makeImage} of layers that are given as functions. */
+export const writeImage = async (recipe, dir) => {
   const blobs = join(dir, 'blobs/sha256')
   mkdirSync(blobs, { recursive: true })
   const layers = []
-  for (const parts of recipe()) {
+  for (const parts of recipe) {
     // -n and a fixed number of threads: the same bytes whatever the machine.
     const gzip = spawn('pigz', ['-n', '-6', '-p', '2', '-c'], { stdio: ['pipe', 'pipe', 'inherit'] })
     const ended = once(gzip, 'close')

@@ -5,22 +5,28 @@
  * @module
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import { availableParallelism, freemem, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { makeImage, RECIPES } from './images.mjs'
+import { directory, makeImage, RECIPES, writeImage } from './images.mjs'
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 const SHIFTERIMG = join(REPOSITORY, 'dist/bin/shifterimg.js')
+const MERGE = join(REPOSITORY, 'build-native/shifter-merge')
 const MiB = 1 << 20
 const LEVEL = 3
 
+/** skopeo and umoci take minutes with many entries or layers; there they are measured when they are asked for. */
+const COMPARED = ['large', 'small']
+const MEASURED = [...COMPARED, 'single', 'layers1', 'layers40', 'layers200', 'entries200k', 'entries500k', 'entries1m', 'again']
+
 const USAGE = `usage: npm run bench -- pull [OPTIONS]
-  --image NAME     ${Object.keys(RECIPES).join(', ')}; may be repeated (default: large and small)
+  --image NAME     ${[...Object.keys(RECIPES), 'again'].join(', ')}; may be repeated
+                   (default: all but huge). 'again' pulls an image a second time, unchanged and with one layer changed
   --rounds N       of every way (default 3)
-  --only WAY       floor, umoci or pull; may be repeated (default: all)
+  --only WAY       floor, umoci or pull; may be repeated (default: all, but no umoci except for ${COMPARED.join(' and ')})
   --disk           work in a directory on disk instead of a tmpfs
   --json           the figures as JSON at the end`
 
@@ -35,11 +41,12 @@ const run = (argv, options = {}) => {
 const startRegistry = async (dir) => {
   const config = join(dir, 'registry.yml')
   writeFileSync(config, `version: 0.1
-log: {level: info, accesslog: {disabled: true}}
+log: {level: info}
 storage: {filesystem: {rootdirectory: ${dir}/registry}}
 http: {addr: "127.0.0.1:0"}
 `)
-  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH } })
+  const access = join(dir, 'access.log')
+  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', openSync(access, 'w'), 'pipe'], env: { PATH: process.env.PATH } })
   const stop = () => child.kill('SIGKILL')
   process.once('exit', stop)
   const host = await new Promise((resolve, reject) => {
@@ -52,7 +59,7 @@ http: {addr: "127.0.0.1:0"}
       if (match !== null) resolve(match[1])
     })
   })
-  return { host, stop }
+  return { host, log: access, stop }
 }
 
 /** The three ways: what to run in a fresh directory, and where the image is afterwards. */
@@ -190,13 +197,70 @@ const benchImage = async (name, { work, scratch, host, timed, merge, rounds, onl
   return { name, compressed, plain, rounds, medians }
 }
 
+/** Requests by method and kind that a registry's access log holds from a position on. */
+const requestsSince = (log, from) => {
+  const lines = readFileSync(log, 'utf8').slice(from).split('\n')
+  return lines.flatMap((line) => /"(GET|HEAD) \/v2\/[^ ]*\/(manifests|blobs)\//.exec(line)?.slice(1, 3).join(' ') ?? [])
+}
+
+/** What a pull costs of an image that is there, and of one whose newest layer alone is new. */
+const benchAgain = async ({ work, scratch, host, log, timed, rounds }) => {
+  const pools = RECIPES.small()
+  const version = async (tag, layers) => {
+    const layout = join(work, 'layout')
+    await writeImage(layers, layout)
+    run(['skopeo', '--insecure-policy', 'copy', '--quiet', '--dest-tls-verify=false', `oci:${layout}:latest`, `docker://${host}/again:${tag}`])
+    rmSync(layout, { recursive: true })
+  }
+  await version('one', pools)
+  await version('two', [...pools.slice(0, -1), () => function* () { yield directory('new'); yield Buffer.alloc(1024) }()])
+  const dir = join(scratch, 'again')
+  mkdirSync(dir)
+  const { argv } = waysFor({ host, name: 'again', layers: [], merge: '', jobs: 1 }).pull(dir)
+  const pull = (tag) => {
+    const from = statSync(log).size
+    run([timed, `${dir}.json`, ...argv.slice(0, -1), `docker:${host}/again:${tag}`], { cwd: dir })
+    const { wall } = JSON.parse(readFileSync(`${dir}.json`, 'utf8'))
+    return { wall, requests: requestsSince(log, from) }
+  }
+  pull('one')
+  run(['cp', '-a', dir, `${dir}-kept`])
+  const start = () => {
+    run([timed, `${dir}.json`, process.execPath, SHIFTERIMG, '--version'])
+    return JSON.parse(readFileSync(`${dir}.json`, 'utf8')).wall
+  }
+  const unchanged = []
+  const starts = []
+  for (let round = 0; round < Math.max(rounds, 5); round++) {
+    starts.push(start())
+    unchanged.push(pull('one'))
+  }
+  const changed = pull('two')
+  const count = (requests) => [...new Set(requests)].map((each) => `${requests.filter((other) => other === each).length} ${each}`).join(', ') || 'none'
+  const beyond = median(unchanged.map(({ wall }) => wall)) - median(starts)
+  console.log(`\nagain, unchanged: ${(beyond * 1000).toFixed(0)} ms beyond Node's start, requests: ${count(unchanged[0].requests)}`)
+  console.log(`again, one layer of ${pools.length} changed: ${changed.wall.toFixed(2)} s, requests: ${count(changed.requests)}`)
+  rmSync(dir, { recursive: true })
+  rmSync(`${dir}-kept`, { recursive: true })
+  return { name: 'again', beyond, unchanged: unchanged[0].requests, changed: changed.requests }
+}
+
+/** What one more layer or entry costs, between each two sizes. */
+const straight = (results, prefix, sizes) => {
+  const known = sizes.flatMap(([name, size]) => results.filter((each) => each.name === `${prefix}${name}`).map((each) => [size, each.medians.pull?.wall]))
+  for (let i = 1; i < known.length; i++) {
+    const [[fewer, less], [more, most]] = [known[i - 1], known[i]]
+    if (less !== undefined && most !== undefined) console.log(`${prefix}: from ${fewer} to ${more}, each costs ${(((most - less) / (more - fewer)) * 1e6).toFixed(1)} us`)
+  }
+}
+
 export const main = async (args) => {
   const { values } = parseArgs({
     args,
     options: {
-      image: { type: 'string', multiple: true, default: ['large', 'small'] },
+      image: { type: 'string', multiple: true, default: MEASURED },
       rounds: { type: 'string', default: '3' },
-      only: { type: 'string', multiple: true, default: ['floor', 'umoci', 'pull'] },
+      only: { type: 'string', multiple: true },
       disk: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -205,10 +269,13 @@ export const main = async (args) => {
   if (values.help) return console.log(USAGE)
   const rounds = Number(values.rounds)
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds is a number from 1 on: ${values.rounds}`)
-  for (const way of values.only) if (!['floor', 'umoci', 'pull'].includes(way)) throw new Error(`no way ${way}\n${USAGE}`)
-  for (const name of values.image) if (!(name in RECIPES)) throw new Error(`no image ${name}\n${USAGE}`)
+  for (const way of values.only ?? []) if (!['floor', 'umoci', 'pull'].includes(way)) throw new Error(`no way ${way}\n${USAGE}`)
+  for (const name of values.image) if (!(name in RECIPES) && name !== 'again') throw new Error(`no image ${name}\n${USAGE}`)
   if (process.getuid?.() !== 0) throw new Error('run this as root: umoci restores owners, and the work is done on a tmpfs')
-  if (values.only.includes('pull') && !existsSync(SHIFTERIMG)) throw new Error(`${SHIFTERIMG} is missing: npm run build`)
+  if (values.only?.includes('pull') ?? true) {
+    if (!existsSync(SHIFTERIMG)) throw new Error(`${SHIFTERIMG} is missing: npm run build`)
+    if (!existsSync(MERGE)) throw new Error(`${MERGE} is missing: npm run build:native`)
+  }
 
   const work = mkdtempSync(join(tmpdir(), 'shifter-sdk-bench-'))
   const scratch = join(work, 'scratch')
@@ -239,8 +306,16 @@ export const main = async (args) => {
     registry = await startRegistry(work)
     const results = []
     for (const name of values.image) {
-      results.push(await benchImage(name, { work, scratch, host: registry.host, timed, merge, rounds, only: values.only }))
+      if (name === 'again') {
+        results.push(await benchAgain({ work, scratch, host: registry.host, log: registry.log, timed, rounds }))
+        continue
+      }
+      const only = values.only ?? (COMPARED.includes(name) ? ['floor', 'umoci', 'pull'] : ['floor', 'pull'])
+      results.push(await benchImage(name, { work, scratch, host: registry.host, timed, merge, rounds, only }))
     }
+    console.log()
+    straight(results, 'layers', [[1, 1], [40, 40], [200, 200]])
+    straight(results, 'entries', [['200k', 200_000], ['500k', 500_000], ['1m', 1_000_000]])
     if (values.json) console.log(JSON.stringify(results))
   } finally {
     clean()

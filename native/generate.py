@@ -79,7 +79,7 @@ def config_keys_h(formats, cases):
 
 def config_keys_c(formats, cases):
     out = '#include "policy/config.h"\n'
-    status = {None: "CONF_IN_USE", "deprecated": "CONF_DEPRECATED", "ignored": "CONF_IGNORED"}
+    status = {None: "CONF_IN_USE", "without-effect": "CONF_WITHOUT_EFFECT", "deprecated": "CONF_DEPRECATED", "ignored": "CONF_IGNORED"}
     for name, keys in key_tables(formats):
         rows = ""
         for key, spec in keys.items():
@@ -133,7 +133,7 @@ def vectors_h(formats, cases):
 #include <stddef.h>
 #include <stdint.h>
 struct vector { const char *name, *input; size_t length; bool accept; const char *code, *value; };
-struct reference_vector { const char *input; size_t length; const char *default_type; bool accept; const char *type, *reference, *canonical; };
+struct reference_vector { const char *input; size_t length; const char *default_type; bool accept; const char *type, *reference, *canonical, *hint; };
 struct conf_case { const char *name, *text; bool full, accept; };
 struct access_case { uint32_t uids[4]; size_t uid_count; uint32_t gids[4]; size_t gid_count; uint32_t uid, gid, groups[4]; size_t group_count; bool allow; };
 struct map_case { const char *input; bool accept; size_t count; const char *signature; };
@@ -145,15 +145,15 @@ struct environment_case { const char *const *start, *const *image, *const *set, 
     rows = ""
     for case in read(vectors / "image-reference.json")["cases"]:
         data = bytes_of(case)
-        rows += "  {%s, %d, %s, %s, %s, %s, %s},\n" % (
+        rows += "  {%s, %d, %s, %s, %s, %s, %s, %s},\n" % (
             literal(data), len(data), literal(case.get("defaultType")), flag(case["accept"]), literal(case.get("type")),
-            literal(case.get("reference")), literal(case.get("canonical")),
+            literal(case.get("reference")), literal(case.get("canonical")), literal(case.get("hint")),
         )
     for table, default in (("image_descriptor", "docker"), ("image_descriptor_baddefault", "invalid")):
         for row in map(wanted, read(cases / (table + ".json"))["cases"]):
             data = row["input"].encode()
             tag = row["tag"] if row["accept"] else None
-            rows += "  {%s, %d, %s, %s, %s, %s, %s},\n" % (
+            rows += "  {%s, %d, %s, %s, %s, %s, %s, NULL},\n" % (
                 literal(data), len(data), literal(default), flag(row["accept"]), literal(row["type"] if row["accept"] else None),
                 literal(tag), '"*"',
             )

@@ -10,7 +10,8 @@ case $prefix:$sysconfdir in
   /*:/*) ;;
   *) printf 'build-native: error: PREFIX and SYSCONFDIR are absolute paths\n' >&2; exit 2 ;;
 esac
-repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# npm calls it by a link.
+repo=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 build=$repo/build-native
 
 # The tests need cmocka, which only `npm test` installs.
@@ -24,6 +25,6 @@ else
 fi
 ninja -C "$build"
 
-printf '\nbuild-native: made %s and %s\n' "$build/shifter" "$build/shifter-check"
+printf '\nbuild-native: made shifter, shifter-check and shifter-merge in %s\n' "$build"
 printf 'build-native: configuration is read from %s/shifter\n' "$sysconfdir"
 printf 'build-native: install as root: meson install -C %q --no-rebuild\n' "$build"

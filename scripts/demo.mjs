@@ -134,8 +134,8 @@ const installJavaScript = (service) => {
   directory(LIB, 0o755)
   const copy = (from, to) => cpSync(from, to, { recursive: true, dereference: true })
   for (const name of ['package.json', 'dist', 'formats']) copy(join(REPOSITORY, name), join(LIB, name))
-  // The catalogue's database binding is native code, and so never part of a bundle.
-  for (const dir of packageClosure('@libsql/client').keys()) copy(dir, join(LIB, dir.slice(REPOSITORY.length)))
+  // What is not part of the bundle: the catalogue's database binding, which is native code, and the Docker client.
+  for (const dir of [...packageClosure('@libsql/client').keys(), ...packageClosure('dockerode').keys()]) copy(dir, join(LIB, dir.slice(REPOSITORY.length)))
   run(['chmod', '-R', 'u=rwX,go=rX', LIB])
   let node = process.execPath
   if (spawnSync(...split([...become(service), node, '--version']), { cwd: '/' }).status !== 0) {
@@ -178,6 +178,7 @@ const configure = (service, images, state, plainHttpHosts) => {
   const gateway = {
     version: 1,
     stateDirectory: state,
+    prefix: PREFIX,
     defaultSystem: 'demo',
     systems: { demo: { imagePath: images } },
     registries: Object.fromEntries(plainHttpHosts.map((host) => [host, { plainHttp: true }])),

@@ -37,7 +37,8 @@ title: Errors
 Every error has a code, which is stable; a message of one line, which says what, where and what to do; and an exit status. The library throws
 an error with \`code\`, \`reason\`, \`what\`, \`remedy\` and \`message\`; \`shifterimg\` prints \`shifterimg: CODE: message\`, or with \`--json\` an
 object \`{"error":{…}}\` on standard output; \`shifter\` prints \`shifter: CODE: message\`. \`shifter\` ends with the status of the program it ran
-when it ran one, so a status alone does not tell whose it is; the line does.
+when it ran one, so a status alone does not tell whose it is. The line does to people; programs, to which the program inside could say the same words, give
+\`--report-fd=N\` and get \`CODE what\` on a pipe that it does not have.
 
 | status | codes |
 |---|---|

@@ -39,6 +39,9 @@ test_packages=(
   libcmocka-dev # unit tests of the native programs
   e2fsprogs     # makes a file system that is no squashfs, for an attack
   mount         # losetup, to see that no loop device is left
+  docker.io     # a daemon to pull from
+  zsh           # reads its completions
+  fish          # reads its completions
   isal          # igzip, which inflates for the benchmark's floor
   zstd          # makes zstd layers
   curl          # fetches for the benchmark's floor

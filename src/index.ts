@@ -7,11 +7,10 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Errors from "./core/Errors.js"
 import * as Gateway from "./core/Gateway.js"
-import type { ImageRecord } from "./core/ImageRecord.js"
+import type { ImageRecord, Requester } from "./core/ImageRecord.js"
 import type { OnProgress } from "./core/Progress.js"
 import * as Site from "./core/Site.js"
 import * as Udi from "./core/Udi.js"
@@ -37,11 +36,11 @@ export * as Site from "./core/Site.js"
 export * as Transport from "./core/Transport.js"
 export * as Udi from "./core/Udi.js"
 export * as Wlm from "./core/Wlm.js"
-export { gatewayLayer } from "./live.js"
+export { gatewayLayer, type GatewayParts, localTransport, sqliteCatalog, tar2sqfsPacker } from "./live.js"
 export { layer as udiLayer } from "./udi/index.js"
 
 export type { ErrorCode, ErrorReason, ShifterError } from "./core/Errors.js"
-export type { ImageInfo, Removal } from "./core/Gateway.js"
+export type { ImageInfo, ImageList, Removal } from "./core/Gateway.js"
 export type { ImageRecord as PublishedImage } from "./core/ImageRecord.js"
 export type { OnProgress, ProgressEvent } from "./core/Progress.js"
 export type { RunResult } from "./core/Udi.js"
@@ -49,11 +48,16 @@ export type { RunResult } from "./core/Udi.js"
 /** What every function takes. */
 export interface CommonOptions {
   /** A configuration file, or a configuration; `/etc/shifter/gateway.json` or a person's own directories without it. */
-  readonly config?: string | typeof Site.GatewayConfig.Encoded | undefined
+  readonly config?: string | Site.GatewayConfig | undefined
   /** Name of a system; the site's default without it. */
   readonly system?: string | undefined
-  /** Cancels the call. It is rejected with the code `CANCELLED` once everything it began is ended. */
+  /** Cancels the call. It is rejected with the code `CANCELLED` once everything it began is ended; the `cause` is the signal's reason. */
   readonly signal?: AbortSignal | undefined
+}
+
+export interface ReadOptions extends CommonOptions {
+  /** Who asks: he is told only of images that he may use. Without him everything is told, as to the account that owns the image path. */
+  readonly requester?: Requester | undefined
 }
 
 export interface PullOptions extends CommonOptions {
@@ -61,18 +65,20 @@ export interface PullOptions extends CommonOptions {
   readonly platform?: string | undefined
   /** For the registry; the site's without them. */
   readonly credentials?: { readonly username: string; readonly password: string } | undefined
-  /** uid of who asks; this process's without it. */
-  readonly requester?: number | undefined
-  /** Makes the image private to its puller and these users. */
+  /** Who asks; this process's user with all his groups without it. */
+  readonly requester?: Requester | undefined
+  /** Makes the image private to its puller and these users, at most 1,000. Empty: to its puller alone. */
   readonly allowUids?: ReadonlyArray<number> | undefined
-  /** Makes the image private to its puller and these groups. */
+  /** Makes the image private to its puller and these groups, at most 1,000. Empty: to its puller alone. */
   readonly allowGids?: ReadonlyArray<number> | undefined
-  /** Told what happens. It must return at once and not throw. */
+  /** Reads an image that is published already again, and converts it anew when it is not what its record says. */
+  readonly verify?: boolean | undefined
+  /** Told what happens. It must return at once; one that throws is told nothing more, and the pull goes on. */
   readonly onProgress?: OnProgress | undefined
 }
 
 export interface RunImageOptions extends Udi.RunOptions {
-  /** Where the native programs are installed. Default: `/usr`. */
+  /** Where the native programs are installed. Default: `/usr/local` where they are there, else `/usr`. */
   readonly prefix?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -106,27 +112,27 @@ export const pullImage = (reference: string, options: PullOptions = {}): Promise
  *
  * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none
  */
-export const lookupImage = (reference: string, options: CommonOptions = {}): Promise<string> =>
-  withGateway(options, (gateway) => gateway.lookup(reference, options.system))
+export const lookupImage = (reference: string, options: ReadOptions = {}): Promise<string> =>
+  withGateway(options, (gateway) => gateway.lookup(reference, options))
 
-/** All images of a system that have a name. */
-export const listImages = (options: CommonOptions = {}): Promise<ReadonlyArray<Gateway.ImageInfo>> => withGateway(options, (gateway) => gateway.list(options.system))
+/** All images of a system, with or without a name, and what could not be read. */
+export const listImages = (options: ReadOptions = {}): Promise<Gateway.ImageList> => withGateway(options, (gateway) => gateway.list(options))
 
 /**
  * Everything known of an image, by reference or `id:ID`.
  *
  * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none
  */
-export const inspectImage = (reference: string, options: CommonOptions = {}): Promise<Gateway.ImageInfo> =>
-  withGateway(options, (gateway) => gateway.inspect(reference, options.system))
+export const inspectImage = (reference: string, options: ReadOptions = {}): Promise<Gateway.ImageInfo> =>
+  withGateway(options, (gateway) => gateway.inspect(reference, options))
 
 /**
  * Removes a name; the image stays for jobs that have it pinned. With `id:ID`, removes the image and all its names.
  *
- * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none
+ * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none, and `ACCESS_DENIED` when it is not the requester's
  */
-export const removeImage = (reference: string, options: CommonOptions = {}): Promise<Gateway.Removal> =>
-  withGateway(options, (gateway) => gateway.remove(reference, options.system))
+export const removeImage = (reference: string, options: ReadOptions = {}): Promise<Gateway.Removal> =>
+  withGateway(options, (gateway) => gateway.remove(reference, options))
 
 /**
  * Runs a program in an image on this node, as the calling user, by the native helper. The program's own status is a result, not an error.
@@ -151,8 +157,8 @@ const withGateway = <A>(
 ): Promise<A> =>
   promised(
     Effect.gen(function* () {
-      const site = yield* siteOf(options.config)
-      return yield* Effect.provide(Effect.flatMap(Gateway.Gateway, f), gatewayLayer(site) as Layer.Layer<Gateway.Gateway, Errors.CatalogError>)
+      const site = yield* Either.mapLeft(siteOf(options.config), (error) => new Errors.GatewayError(Errors.carried(error)))
+      return yield* Effect.provide(Effect.flatMap(Gateway.Gateway, f), gatewayLayer(site))
     }),
     options.signal
   )

@@ -5,23 +5,42 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { httpLayer, layoutSource, registrySource } from "./backends/docker/index.js"
-import * as Catalog from "./catalog/sqlite/index.js"
+import { daemonSource, dockerArchiveSource, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
+import type { Catalog } from "./core/Catalog.js"
 import * as Gateway from "./core/Gateway.js"
 import * as Image from "./core/Image.js"
-import { layerTar2sqfs } from "./core/Packer.js"
+import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
 import type { Site } from "./core/Site.js"
-import * as Local from "./transports/local/index.js"
+import type { Transport } from "./core/Transport.js"
+import { layer as localTransport } from "./transports/local/index.js"
+
+export { localTransport, sqliteCatalog, tar2sqfsPacker }
+
+/** Parts of a gateway that are one's own. */
+export interface GatewayParts {
+  /** Further sources. One for a type that this package has a source for takes its place. */
+  readonly sources?: ReadonlyArray<Image.ImageSource> | undefined
+  /** The way to the systems; by default {@link localTransport}. */
+  readonly transport?: Layer.Layer<Transport> | undefined
+  /** Where pulls are known; by default {@link sqliteCatalog} in the site's state directory. */
+  readonly catalog?: Layer.Layer<Catalog> | undefined
+  /** By default {@link tar2sqfsPacker}. */
+  readonly packer?: Layer.Layer<Packer> | undefined
+}
 
 /** The gateway of a site, working inside this process. */
-export const gatewayLayer = (site: Site) =>
-  Gateway.layer(site).pipe(
-    Layer.provide(
-      Layer.mergeAll(
-        Layer.unwrapEffect(Effect.map(registrySource(site.registry), (registry) => Image.layer([registry, layoutSource]))).pipe(Layer.provide(httpLayer(site.network))),
-        Catalog.layer(site.stateDirectory),
-        layerTar2sqfs,
-        Local.layer
-      )
+export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<Gateway.Gateway> => {
+  const daemon = site.dockerDaemon
+  const images = Layer.unwrapEffect(
+    Effect.map(registrySource(site.registry, (host) => (daemon.pulls.has(host) ? daemon : undefined)), (registry) =>
+      Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon)])
     )
   )
+  return Gateway.layer(site).pipe(
+    Layer.provide(images.pipe(Layer.provide(httpLayer(site.network)))),
+    Layer.provide(parts.catalog ?? sqliteCatalog(site)),
+    Layer.provide(parts.packer ?? tar2sqfsPacker),
+    Layer.provide(parts.transport ?? localTransport)
+  )
+}

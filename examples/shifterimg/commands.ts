@@ -4,11 +4,13 @@
  * @module
  */
 import { execFile } from "node:child_process"
+import { addAbortSignal } from "node:stream"
 import { promisify } from "node:util"
-import { Errors, type ImageInfo, inspectImage, listImages, lookupImage, pullImage, removeImage, type ShifterError } from "shifter-sdk"
+import { Errors, type ImageInfo, ImageRef, inspectImage, listImages, lookupImage, pullImage, removeImage, Site } from "shifter-sdk"
+import { failed, usageFault } from "./failure.js"
 import { progressDisplay } from "./progress.js"
-import { bytes, safe, table } from "./text.js"
-import type { Command } from "./usage.js"
+import { bytes, counted, safe, table } from "./text.js"
+import type { ServiceCommand } from "./usage.js"
 
 export interface Values {
   readonly config?: string | undefined
@@ -22,118 +24,149 @@ export interface Values {
   readonly quiet?: boolean | undefined
 }
 
+interface Call {
+  readonly operand: string
+  readonly values: Values
+  readonly common: { readonly config: string | undefined; readonly system: string | undefined; readonly signal: AbortSignal }
+  /** The result on standard output: itself as JSON, or a text that shows it. */
+  readonly print: (result: unknown, text: string) => void
+}
+
 /** Runs a command; its exit status. */
-export const execute = async (name: Command["name"], operand: string = "", values: Values): Promise<number> => {
+export const execute = async (name: ServiceCommand, operand: string = "", values: Values): Promise<number> => {
   const cancel = new AbortController()
-  const interrupted = () => cancel.abort(new Error("interrupted"))
+  const interrupted = () => {
+    deaf() // a second signal ends the program at once
+    cancel.abort(new Error("interrupted"))
+  }
+  const deaf = () => void process.removeListener("SIGINT", interrupted).removeListener("SIGTERM", interrupted)
   process.once("SIGINT", interrupted).once("SIGTERM", interrupted)
-  const common = { config: values.config, system: values.system, signal: cancel.signal }
-  const print = (result: unknown, text: string) => process.stdout.write(values.json === true ? `${JSON.stringify(result)}\n` : text)
+  const call: Call = {
+    operand,
+    values,
+    common: { config: values.config, system: values.system, signal: cancel.signal },
+    print: (result, text) => void process.stdout.write(values.json === true ? `${JSON.stringify(result)}\n` : text)
+  }
   try {
-    switch (name) {
-      case "pull": {
-        const display = progressDisplay(process.stderr, values.quiet === true || values.json === true)
-        try {
-          const record = await pullImage(operand, {
-            ...common,
-            platform: values.platform,
-            credentials: await credentials(values),
-            allowUids: await ids("-u", values.user),
-            allowGids: await groupIds(values.group),
-            onProgress: display.event
-          })
-          display.end(`${record.reference} is ready: ${bytes(record.imageSize)}, ${record.entries} files`)
-          print(record, `${record.id}\n`)
-        } finally {
-          display.end()
-        }
-        return 0
-      }
-      case "images": {
-        const images = await listImages(common)
-        print(images, images.length === 0 ? "" : table(["REFERENCE", "ID", "SIZE", "PLATFORM", "ACCESS"], rowsOf(images)))
-        return 0
-      }
-      case "lookup": {
-        const id = await lookupImage(operand, common)
-        print({ id }, `${id}\n`)
-        return 0
-      }
-      case "inspect": {
-        const info = await inspectImage(operand, common)
-        print(info, description(info))
-        return 0
-      }
-      case "rm": {
-        const removal = await removeImage(operand, common)
-        print(
-          removal,
-          removal.image
-            ? `Removed the image ${removal.id} and ${removal.names.length} names.\n`
-            : `Removed the name ${removal.names.join(", ")}. The image stays for jobs that have it pinned; shifterimg rm id:${removal.id} removes it.\n`
-        )
-        return 0
-      }
-    }
+    await run[name](call)
+    return 0
   } catch (error) {
-    return failed(error, values.json === true)
+    return failed(cancel.signal.aborted ? interruption(name, error) : error, values.json === true)
   } finally {
-    process.removeListener("SIGINT", interrupted).removeListener("SIGTERM", interrupted)
+    deaf()
   }
 }
 
-const failed = (error: unknown, json: boolean): number => {
-  const known: Pick<ShifterError, "code" | "message" | "reason" | "what" | "remedy"> = Errors.isShifterError(error)
-    ? error
-    : Errors.errorFields("INTERNAL", `Unexpected: ${Errors.messageOf(error)}`)
-  const { code, message, reason, what, remedy } = known
-  if (json) process.stdout.write(`${JSON.stringify({ error: { code, reason, what, remedy, message } })}\n`)
-  else process.stderr.write(`shifterimg: ${code}: ${message}\n`)
-  return Errors.errorTable[code].exit
+const interruption = (name: ServiceCommand, error: unknown): unknown => {
+  if (Errors.isShifterError(error) && error.code !== "CANCELLED") return error
+  const what = name === "pull" ? "Interrupted; finished layers are kept" : "Interrupted"
+  return new Errors.GatewayError(Errors.errorFields("CANCELLED", what, { remedy: "Run it again to go on.", cause: error }))
 }
 
-const usageFault = (what: string, remedy: string) => new Errors.FormatError(Errors.errorFields("USAGE", what, { remedy }))
+const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
+  pull: async ({ common, operand, print, values }) => {
+    const display = progressDisplay(process.stderr, values.quiet === true || values.json === true)
+    try {
+      const record = await pullImage(operand, {
+        ...common,
+        platform: values.platform,
+        credentials: await credentials(values, common.signal),
+        allowUids: await ids("user", values.user),
+        allowGids: await ids("group", values.group),
+        onProgress: display.event
+      })
+      display.end(`${canonical(operand, values)} is ready: ${bytes(record.imageSize)}, ${counted(record.entries, "file")}`)
+      print(record, `${record.id}\n`)
+    } finally {
+      display.end()
+    }
+  },
+  images: async ({ common, print, values }) => {
+    const { images, problems } = await listImages(common)
+    for (const { what, where } of problems) process.stderr.write(`shifterimg: warning: ${safe(where)}: ${safe(what)}\n`)
+    const shown = images.flatMap(({ names, record }) => (names.length === 0 ? [`id:${record.id}`] : names)).map((name) => `${safe(name)}\n`)
+    if (values.quiet === true) {
+      print(images, shown.join(""))
+      return
+    }
+    if (images.length === 0) process.stderr.write(`No images on ${values.system ?? site(values).defaultSystem}.\n`)
+    print(images, images.length === 0 ? "" : table(["REFERENCE", "ID", "SIZE", "PLATFORM", "ACCESS"], rowsOf(images)))
+  },
+  lookup: async ({ common, operand, print }) => {
+    const id = await lookupImage(checkedId(operand), common)
+    print({ id }, `${id}\n`)
+  },
+  inspect: async ({ common, operand, print }) => {
+    const info = await inspectImage(checkedId(operand), common)
+    print(info, description(info))
+  },
+  rm: async ({ common, operand, print }) => {
+    const removal = await removeImage(checkedId(operand), common)
+    print(
+      removal,
+      removal.image
+        ? `Removed the image ${removal.id} and ${counted(removal.names.length, "name")}.\n`
+        : `Removed the name ${safe(removal.names.join(", "))}. The image stays for jobs that have it pinned; shifterimg rm id:${removal.id} removes it.\n`
+    )
+  }
+}
 
-const credentials = async (values: Values) => {
+const site = (values: Values): Site.Site => {
+  const loaded = Site.load(values.config)
+  if (loaded._tag === "Left") throw loaded.left
+  return loaded.right
+}
+
+/** The name that a pull gives: an image that has one already keeps that in its record. */
+const canonical = (operand: string, values: Values): string =>
+  ImageRef.absolute(ImageRef.parseOrThrow(operand, site(values).defaultImageType), process.cwd()).canonical ?? operand
+
+/** A shortened id would be looked for in vain, and the answer would be that there is no such image. */
+const checkedId = (operand: string): string => {
+  if (operand.startsWith("id:") && !/^id:[0-9a-f]{64}$/.test(operand)) {
+    throw new Errors.FormatError(
+      Errors.errorFields("REFERENCE_INVALID", `The image reference "${operand}" is not valid: an id has 64 hexadecimal digits`, { remedy: "shifterimg images lists them." })
+    )
+  }
+  return operand
+}
+
+const credentials = async (values: Values, signal: AbortSignal) => {
   if (values.username === undefined && values["password-stdin"] !== true) return undefined
   if (values.username === undefined || values["password-stdin"] !== true) {
     throw usageFault("--username and --password-stdin belong together", "Write for example: shifterimg pull --username me --password-stdin REFERENCE < password.")
   }
   const chunks: Array<Buffer> = []
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+  for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk as Buffer)
   return { username: values.username, password: Buffer.concat(chunks).toString("utf8").split("\n")[0] ?? "" }
 }
 
-const run = promisify(execFile)
+const execFileAsync = promisify(execFile)
+const LARGEST_ID = 4294967294
 
-/** Numbers of a list of user names or numbers. */
-const ids = async (kind: "-u", list: string | undefined): Promise<ReadonlyArray<number>> =>
-  Promise.all(
-    elements(list).map(async (name) => {
-      if (/^[0-9]+$/.test(name)) return Number(name)
-      const { stdout } = await run("id", [kind, "--", name]).catch(() => {
-        throw usageFault(`There is no user "${safe(name)}"`, "Name users by name or number.")
-      })
-      return Number(stdout)
+/** Numbers of a list of users or groups, by name or number. An empty place, as an unset variable leaves it, would publish to everyone. */
+const ids = async (kind: "user" | "group", list: string | undefined): Promise<ReadonlyArray<number>> => {
+  const names = list === undefined ? [] : list.split(",").map((each) => each.trim())
+  if (names.includes("")) throw usageFault(`--${kind} names nobody${list === "" ? "" : ` in a place of "${safe(list ?? "")}"`}`, `Name ${kind}s by name or number, separated by commas.`)
+  return Promise.all(
+    names.map(async (name) => {
+      if (!/^[0-9]+$/.test(name)) return idOf(kind, name)
+      if (Number(name) > LARGEST_ID) throw usageFault(`--${kind}: ${safe(name)} is no number of a ${kind}`, `Numbers are 0 to ${LARGEST_ID}.`)
+      return Number(name)
     })
   )
+}
 
-const groupIds = async (list: string | undefined): Promise<ReadonlyArray<number>> =>
-  Promise.all(
-    elements(list).map(async (name) => {
-      if (/^[0-9]+$/.test(name)) return Number(name)
-      const { stdout } = await run("getent", ["group", "--", name]).catch(() => {
-        throw usageFault(`There is no group "${safe(name)}"`, "Name groups by name or number.")
-      })
-      return Number(stdout.split(":")[2])
-    })
-  )
-
-const elements = (list: string | undefined) => (list ?? "").split(",").map((each) => each.trim()).filter((each) => each !== "")
+const idOf = async (kind: "user" | "group", name: string): Promise<number> => {
+  const { stdout } = await execFileAsync("getent", [kind === "user" ? "passwd" : "group", "--", name]).catch(() => {
+    throw usageFault(`There is no ${kind} "${safe(name)}"`, `Name ${kind}s by name or number.`)
+  })
+  return Number(stdout.split(":")[2])
+}
 
 const rowsOf = (images: ReadonlyArray<ImageInfo>) =>
   images
-    .flatMap(({ names, record }) => names.map((name) => [safe(name), record.id.slice(0, 12), bytes(record.imageSize), record.platform, record.access]))
+    .flatMap(({ names, record }) => (names.length === 0 ? [`id:${record.id}`] : names).map((name) => [safe(name), record.id, bytes(record.imageSize), record.platform, record.access]))
     .sort((a, b) => ((a[0] ?? "") < (b[0] ?? "") ? -1 : 1))
 
 const description = ({ names, record, system }: ImageInfo): string => {
@@ -144,7 +177,7 @@ const description = ({ names, record, system }: ImageInfo): string => {
     ["source", record.sourceDigest],
     ...(record.manifestDigest === undefined ? [] : [["manifest", record.manifestDigest] as const]),
     ["platform", record.platform],
-    ["size", `${bytes(record.imageSize)} (${record.imageSize} bytes), ${record.entries} files`],
+    ["size", `${bytes(record.imageSize)} (${record.imageSize} bytes), ${counted(record.entries, "file")}`],
     ["sha256", record.imageSha256],
     ["packed by", record.profile],
     ["access", record.access === "public" ? "public" : `private: owner ${record.owner}, users ${record.allowUids.join(",") || "-"}, groups ${record.allowGids.join(",") || "-"}`],

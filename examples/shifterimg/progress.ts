@@ -5,7 +5,7 @@
  * @module
  */
 import type { OnProgress, ProgressEvent } from "shifter-sdk"
-import { bytes, safe, seconds } from "./text.js"
+import { bytes, counted, safe, seconds } from "./text.js"
 
 export interface Display {
   readonly event: OnProgress
@@ -31,7 +31,7 @@ export const progressDisplay = (out: NodeJS.WriteStream, silent: boolean): Displ
 const summary = (layers: ReadonlyArray<LayerState>) => {
   const cached = layers.filter((layer) => layer.cached).length
   const size = layers.reduce((sum, layer) => sum + layer.size, 0)
-  return `${layers.length} layers, ${bytes(size)}${cached > 0 ? ` (${cached} here already)` : ""}`
+  return `${counted(layers.length, "layer")}, ${bytes(size)}${cached > 0 ? ` (${cached} here already)` : ""}`
 }
 
 const layersOf = (event: ProgressEvent & { readonly _tag: "Resolved" }): Array<LayerState> => {
@@ -100,7 +100,8 @@ const terminal = (out: NodeJS.WriteStream): Display => {
   let fetching = false
 
   const lines = (): ReadonlyArray<string> => {
-    const width = out.columns
+    // Some terminals say 0 for "unknown".
+    const width = (out.columns > 0 ? out.columns : 80) - 1
     const room = Math.max(1, out.rows - 3)
     const done = layers.reduce((sum, layer) => sum + layer.received, 0)
     const size = layers.reduce((sum, layer) => sum + layer.size, 0)
@@ -109,11 +110,12 @@ const terminal = (out: NodeJS.WriteStream): Display => {
     const rate = elapsed > 0.5 ? fromNetwork / elapsed : 0
     const left = rate > 0 ? `, ${bytes(rate)}/s, ${seconds((size - done) / rate)} left` : ""
     const shown = layers.length <= room ? layers : layers.filter((layer) => layer.received < layer.size).slice(0, room)
-    const head = fetching ? `${step} ${bytes(done)} of ${bytes(size)}${left}` : `${step}${packed > 0 ? `, ${bytes(packed)} packed` : ""}`
-    return [
-      ...shown.map((layer) => `  ${layer.digest.slice(7, 19)}  ${bar(layer.received, layer.size)}  ${bytes(layer.received)} of ${bytes(layer.size)}${layer.cached ? ", here already" : ""}`),
-      `${head}${fetching && packed > 0 ? `; ${bytes(packed)} packed` : ""}`
-    ].map((line) => line.slice(0, Math.max(20, width - 1)))
+    const fetched = `${step} ${bytes(done)} of ${bytes(size)}`
+    const written = packed > 0 ? `${bytes(packed)} packed` : ""
+    const heads = fetching
+      ? [`${fetched}${left}${written === "" ? "" : `; ${written}`}`, `${fetched}${left}`, fetched]
+      : [`${step}${written === "" ? "" : `, ${written}`}`, step]
+    return [...layerLines(shown, width), heads.find((head) => head.length <= width) ?? step.slice(0, width)]
   }
 
   const erase = () => {
@@ -172,8 +174,22 @@ const terminal = (out: NodeJS.WriteStream): Display => {
   }
 }
 
-const bar = (done: number, size: number): string => {
-  const width = 24
+const WIDEST_BAR = 24
+const NARROWEST_BAR = 6
+
+/** What a line can't hold whole it leaves out: the bar first, then the digest. Numbers are never cut. */
+const layerLines = (layers: ReadonlyArray<LayerState>, width: number): ReadonlyArray<string> => {
+  const texts = layers.map((layer) => `${bytes(layer.received)} of ${bytes(layer.size)}${layer.cached ? ", here already" : ""}`)
+  const digest = 12
+  const room = width - Math.max(0, ...texts.map((text) => text.length)) - 2
+  const barWidth = Math.min(WIDEST_BAR, room - (digest + 2) - 4)
+  return layers.map((layer, i) => {
+    const name = room < digest + 2 ? "" : `${layer.digest.slice(7, 7 + digest)}  `
+    return `  ${name}${barWidth < NARROWEST_BAR ? "" : `${bar(layer.received, layer.size, barWidth)}  `}${texts[i] ?? ""}`.slice(0, width)
+  })
+}
+
+const bar = (done: number, size: number, width: number): string => {
   const full = size === 0 ? width : Math.min(width, Math.floor((done / size) * width))
   return `[${"=".repeat(full)}${" ".repeat(width - full)}]`
 }

@@ -21,6 +21,9 @@ export const bytes = (n: number): string => {
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(value >= 10 ? 1 : 2)} ${units[unit]}`
 }
 
+/** A number and what is counted. */
+export const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`
+
 /** A time for people. */
 export const seconds = (s: number): string => (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.ceil(s / 60)} min` : `${(s / 3600).toFixed(1)} h`)
 

@@ -5,11 +5,14 @@
  */
 
 export interface Command {
-  readonly name: "pull" | "images" | "lookup" | "inspect" | "rm"
+  readonly name: "pull" | "images" | "lookup" | "inspect" | "rm" | "completions"
   readonly operands: ReadonlyArray<string>
   readonly text: string
   readonly options: ReadonlyArray<keyof typeof options>
 }
+
+/** Those that ask the gateway. */
+export type ServiceCommand = Exclude<Command["name"], "completions">
 
 interface Option {
   readonly type: "string" | "boolean"
@@ -29,7 +32,7 @@ export const options = {
   group: { type: "string", short: "g", value: "LIST", text: "groups whose members may use the image; makes it private" },
   username: { type: "string", value: "NAME", text: "user name for the registry" },
   "password-stdin": { type: "boolean", text: "read the registry's password from standard input" },
-  quiet: { type: "boolean", short: "q", text: "show no progress" }
+  quiet: { type: "boolean", short: "q", text: "show no progress; of images, print the references alone" }
 } as const satisfies Record<string, Option>
 
 const common = ["config", "system", "json", "help"] as const
@@ -41,10 +44,11 @@ export const commands: ReadonlyArray<Command> = [
     text: "fetch an image, convert it and publish it; prints its id",
     options: [...common, "platform", "user", "group", "username", "password-stdin", "quiet"]
   },
-  { name: "images", operands: [], text: "list the images of a system", options: common },
+  { name: "images", operands: [], text: "list the images of a system", options: [...common, "quiet"] },
   { name: "lookup", operands: ["REFERENCE"], text: "print the id that a reference points to", options: common },
   { name: "inspect", operands: ["REFERENCE"], text: "print all that is known of an image", options: common },
-  { name: "rm", operands: ["REFERENCE"], text: "remove a name (jobs that have the image pinned keep it), or with id:ID the image itself", options: common }
+  { name: "rm", operands: ["REFERENCE"], text: "remove a name (jobs that have the image pinned keep it), or with id:ID the image itself", options: common },
+  { name: "completions", operands: ["SHELL"], text: "print completions for bash, zsh or fish", options: ["json", "help"] }
 ]
 
 /** For `parseArgs` of Node. */

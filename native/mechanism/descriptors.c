@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -27,6 +28,23 @@ bool descriptor_may_stay(int fd) {
   // Namespaces and processes look like regular files.
   long kind = (long)system.f_type;
   return kind != NSFS_MAGIC && kind != PID_FS_MAGIC && kind != ANON_INODE_FS_MAGIC;
+}
+
+static bool is_stream_socket(int fd) {
+  int domain, type;
+  socklen_t domain_size = sizeof domain, type_size = sizeof type;
+  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_size) == 0 && domain == AF_UNIX &&
+         getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) == 0 && type == SOCK_STREAM;
+}
+
+// Before: no descriptor of ours is open, so a number that is open is one the caller opened. After: exec closes it. Kinds are few on
+// purpose: what is written there means nothing to a pipe, and could to a device, a file or a socket of another kind.
+bool report_take(int fd, struct failure *why) {
+  struct stat status;
+  int flags = fcntl(fd, F_GETFL);
+  bool writable = flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY && fstat(fd, &status) == 0;
+  if (writable && (S_ISFIFO(status.st_mode) || is_stream_socket(fd)) && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) return true;
+  return fail(why, ERROR_USAGE, "--report-fd=%d is no open pipe or stream socket that can be written", fd);
 }
 
 static bool replace(int fd) {

@@ -6,3 +6,5 @@
 // and replaced by /dev/null on 0, 1 and 2.
 bool descriptors_filter(struct failure *why) MUST_USE;
 bool descriptor_may_stay(int fd);
+// Takes a pipe or stream socket of the caller's to tell a refusal on; the program inside never has it.
+bool report_take(int fd, struct failure *why) MUST_USE;

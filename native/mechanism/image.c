@@ -20,11 +20,14 @@ struct search {
   const struct identity *who;
   uid_t owner;
   bool by_name;
+  bool odd_id; // an id that is not 64 hexadecimal digits
   int directory;
 };
 
 // "Missing" and "not for this user" are told in the same words, so that nobody learns of another's images.
 static bool not_found(const struct search *search, struct failure *why) {
+  // Sites have ids of other forms by the reference system, so such an id is looked for like any other.
+  if (search->odd_id) return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image '%s' for you (an id has 64 hexadecimal digits)", search->request);
   return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image '%s' for you", search->request);
 }
 
@@ -33,10 +36,11 @@ static bool file_gone(const struct search *search, struct failure *why) {
   return fail(why, ERROR_IMAGE_EXPIRED, "the image of '%s' is gone", search->request);
 }
 
-// Words everything but WALK_OK and WALK_MISSING. Neither ids nor paths are told: the caller gave only the request.
+// Words everything but WALK_OK and WALK_MISSING. Neither image ids nor paths are told: the caller gave only the request.
 static bool refuse(const struct search *search, const char *what, struct failure *why) {
   if (errno == EFBIG) return fail(why, ERROR_RECORD_INVALID, "the %s of '%s' is too large", what, search->request);
-  return fail(why, ERROR_IMAGE_UNSAFE, "the %s of '%s' is not a regular file that its owner alone can change", what, search->request);
+  return fail(why, ERROR_IMAGE_UNSAFE, "the %s of '%s' is not a regular file that uid %u alone can change (imageOwner in runtime.conf)", what,
+              search->request, search->owner);
 }
 
 static enum walk open_directory(const struct search *search, int directory, const char *name, int *fd) {
@@ -131,12 +135,16 @@ static bool search_image(struct search *search, const struct image_reference *re
   AUTO_FREE char *unsafe = NULL;
   AUTO_FD directory = -1;
   enum walk walk = walk_protected(path, search->owner, &directory, &unsafe);
-  if (walk == WALK_UNSAFE) return fail(why, ERROR_IMAGE_UNSAFE, "%s is no directory that its owner alone can change", unsafe);
+  if (walk == WALK_UNSAFE) return fail(why, ERROR_IMAGE_UNSAFE, "%s; runtime.conf says imageOwner=%u", unsafe, search->owner);
   if (walk != WALK_OK) return not_found(search, why);
   search->directory = directory;
   if (search->by_name ? !read_name(search, reference->canonical, &image->id, why) : false) return false;
   if (!search->by_name) image->id = memory_copy(reference->reference, strlen(reference->reference));
   return read_facts(search, image->id, &image->facts, why) && open_file(search, image->id, image, why);
+}
+
+static bool is_made_id(const char *id) {
+  return strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
 }
 
 // Before: ids all root. After: image->fd is of a regular file that only the image owner can change, that fits its record, that the
@@ -145,7 +153,8 @@ static bool open_published(const struct config *config, const struct image_refer
                            struct failure *why) {
   search->owner = (uid_t)config->runtime[RUNTIME_IMAGE_OWNER].number;
   search->by_name = reference->type != IMAGE_ID;
-  if (reference->canonical == NULL) return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' has no canonical form", search->request);
+  search->odd_id = reference->type == IMAGE_ID && !is_made_id(reference->reference);
+  if (reference->canonical == NULL) return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' is a path that is not absolute, which names no published image", search->request);
   if (search->owner == search->who->uid) return fail(why, ERROR_IMAGE_UNSAFE, "the image path is your own");
   // On a root-squashed file system root can't read what only the owner may.
   const struct identity owner = {.uid = search->owner, .gid = NO_GROUP};
@@ -157,7 +166,7 @@ static bool open_published(const struct config *config, const struct image_refer
 
 // A directory of the host is reached with the caller's rights alone, and is never given to the kernel as a file system or layer.
 static bool open_local(const struct config *config, const char *path, const struct search *search, struct image *image, struct failure *why) {
-  if (config->udiroot[UDIROOT_ALLOW_LOCAL_CHROOT].number == 0) return fail(why, ERROR_LOCAL_NOT_ALLOWED, "'%s'", search->request);
+  if (config->udiroot[UDIROOT_ALLOW_LOCAL_CHROOT].number == 0) return fail(why, ERROR_LOCAL_NOT_ALLOWED, "'%s' is a directory of the host, and this site runs images only", search->request);
   if (!file_identity_set(search->who, why)) return false;
   AUTO_FD found = open_resolved(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
   // Once more through the directory itself: the caller must be able to enter it, not only to see it.

@@ -42,6 +42,22 @@ static enum walk walk_error(void) {
   return errno == ELOOP || errno == ENOTDIR ? WALK_UNSAFE : WALK_FAILED;
 }
 
+// "PATH belongs to uid 7, not to root": the first `length` bytes of a path, or "/".
+static char *say_unsafe(const char *path, size_t length, const struct stat *status, uid_t owner) {
+  AUTO_BUFFER text = {0};
+  if (length == 0) path = "/", length = 1;
+  buffer_add(&text, path, length);
+  if (status == NULL)
+    buffer_text(&text, " is a symbolic link or no directory");
+  else if (status->st_uid != 0 && status->st_uid != owner && owner == 0)
+    buffer_print(&text, " belongs to uid %u, not to root", status->st_uid);
+  else if (status->st_uid != 0 && status->st_uid != owner)
+    buffer_print(&text, " belongs to uid %u, not to root or uid %u", status->st_uid, owner);
+  else
+    buffer_print(&text, " can be changed by others (mode %04o)", status->st_mode & 07777);
+  return steal(&text.at);
+}
+
 // Before: nothing is trusted but the root directory's descriptor. After: every directory on the way was seen to be changed by root or
 // the owner alone, and *fd is the last of them, whatever the path means later.
 enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) {
@@ -53,7 +69,7 @@ enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) 
     struct stat status;
     if (fstat(at, &status) != 0) return WALK_FAILED;
     if (!is_protected(&status, owner)) {
-      *unsafe = part == path ? memory_copy("/", 1) : memory_copy(path, (size_t)(part - path));
+      *unsafe = say_unsafe(path, (size_t)(part - path), &status, owner);
       return WALK_UNSAFE;
     }
     const char *name = path_component(part, &length);
@@ -63,7 +79,7 @@ enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) 
     int next = openat(at, component, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (next < 0) {
       enum walk walk = walk_error();
-      if (walk == WALK_UNSAFE) *unsafe = memory_copy(path, (size_t)(part - path));
+      if (walk == WALK_UNSAFE) *unsafe = say_unsafe(path, (size_t)(part - path), NULL, owner);
       return walk;
     }
     close(at);

@@ -16,7 +16,7 @@ bool is_protected(const struct stat *status, uid_t owner);
 
 enum walk { WALK_OK, WALK_MISSING, WALK_UNSAFE, WALK_FAILED };
 // Opens an absolute directory component by component; each is a real directory and protected. errno tells more of WALK_FAILED,
-// *unsafe names the directory of WALK_UNSAFE (to be freed).
+// *unsafe says of WALK_UNSAFE which directory is not protected, and why (to be freed).
 enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) MUST_USE;
 // A regular file right in a directory: no link, protected, at most `most` bytes. Its content, unless `content` is NULL, and a descriptor.
 enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, int *fd) MUST_USE;

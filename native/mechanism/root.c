@@ -138,7 +138,7 @@ static bool mount_scratch(struct root *root, struct failure *why) {
   AUTO_FREE char *unsafe = NULL;
   AUTO_FD target = -1;
   enum walk walk = walk_protected(path, 0, &target, &unsafe);
-  if (walk == WALK_UNSAFE) return fail(why, ERROR_MOUNT_FAILED, "udiMount: %s is no directory that only root can change", unsafe);
+  if (walk == WALK_UNSAFE) return fail(why, ERROR_MOUNT_FAILED, "udiMount: %s", unsafe);
   if (walk != WALK_OK) return fail(why, ERROR_MOUNT_FAILED, "udiMount: %s: %s", path, strerror(errno));
   const struct mount_option options[] = {{"mode", "0755"}, {"size", "64m"}, {"nr_inodes", "65536"}};
   root->scratch = mount_create("tmpfs", options, COUNT_OF(options), SAFE, why);

@@ -31,7 +31,7 @@ static bool enter_directory(const struct start *start, struct failure *why) {
 static bool read_env_file(const char *path, struct words *settings, struct failure *why) {
   AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
   AUTO_BUFFER content = {0};
-  if (fd < 0 || !read_all(fd, ENV_FILE_BYTES, &content)) return fail(why, ERROR_ENVIRONMENT_INVALID, "%s: %s", path, strerror(errno));
+  if (fd < 0 || !read_all(fd, ENV_FILE_BYTES, &content)) return fail(why, ERROR_ENV_FILE_UNREADABLE, "--env-file=%s, inside the image: %s", path, strerror(errno));
   return environment_parse_file(settings, content.at, content.length, path, why);
 }
 

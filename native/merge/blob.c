@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define PIECE ((size_t)256 << 10) // stays in a processor's own cache between the inflater, the hash and the copy
 #define WINDOW_LOG 27             // 128 MiB: what zstd itself accepts without being asked
@@ -67,13 +68,15 @@ static bool damaged(struct failure *why, const char *form, const char *what) {
 
 static bool read_some(struct blob *blob, unsigned char *into, size_t room, size_t *got, struct failure *why) {
   size_t most = blob->left < room ? (size_t)blob->left : room;
-  ssize_t n = 0;
-  while (most > 0 && (n = pread(blob->fd, into, most, (off_t)blob->offset)) < 0 && errno == EINTR) continue;
-  if (n < 0) return fail(why, ERROR_STATE_UNUSABLE, "the blob can't be read: %s", strerror(errno));
-  if (n == 0 && most > 0) return fail(why, ERROR_LAYER_INVALID, "the blob became shorter while it was read");
-  blob->offset += (uint64_t)n;
-  blob->left -= (uint64_t)n;
-  *got = (size_t)n;
+  for (*got = 0; *got < most;) { // whole pieces, as the first bytes tell the form
+    ssize_t n = pread(blob->fd, into + *got, most - *got, (off_t)blob->offset);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(why, ERROR_STATE_UNUSABLE, "the blob can't be read: %s", strerror(errno));
+    if (n == 0) return fail(why, ERROR_LAYER_INVALID, "the blob became shorter while it was read");
+    blob->offset += (uint64_t)n;
+    blob->left -= (uint64_t)n;
+    *got += (size_t)n;
+  }
   return true;
 }
 
@@ -125,6 +128,14 @@ static bool inflate_gzip(struct blob *blob, size_t *got, struct failure *why) {
   return true;
 }
 
+static bool zstd_fault(size_t status, struct failure *why) {
+  ZSTD_ErrorCode code = ZSTD_getErrorCode(status);
+  if (code == ZSTD_error_memory_allocation) memory_exhausted();
+  if (code == ZSTD_error_frameParameter_windowTooLarge)
+    return fail(why, ERROR_LIMIT_EXCEEDED, "its zstd window is larger than %d MiB", 1 << (WINDOW_LOG - 20));
+  return damaged(why, "zstd", ZSTD_getErrorName(status));
+}
+
 static bool inflate_zstd(struct blob *blob, size_t *got, struct failure *why) {
   *got = 0;
   while (*got == 0) {
@@ -134,7 +145,7 @@ static bool inflate_zstd(struct blob *blob, size_t *got, struct failure *why) {
     ZSTD_inBuffer in = {blob->in, blob->in_end, blob->in_at};
     ZSTD_outBuffer out = {blob->out, PIECE, 0};
     size_t status = ZSTD_decompressStream(blob->zstd, &out, &in);
-    if (ZSTD_isError(status)) return damaged(why, "zstd", ZSTD_getErrorName(status));
+    if (ZSTD_isError(status)) return zstd_fault(status, why);
     blob->in_at = in.pos;
     *got = out.pos;
     blob->between = status == 0;
@@ -151,10 +162,15 @@ static bool plain(struct blob *blob, const unsigned char **at, size_t *got, stru
   return true;
 }
 
+uint64_t blob_most(uint64_t length, uint64_t ratio) {
+  uint64_t most = ratio > UINT64_MAX / (length + 1) ? UINT64_MAX : length * ratio;
+  return most < UNCHECKED ? UNCHECKED : most;
+}
+
 static bool within(const struct blob *blob, struct failure *why) {
   if (blob->inflated > blob->limits.inflated)
     return fail(why, ERROR_LIMIT_EXCEEDED, "it inflates to more than the %llu bytes that are left for it", (unsigned long long)blob->limits.inflated);
-  if (blob->inflated > UNCHECKED && blob->inflated / blob->limits.ratio > blob->length)
+  if (blob->inflated > blob_most(blob->length, blob->limits.ratio))
     return fail(why, ERROR_LIMIT_EXCEEDED, "it inflates to more than %llu times its size", (unsigned long long)blob->limits.ratio);
   return true;
 }

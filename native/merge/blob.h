@@ -16,5 +16,7 @@ struct tar_input blob_input(struct blob *blob);
 // Reads to the end and gives the digest of everything inflated: an archive may end before its stream does.
 bool blob_digest(struct blob *blob, char hex[static SHA256_HEX], struct failure *why) MUST_USE;
 uint64_t blob_inflated(const struct blob *blob);
+// What a ratio lets a layer of so many bytes become.
+uint64_t blob_most(uint64_t length, uint64_t ratio);
 // To be called once, before a sandbox: what the hash function reads when it is first used.
 void blob_prepare(void);

@@ -8,6 +8,8 @@
 
 #define NEVER (-1)
 #define IMPLIED_MODE 0755
+#define ATTRIBUTES_MOST 100    // the reader refuses more
+#define ATTRIBUTES_BYTES 60000 // of one entry: the packer takes pax headers of up to 64 KiB
 
 // What the layer being read last said of a name.
 enum said {
@@ -34,7 +36,7 @@ struct name {
   int layer;  // that last stated the name, and what it said:
   int below;  // layer that last stated something below the name
   uint8_t said, type, written;
-  const char *origin;   // the name that holds the content of what this layer said, when it is another
+  struct name *origin;  // the name that holds the content of what this layer said, when it is another
   struct waiting *wait; // of a link that waits
 };
 
@@ -44,8 +46,13 @@ struct waiting {
   const char *target;
   size_t length;
   struct words names; // claimed for it
-  int layer;          // of the newest link
+  int layer;          // of the links
   bool claimed;
+};
+
+// The two oldest layers so far that hid a name, while links wait.
+struct hide {
+  int last, before;
 };
 
 struct merger {
@@ -53,15 +60,17 @@ struct merger {
   struct writer *writer;
   struct arena arena;
   struct tree tree;
-  int layer;
+  int layer, fault_layer;
   const struct plan *plan;
   size_t number;
-  uint64_t entries, bytes, inodes, dropped;
+  uint64_t entries, bytes, inodes, dropped, remembered;
+  uint64_t most, layer_bytes; // of this layer's files
   struct table waiting; // struct waiting by target
   struct waiting *all, **all_end;
   size_t waiting_count;
   bool links_wait;    // since before this layer
-  struct table hides; // what this layer hides from lower ones; kept only while links wait
+  struct table hides; // struct hide by name; kept only while links wait
+  struct arena hides_arena;
   struct path path, target, other;
   struct failure *why;
 };
@@ -104,6 +113,7 @@ void merger_close(struct merger **merger) {
   for (struct waiting *each = m->all; each != NULL; each = each->next) words_free(&each->names);
   table_free(&m->waiting);
   table_free(&m->hides);
+  arena_free(&m->hides_arena);
   tree_close(&m->tree);
   arena_free(&m->arena);
   path_free(&m->path);
@@ -118,9 +128,28 @@ static enum merge_result refuse(const struct merger *m, const struct path *path,
   return MERGE_FAULT;
 }
 
-static enum merge_result missing_target(const struct merger *m, const char *name, const char *target) {
+int merger_fault_layer(const struct merger *m) {
+  return m->fault_layer;
+}
+
+// Names that are copied rather than shared with the tree could grow with the square of what a layer holds.
+static enum merge_result remember(struct merger *m, const struct path *path, size_t length) {
+  m->remembered += length;
+  if (m->remembered <= m->limits.remembered) return MERGE_OK;
+  tar_fault(m->why, path->text.at, path->text.length, "with it more than %llu bytes of names wait for the targets of hard links",
+    (unsigned long long)m->limits.remembered);
+  m->why->code = ERROR_LIMIT_EXCEEDED;
+  return MERGE_FAULT;
+}
+
+static enum merge_result no_target(const struct merger *m, const char *name, const char *target) {
   tar_fault(m->why, name, strlen(name), "it is a hard link to \"%.100s\", which is not there", target);
   return MERGE_FAULT;
+}
+
+static enum merge_result missing_target(struct merger *m, const struct waiting *wait) {
+  m->fault_layer = wait->layer;
+  return no_target(m, wait->names.items[0], wait->target);
 }
 
 // --- output --------------------------------------------------------------------------------------------------------------------
@@ -129,14 +158,35 @@ static enum merge_result put(bool written) {
   return written ? MERGE_OK : MERGE_OUTPUT_ENDED;
 }
 
-static enum merge_result put_directory(struct merger *m, const char *path, size_t length, uint32_t mode, int64_t mtime,
-  const struct tar_attribute *attributes, size_t count) {
+// Only what policy keeps, in the order of their names: the same attributes give the same bytes.
+static bool kept_attributes(const struct merger *m, const struct tar_entry *entry, struct tar_attribute *kept, size_t *kept_count) {
+  size_t count = 0, bytes = 0;
+  for (size_t i = 0; i < entry->attribute_count; i++) {
+    if (!is_kept_attribute(&entry->attributes[i])) continue;
+    bytes += entry->attributes[i].name_length + entry->attributes[i].value_length;
+    if (entry->attributes[i].name_length > 255 || bytes > ATTRIBUTES_BYTES) {
+      tar_fault(m->why, entry->name, entry->name_length, "its extended attributes have names of more than 255 bytes, or more than %d bytes together",
+        ATTRIBUTES_BYTES);
+      m->why->code = ERROR_LIMIT_EXCEEDED;
+      return false;
+    }
+    size_t at = count++;
+    for (; at > 0 && strcmp(kept[at - 1].name, entry->attributes[i].name) > 0; at--) kept[at] = kept[at - 1];
+    kept[at] = entry->attributes[i];
+  }
+  *kept_count = count;
+  return true;
+}
+
+static enum merge_result put_directory(struct merger *m, const char *path, size_t length, const struct tar_entry *entry) {
   AUTO_BUFFER name = {0};
   buffer_add(&name, length == 0 ? "." : path, length == 0 ? 1 : length);
   buffer_byte(&name, '/');
-  struct tar_entry entry = {.name = name.at, .name_length = name.length, .type = TAR_DIRECTORY, .mode = mode, .mtime = mtime,
-    .attributes = attributes, .attribute_count = count};
-  return put(writer_header(m->writer, &entry));
+  struct tar_attribute kept[ATTRIBUTES_MOST];
+  struct tar_entry out = {.name = name.at, .name_length = name.length, .type = TAR_DIRECTORY, .mode = kept_mode(entry->mode), .mtime = entry->mtime,
+    .attributes = kept};
+  if (!kept_attributes(m, entry, kept, &out.attribute_count)) return MERGE_FAULT;
+  return put(writer_header(m->writer, &out));
 }
 
 static enum merge_result put_links(struct merger *m, const char *origin, char *const *names, size_t count) {
@@ -157,19 +207,6 @@ static enum merge_result put_content(struct merger *m, struct tar_reader *reader
     if (!writer_content(m->writer, at, length)) return MERGE_OUTPUT_ENDED;
   }
 }
-
-// Only what policy keeps, in the order of their names: the same attributes give the same bytes.
-static size_t kept_attributes(const struct tar_entry *entry, struct tar_attribute *kept) {
-  size_t count = 0;
-  for (size_t i = 0; i < entry->attribute_count; i++) {
-    if (!is_kept_attribute(&entry->attributes[i])) continue;
-    size_t at = count++;
-    for (; at > 0 && strcmp(kept[at - 1].name, entry->attributes[i].name) > 0; at--) kept[at] = kept[at - 1];
-    kept[at] = entry->attributes[i];
-  }
-  return count;
-}
-#define ATTRIBUTES_MOST 100 // the reader refuses more
 
 // --- the tree of names -----------------------------------------------------------------------------------------------------------
 
@@ -204,16 +241,46 @@ static struct name *find(const struct merger *m, const struct path *path) {
   return name_of(tree_find(&m->tree, path));
 }
 
-static void note_hidden(struct merger *m, const struct path *path) {
-  if (m->links_wait) table_put(&m->hides, arena_copy(&m->arena, path->text.at, path->text.length), path->text.length);
+static enum merge_result note_hidden(struct merger *m, const struct path *path) {
+  if (!m->links_wait) return MERGE_OK;
+  const char *text = path->text.at;
+  size_t length = path->text.length;
+  void **slot = table_find(&m->hides, text, length);
+  if (slot == NULL) {
+    enum merge_result result = remember(m, path, length + sizeof(struct hide));
+    if (result != MERGE_OK) return result;
+    slot = table_put(&m->hides, arena_copy(&m->hides_arena, text, length), length);
+    *slot = arena_get(&m->hides_arena, sizeof(struct hide));
+  }
+  struct hide *hide = *slot;
+  if (hide->last != stored(m->layer)) *hide = (struct hide){.last = stored(m->layer), .before = hide->last};
+  return MERGE_OK;
+}
+
+static bool is_hidden_between(const struct merger *m, const char *at, size_t length, int newer) {
+  void **slot = table_find(&m->hides, at, length);
+  if (slot == NULL) return false;
+  const struct hide *hide = *slot;
+  int oldest = hide->last == stored(m->layer) ? hide->before : hide->last;
+  return oldest != 0 && layer_of(oldest) < newer;
+}
+
+// Whether a layer between the links and the one being read hid their target or a parent of it.
+static bool is_target_hidden(const struct merger *m, const struct waiting *wait) {
+  if (m->hides.count == 0) return false;
+  for (size_t length = wait->length; length > 0; length--) {
+    bool whole = length == wait->length || wait->target[length] == '/';
+    if (whole && is_hidden_between(m, wait->target, length, wait->layer)) return true;
+  }
+  return is_hidden_between(m, "", 0, wait->layer); // the root was made opaque
 }
 
 // States a name that is no directory. Whether it is free to be written: not hidden, and nothing newer stands there.
 static enum merge_result state(struct merger *m, const struct path *path, enum tar_type type, enum said as, bool *free_to_write) {
   *free_to_write = false;
-  note_hidden(m, path);
   struct name *name;
-  enum merge_result result = walk(m, path, true, &name);
+  enum merge_result result = note_hidden(m, path);
+  if (result == MERGE_OK) result = walk(m, path, true, &name);
   if (result != MERGE_OK || name == NULL) return result;
   bool repeated = is_own(m, name) && name->said != SAID_NOTHING, replaces = layer_of(name->below) == m->layer;
   if (m->plan == NULL && (repeated || replaces)) return MERGE_PLAN_NEEDED;
@@ -230,7 +297,7 @@ static enum merge_result state(struct merger *m, const struct path *path, enum t
 }
 
 // What this layer said of a name has been written, under the name `origin`.
-static void mark_written(struct merger *m, const struct path *path, const char *origin) {
+static void mark_written(struct merger *m, const struct path *path, struct name *origin) {
   struct name *name = find(m, path);
   if (name == NULL || !is_own(m, name)) return;
   name->said = SAID_WRITTEN;
@@ -264,10 +331,10 @@ static bool is_under_hidden(const struct merger *m, const struct path *path) {
 }
 
 // The names of newer layers that wait for this one are added; they wait no more.
-static void claim(struct merger *m, const struct path *path, struct words *names) {
-  if (m->waiting_count == 0) return;
+static enum merge_result claim(struct merger *m, const struct path *path, struct words *names) {
+  if (m->waiting_count == 0) return MERGE_OK;
   void **slot = table_find(&m->waiting, path->text.at, path->text.length);
-  if (slot == NULL) return;
+  if (slot == NULL) return MERGE_OK;
   struct waiting *own = NULL;
   for (struct waiting *each = *slot, *next; each != NULL; each = next) {
     next = each->next_of_target;
@@ -276,12 +343,14 @@ static void claim(struct merger *m, const struct path *path, struct words *names
       own = each;
       continue;
     }
+    if (is_target_hidden(m, each)) return missing_target(m, each);
     for (size_t i = 0; i < each->names.count; i++) words_add_text(names, each->names.items[i]);
     words_free(&each->names);
     each->claimed = true;
     m->waiting_count--;
   }
   *slot = own;
+  return MERGE_OK;
 }
 
 // --- statements ------------------------------------------------------------------------------------------------------------------
@@ -301,8 +370,7 @@ static enum merge_result root(struct merger *m, const struct tar_entry *entry) {
   name->type = TAR_DIRECTORY;
   if (name->written == WRITTEN_DIRECTORY || is_planned_away(m)) return MERGE_OK;
   name->written = WRITTEN_DIRECTORY;
-  struct tar_attribute kept[ATTRIBUTES_MOST];
-  return put_directory(m, "", 0, kept_mode(entry->mode), entry->mtime, kept, kept_attributes(entry, kept));
+  return put_directory(m, "", 0, entry);
 }
 
 static enum merge_result hide(struct merger *m, struct path *path, bool opaque) {
@@ -316,10 +384,10 @@ static enum merge_result hide(struct merger *m, struct path *path, bool opaque) 
     path_cut(path, path->count - 1);
     path_add(path, target.at, target.length);
   }
-  note_hidden(m, path);
   // A whiteout may stand where nothing else was said: it states nothing itself.
   struct name *name;
-  enum merge_result result = walk(m, path, false, &name);
+  enum merge_result result = note_hidden(m, path);
+  if (result == MERGE_OK) result = walk(m, path, false, &name);
   if (result == MERGE_OK && name != NULL) raise_to(opaque ? &name->opaque : &name->hidden, m->layer);
   return result;
 }
@@ -331,7 +399,8 @@ static enum merge_result directory(struct merger *m, const struct path *path, co
   if (result != MERGE_OK || name == NULL) return result;
   if (is_own(m, name) && name->said != SAID_NOTHING && m->plan == NULL) return MERGE_PLAN_NEEDED;
   CLEANUP(words_free) struct words claimed = {0};
-  claim(m, path, &claimed);
+  result = claim(m, path, &claimed);
+  if (result != MERGE_OK) return result;
   if (claimed.count > 0) return refuse(m, path, "a newer layer has a hard link to this directory");
   name->layer = stored(m->layer);
   name->said = SAID_DIRECTORY;
@@ -339,8 +408,7 @@ static enum merge_result directory(struct merger *m, const struct path *path, co
   if (is_above(m, name->hidden) || name->written == WRITTEN_DIRECTORY || name->written == WRITTEN_FILE) return MERGE_OK;
   if (name->written == WRITTEN_NOTHING) m->inodes++;
   name->written = WRITTEN_DIRECTORY;
-  struct tar_attribute kept[ATTRIBUTES_MOST];
-  return put_directory(m, path->text.at, path->text.length, kept_mode(entry->mode), entry->mtime, kept, kept_attributes(entry, kept));
+  return put_directory(m, path->text.at, path->text.length, entry);
 }
 
 // States every name that the entry has, by the plan or its own. Gives those that are free, with what newer layers wait for.
@@ -352,14 +420,15 @@ static enum merge_result state_all(struct merger *m, const struct path *path, en
     enum merge_result result = state(m, each, type, as, &is_free);
     if (result != MERGE_OK) return result;
     if (is_free) words_add(freed, each->text.at, each->text.length);
-    claim(m, each, freed);
+    result = claim(m, each, freed);
+    if (result != MERGE_OK) return result;
     if (m->plan != NULL) planned = plan_name(m->plan, m->number, planned, &m->other);
   } while (planned != NULL);
   return MERGE_OK;
 }
 
 // Sets what became of every name that the entry has.
-static void mark_all(struct merger *m, const struct path *path, const char *origin, struct waiting *wait, enum said said) {
+static void mark_all(struct merger *m, const struct path *path, struct name *origin, struct waiting *wait, enum said said) {
   const struct planned *planned = m->plan == NULL ? NULL : plan_name(m->plan, m->number, NULL, &m->other);
   do {
     const struct path *each = m->plan == NULL ? path : &m->other;
@@ -380,20 +449,32 @@ static enum merge_result file(struct merger *m, const struct path *path, const s
   CLEANUP(words_free) struct words freed = {0};
   enum merge_result result = state_all(m, path, entry->type, kept ? SAID_NOTHING : SAID_DROPPED, &freed);
   if (result != MERGE_OK || !kept || freed.count == 0) return result;
-  const char *first = arena_copy(&m->arena, freed.items[0], strlen(freed.items[0]));
-  mark_all(m, path, first, NULL, SAID_WRITTEN);
+  const char *first = freed.items[0];
+  path_set(&m->other, first, strlen(first));
+  mark_all(m, path, find(m, &m->other), NULL, SAID_WRITTEN);
   m->inodes++;
   struct tar_attribute attributes[ATTRIBUTES_MOST];
   struct tar_entry out = {.name = first, .name_length = strlen(first), .type = entry->type, .mode = kept_mode(entry->mode), .size = entry->size,
-    .mtime = entry->mtime, .attributes = attributes, .attribute_count = kept_attributes(entry, attributes)};
+    .mtime = entry->mtime, .attributes = attributes};
   if (entry->type == TAR_SYMLINK) {
     out.link = entry->link;
     out.link_length = entry->link_length;
-    out.attribute_count = 0; // the kernel has no user.* attributes for links
+  } else if (!kept_attributes(m, entry, attributes, &out.attribute_count)) { // the kernel has no user.* attributes for links
+    return MERGE_FAULT;
   }
   if (!writer_header(m->writer, &out)) return MERGE_OUTPUT_ENDED;
   if (entry->type == TAR_REGULAR) result = put_content(m, reader);
   return result != MERGE_OK ? result : put_links(m, first, freed.items + 1, freed.count - 1);
+}
+
+static enum merge_result wait_with(struct merger *m, const struct path *path, struct waiting *wait, const struct words *names) {
+  for (size_t i = 0; i < names->count; i++) {
+    enum merge_result result = remember(m, path, strlen(names->items[i]));
+    if (result != MERGE_OK) return result;
+    words_add_text(&wait->names, names->items[i]);
+  }
+  mark_all(m, path, NULL, wait, SAID_WAITING);
+  return MERGE_OK;
 }
 
 static enum merge_result wait_for(struct merger *m, const struct path *path, const struct words *names) {
@@ -401,12 +482,15 @@ static enum merge_result wait_for(struct merger *m, const struct path *path, con
   size_t length = m->target.text.length;
   void **slot = table_find(&m->waiting, target, length);
   if (slot == NULL) {
+    enum merge_result result = remember(m, path, length);
+    if (result != MERGE_OK) return result;
     target = arena_copy(&m->arena, target, length);
     slot = table_put(&m->waiting, target, length);
   }
   struct waiting *own = *slot;
-  while (own != NULL && own->layer != m->layer) own = own->next_of_target;
-  if (own == NULL) {
+  if (own == NULL || own->layer != m->layer) {
+    enum merge_result result = remember(m, path, length);
+    if (result != MERGE_OK) return result;
     own = arena_get(&m->arena, sizeof *own);
     *own = (struct waiting){.target = arena_copy(&m->arena, m->target.text.at, length), .length = length, .layer = m->layer, .next_of_target = *slot};
     *slot = own;
@@ -414,35 +498,32 @@ static enum merge_result wait_for(struct merger *m, const struct path *path, con
     m->all_end = &own->next;
     m->waiting_count++;
   }
-  for (size_t i = 0; i < names->count; i++) words_add_text(&own->names, names->items[i]);
-  mark_all(m, path, NULL, own, SAID_WAITING);
-  return MERGE_OK;
+  return wait_with(m, path, own, names);
 }
 
 // Makes names hard links to m->target, of this layer or a lower one.
 static enum merge_result link_names(struct merger *m, const struct path *path, const struct words *names) {
-  const struct name *target = find(m, &m->target);
+  struct name *target = find(m, &m->target);
   if (target != NULL && is_own(m, target) && m->plan == NULL) {
     switch ((enum said)target->said) {
       case SAID_WRITTEN: {
-        const char *origin = target->origin != NULL ? target->origin : arena_copy(&m->arena, m->target.text.at, m->target.text.length);
+        struct name *origin = target->origin != NULL ? target->origin : target;
         mark_written(m, path, origin);
-        return put_links(m, origin, names->items, names->count);
+        tree_path(&origin->node, &m->other);
+        return put_links(m, m->other.text.at, names->items, names->count);
       }
       case SAID_DIRECTORY: return refuse(m, path, "it is a hard link to a directory");
       case SAID_HIDDEN: return MERGE_PLAN_NEEDED; // the content has passed by: nobody knew that it would be wanted
       case SAID_DROPPED: mark_all(m, path, NULL, NULL, SAID_DROPPED); return MERGE_OK;
       case SAID_WAITING:
         if (target->wait == NULL || target->wait->claimed) return MERGE_PLAN_NEEDED;
-        for (size_t i = 0; i < names->count; i++) words_add_text(&target->wait->names, names->items[i]);
-        mark_all(m, path, NULL, target->wait, SAID_WAITING);
-        return MERGE_OK;
+        return wait_with(m, path, target->wait, names);
       case SAID_NOTHING: break;
     }
   }
   // Below a name that newer layers hide nothing is remembered, so the target may lie in this very layer.
   if (target == NULL && m->plan == NULL && is_under_hidden(m, &m->target)) return MERGE_PLAN_NEEDED;
-  if (is_removed_here(m, &m->target)) return missing_target(m, names->items[0], m->target.text.at);
+  if (is_removed_here(m, &m->target)) return no_target(m, names->items[0], m->target.text.at);
   return wait_for(m, path, names);
 }
 
@@ -461,16 +542,19 @@ static enum merge_result hard_link(struct merger *m, const struct path *path, co
   return MERGE_OK;
 }
 
+static enum merge_result over(const struct merger *m, const struct tar_entry *entry, const char *which, uint64_t limit, const char *what) {
+  tar_fault(m->why, entry->name, entry->name_length, "with it the %s more than %llu %s", which, (unsigned long long)limit, what);
+  m->why->code = ERROR_LIMIT_EXCEEDED;
+  return MERGE_FAULT;
+}
+
 static enum merge_result take(struct merger *m, const struct tar_entry *entry, struct tar_reader *reader) {
   enum whiteout whiteout;
-  if (++m->entries > m->limits.entries || entry->size > m->limits.bytes - m->bytes) {
-    bool many = m->entries > m->limits.entries;
-    tar_fault(m->why, entry->name, entry->name_length, "with it the image has more than %llu %s",
-      (unsigned long long)(many ? m->limits.entries : m->limits.bytes), many ? "entries" : "bytes");
-    m->why->code = ERROR_LIMIT_EXCEEDED;
-    return MERGE_FAULT;
-  }
+  if (++m->entries > m->limits.entries) return over(m, entry, "image has", m->limits.entries, "entries");
+  if (entry->size > m->limits.bytes - m->bytes) return over(m, entry, "image has", m->limits.bytes, "bytes");
+  if (entry->size > m->most - m->layer_bytes) return over(m, entry, "layer's files have", m->most, "bytes, too many for what it was sent as");
   m->bytes += entry->size;
+  m->layer_bytes += entry->size;
   struct path *path = &m->path;
   if (!path_read(path, entry->name, entry->name_length, &m->limits.path, entry, "its name", m->why) || !path_whiteout(path, &whiteout, m->why))
     return MERGE_FAULT;
@@ -485,42 +569,30 @@ static enum merge_result take(struct merger *m, const struct tar_entry *entry, s
 
 // --- layers ----------------------------------------------------------------------------------------------------------------------
 
-// Whether this layer hid a path or a parent of it.
-static bool hid(const struct merger *m, const struct waiting *wait) {
-  if (m->hides.count == 0) return false;
-  for (size_t length = wait->length; length > 0; length--) {
-    bool whole = length == wait->length || wait->target[length] == '/';
-    if (whole && table_find(&m->hides, wait->target, length) != NULL) return true;
-  }
-  return table_find(&m->hides, "", 0) != NULL; // the root was made opaque
-}
-
-// Fails when the layer hid what a newer layer's hard link waits for.
+// What still waits when all layers have been read has no target.
 static enum merge_result end_layer(struct merger *m) {
-  struct waiting **link = &m->all;
-  while (*link != NULL) {
-    struct waiting *wait = *link;
-    if (wait->claimed) {
-      *link = wait->next;
-      continue;
-    }
-    if (m->layer == 0 || (wait->layer > m->layer && hid(m, wait))) return missing_target(m, wait->names.items[0], wait->target);
-    link = &wait->next;
-  }
-  m->all_end = link;
-  return MERGE_OK;
+  if (m->layer > 0 || m->waiting_count == 0) return MERGE_OK;
+  const struct waiting *wait = m->all;
+  while (wait->claimed) wait = wait->next;
+  return missing_target(m, wait);
 }
 
 static void cleanup_reader(struct tar_reader **reader) {
   tar_close(reader);
 }
 
-enum merge_result merger_layer(struct merger *m, int layer, const struct plan *plan, struct tar_input input, struct failure *why) {
-  m->layer = layer;
+enum merge_result merger_layer(struct merger *m, int layer, uint64_t most, const struct plan *plan, struct tar_input input, struct failure *why) {
+  m->layer = m->fault_layer = layer;
+  m->most = most;
+  m->layer_bytes = 0;
   m->plan = plan;
   m->why = why;
   m->links_wait = m->waiting_count > 0;
-  table_free(&m->hides);
+  if (!m->links_wait) {
+    table_free(&m->hides);
+    arena_free(&m->hides_arena);
+    m->remembered = 0;
+  }
   CLEANUP(cleanup_reader) struct tar_reader *reader = tar_open(input);
   for (m->number = 0;; m->number++) {
     const struct tar_entry *entry;
@@ -528,16 +600,18 @@ enum merge_result merger_layer(struct merger *m, int layer, const struct plan *p
     if (step == TAR_FAULT) return MERGE_FAULT;
     if (step == TAR_END) return end_layer(m);
     enum merge_result result = take(m, entry, reader);
+    if (result == MERGE_OK && m->tree.count > m->limits.path.names && !too_many_names(why, entry, &m->limits.path)) result = MERGE_FAULT;
     if (result != MERGE_OK) return result;
   }
 }
 
 static enum merge_result put_implied(struct merger *m, const struct node *node, struct path *path) {
+  static const struct tar_entry implied = {.type = TAR_DIRECTORY, .mode = IMPLIED_MODE};
   for (struct node *each = node->first; each != NULL; each = each->next) {
     size_t depth = path->count;
     path_add(path, each->name, each->length);
     enum merge_result result = MERGE_OK;
-    if (name_of(each)->written == WRITTEN_IMPLIED) result = put_directory(m, path->text.at, path->text.length, IMPLIED_MODE, 0, NULL, 0);
+    if (name_of(each)->written == WRITTEN_IMPLIED) result = put_directory(m, path->text.at, path->text.length, &implied);
     if (result == MERGE_OK && each->first != NULL) result = put_implied(m, each, path);
     if (result != MERGE_OK) return result;
     path_cut(path, depth);

@@ -15,8 +15,9 @@
 
 struct merge_limits {
   struct path_limits path;
-  uint64_t entries; // of all layers
-  uint64_t bytes;   // of all files of all layers, holes counted
+  uint64_t entries;    // of all layers
+  uint64_t bytes;      // of all files of all layers, holes counted
+  uint64_t remembered; // bytes of names that are kept apart from the tree, while hard links wait
 };
 
 enum merge_result { MERGE_OK, MERGE_FAULT, MERGE_PLAN_NEEDED, MERGE_OUTPUT_ENDED };
@@ -29,7 +30,11 @@ struct merge_summary {
 struct merger;
 struct merger *merger_open(const struct merge_limits *limits, struct writer *writer, uint64_t key) MUST_USE;
 void merger_close(struct merger **merger);
-// One layer, read to the end of its archive. Numbers fall: the newest comes first, 0 is the oldest.
-enum merge_result merger_layer(struct merger *merger, int layer, const struct plan *plan, struct tar_input input, struct failure *why) MUST_USE;
+// One layer, read to the end of its archive. Numbers fall: the newest comes first, 0 is the oldest. Its files, holes counted, may have
+// `most` bytes.
+enum merge_result merger_layer(struct merger *merger, int layer, uint64_t most, const struct plan *plan, struct tar_input input,
+  struct failure *why) MUST_USE;
+// The layer that holds the entry at fault: a hard link that waits may be of a newer one than was read.
+int merger_fault_layer(const struct merger *merger);
 // After layer 0: the directories that no layer states, and the end mark.
 enum merge_result merger_end(struct merger *merger, struct merge_summary *summary) MUST_USE;

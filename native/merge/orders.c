@@ -90,8 +90,9 @@ static bool send_message(int socket, const struct message *message, int fd) {
 }
 
 static _Noreturn void opener(int socket, int layers) {
-  char line[LINE_LIMIT];
-  while (read_order(line, sizeof line)) {
+  char line[LINE_LIMIT], asked;
+  // One at a time: descriptors on their way are counted, for all processes of an account together.
+  while (read(socket, &asked, 1) == 1 && read_order(line, sizeof line)) {
     struct message message = {.order.layer = -1};
     const char *path;
     int fd = -1;
@@ -106,7 +107,18 @@ static _Noreturn void opener(int socket, int layers) {
 
 // --- the merger's side -----------------------------------------------------------------------------------------------------------
 
-bool orders_open(struct orders *orders, int layers, struct failure *why) {
+static void close_between(int first, int last) {
+  if (first <= last) close_range((unsigned)first, (unsigned)last, 0);
+}
+
+static void close_all_but(int one, int other) {
+  int low = one < other ? one : other, high = one < other ? other : one;
+  close_between(STDERR_FILENO + 1, low - 1);
+  close_between(low + 1, high - 1);
+  close_between(high + 1, INT_MAX);
+}
+
+bool orders_open(struct orders *orders, int layers, int output, struct failure *why) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail(why, ERROR_RESOURCE, "no socket: %s", strerror(errno));
   pid_t merger = getpid(), child = fork();
@@ -115,12 +127,12 @@ bool orders_open(struct orders *orders, int layers, struct failure *why) {
     // Nothing of what the merger writes to stays open here, and the end of the merger is ours.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != merger) _exit(0);
-    close_range(STDOUT_FILENO, (unsigned)ends[1] - 1, 0);
-    close_range((unsigned)ends[1] + 1, UINT_MAX, 0);
+    close_between(STDOUT_FILENO, ends[1] - 1);
+    close_between(ends[1] + 1, INT_MAX);
     opener(ends[1], layers);
   }
-  close(ends[1]);
   close(STDIN_FILENO);
+  close_all_but(output, ends[0]);
   orders->socket = ends[0];
   return true;
 }
@@ -134,7 +146,8 @@ bool orders_next(struct orders *orders, struct order *order, int *fd, struct fai
   struct iovec data = {&message, sizeof message};
   struct msghdr header = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
   ssize_t n;
-  while ((n = recvmsg(orders->socket, &header, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) continue;
+  while ((n = write(orders->socket, "", 1)) < 0 && errno == EINTR) continue;
+  while (n == 1 && (n = recvmsg(orders->socket, &header, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) n = 1;
   order->layer = -1;
   if (n != (ssize_t)sizeof message) return fail(why, ERROR_INTERNAL, "the orders ended before the last layer");
   *order = message.order;

@@ -13,7 +13,7 @@ struct orders {
   int socket;
 };
 
-// Starts the opener on standard input. It ends with this process.
-bool orders_open(struct orders *orders, int layers, struct failure *why) MUST_USE;
-// Waits for the next layer; the descriptor is the caller's. A failure tells which layer it was, if any.
+// Starts the opener on standard input. It ends with this process. Of the descriptors above standard error only `output` stays open.
+bool orders_open(struct orders *orders, int layers, int output, struct failure *why) MUST_USE;
+// Asks for the next layer and waits for it; the descriptor is the caller's. A failure tells which layer it was, if any.
 bool orders_next(struct orders *orders, struct order *order, int *fd, struct failure *why) MUST_USE;

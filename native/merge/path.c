@@ -62,6 +62,12 @@ bool path_read(struct path *path, const char *name, size_t length, const struct 
   return true;
 }
 
+bool too_many_names(struct failure *why, const struct tar_entry *entry, const struct path_limits *limits) {
+  tar_fault(why, entry->name, entry->name_length, "with it the image has more than %llu names", (unsigned long long)limits->names);
+  why->code = ERROR_LIMIT_EXCEEDED;
+  return false;
+}
+
 bool path_whiteout(const struct path *path, enum whiteout *whiteout, struct failure *why) {
   static const char metadata[] = ".wh..wh.", opaque[] = ".wh..wh..opq";
   *whiteout = WHITEOUT_NONE;

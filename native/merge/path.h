@@ -5,6 +5,7 @@
 
 struct path_limits {
   size_t depth, bytes;
+  uint64_t names; // of all entries, directories that are only implied among them
 };
 
 // Components joined by single slashes; none of them empty, `.` or `..`. No components: the root itself.
@@ -19,6 +20,7 @@ void path_free(struct path *path);
 // target, `name` is the target and `what` says so.
 bool path_read(struct path *path, const char *name, size_t length, const struct path_limits *limits, const struct tar_entry *entry,
   const char *what, struct failure *why) MUST_USE;
+bool too_many_names(struct failure *why, const struct tar_entry *entry, const struct path_limits *limits); // always false
 void path_set(struct path *path, const char *clean, size_t length); // a path read before
 void path_cut(struct path *path, size_t count);                     // keeps so many components
 void path_add(struct path *path, const char *component, size_t length);

@@ -110,8 +110,9 @@ static bool state(struct plan *plan, size_t number, const struct tar_entry *entr
   struct path *target, struct failure *why) {
   enum whiteout whiteout;
   if (!path_read(path, entry->name, entry->name_length, limits, entry, "its name", why) || !path_whiteout(path, &whiteout, why)) return false;
-  if (whiteout != WHITEOUT_NONE) return true;
+  if (whiteout == WHITEOUT_METADATA) return true;
   if (!below_no_file(plan, path, why)) return false;
+  if (whiteout != WHITEOUT_NONE) return true;
   struct inode *inode = NULL;
   if (entry->type == TAR_LINK) {
     if (!path_read(target, entry->link, entry->link_length, limits, entry, "the target of this hard link", why)) return false;
@@ -125,7 +126,7 @@ static bool state(struct plan *plan, size_t number, const struct tar_entry *entr
     plan->inodes[number] = inode;
   }
   put(plan, path, inode);
-  return true;
+  return plan->tree.count <= limits->names || too_many_names(why, entry, limits);
 }
 
 static void cleanup_reader(struct tar_reader **reader) {
@@ -147,7 +148,7 @@ struct plan *plan_make(struct tar_input input, const struct path_limits *limits,
       memset(plan->inodes + plan->room, 0, (room - plan->room) * sizeof(struct inode *));
       plan->room = room;
     }
-    if (step == TAR_FAULT || !state(plan, plan->count++, entry, limits, &path, &target, why)) {
+    if (step == TAR_FAULT || (plan->count == limits->names && !too_many_names(why, entry, limits)) || !state(plan, plan->count++, entry, limits, &path, &target, why)) {
       plan_free(&plan);
       return NULL;
     }

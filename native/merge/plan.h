@@ -5,7 +5,7 @@
 #include "merge/path.h"
 
 struct plan;
-// Reads the archive to its end.
+// Reads the archive to its end. No more entries than names.
 struct plan *plan_make(struct tar_input input, const struct path_limits *limits, uint64_t key, struct failure *why) MUST_USE;
 void plan_free(struct plan **plan);
 

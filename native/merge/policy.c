@@ -16,7 +16,5 @@ static bool starts_with(const struct tar_attribute *attribute, const char *prefi
 }
 
 bool is_kept_attribute(const struct tar_attribute *attribute) {
-  // Linux: names of at most 255 bytes, values of at most 64 KiB, nothing after the prefix is no name.
-  return starts_with(attribute, "user.") && !starts_with(attribute, "user.overlay.") && attribute->name_length > 5 &&
-         attribute->name_length <= 255 && attribute->value_length <= 65536;
+  return starts_with(attribute, "user.") && !starts_with(attribute, "user.overlay.") && attribute->name_length > 5;
 }

@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -24,8 +25,12 @@
 #error "the sandbox does not know this architecture"
 #endif
 
-static const int allowed[] = {SYS_read, SYS_pread64, SYS_write, SYS_writev, SYS_recvmsg, SYS_close, SYS_fstat, SYS_lseek, SYS_mmap, SYS_munmap,
-  SYS_mremap, SYS_mprotect, SYS_madvise, SYS_brk, SYS_futex, SYS_getrandom, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit, SYS_exit_group};
+static const int allowed[] = {SYS_pread64, SYS_write, SYS_recvmsg, SYS_close, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise,
+  SYS_brk, SYS_futex, SYS_getrandom, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit, SYS_exit_group};
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ // s390x hands its arguments over in memory
+#define PROTECTION (offsetof(struct seccomp_data, args) + 2 * sizeof(uint64_t))
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED true
@@ -38,17 +43,25 @@ bool sandbox_enter(struct failure *why) {
   if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
     return fail(why, ERROR_RESOURCE, "no sandbox: %s", strerror(errno));
   if (SANITIZED) return true; // it makes calls of its own
-  struct sock_filter code[COUNT_OF(allowed) + 6];
+  struct sock_filter code[COUNT_OF(allowed) + 11];
   unsigned n = 0;
   code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
   code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
   code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
   code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
   for (size_t i = 0; i < COUNT_OF(allowed); i++) {
-    unsigned char to_allow = (unsigned char)(COUNT_OF(allowed) - i); // over the rest, and the instruction that kills
-    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], to_allow, 0);
+    unsigned char to_allowed = (unsigned char)(COUNT_OF(allowed) - i); // over the rest, and the instruction that kills
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], to_allowed, 0);
   }
   code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+#ifdef PROTECTION
+  // Memory that is asked for can't be run.
+  code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 1, 0);
+  code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mprotect, 0, 3);
+  code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, PROTECTION);
+  code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 1);
+  code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+#endif
   code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
   const struct sock_fprog program = {(unsigned short)n, code};
   if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) return fail(why, ERROR_RESOURCE, "no sandbox: %s", strerror(errno));

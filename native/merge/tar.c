@@ -10,7 +10,9 @@
 #define EXTENTS_LIMIT 100000
 #define SIZE_LIMIT (UINT64_C(1) << 60)
 
-enum given { GIVEN_PATH = 1, GIVEN_LINKPATH = 2, GIVEN_SIZE = 4, GIVEN_MTIME = 8, GIVEN_LONG_NAME = 16, GIVEN_LONG_LINK = 32 };
+enum given { GIVEN_PATH = 1, GIVEN_LINKPATH = 2, GIVEN_SIZE = 4, GIVEN_MTIME = 8, GIVEN_LONG_NAME = 16, GIVEN_LONG_LINK = 32,
+  GIVEN_SPARSE_MAJOR = 64, GIVEN_SPARSE_MINOR = 128, GIVEN_SPARSE_BLOCKS = 256, GIVEN_SPARSE_MAP = 512, GIVEN_SPARSE_NAME = 1024,
+  GIVEN_SPARSE_SIZE = 2048, GIVEN_SPARSE_OFFSET = 4096 };
 
 // What extended headers say of the entry that follows.
 struct overrides {
@@ -22,8 +24,7 @@ struct overrides {
   size_t attribute_count;
   // Sparse files of pax, formats 0.0, 0.1 and 1.0.
   bool sparse, map_in_content;
-  uint64_t sparse_size;
-  bool sparse_size_given, sparse_name_given;
+  uint64_t sparse_size, sparse_blocks;
   struct buffer sparse_name;
   struct tar_extent *extents;
   size_t extent_count, extent_room;
@@ -268,24 +269,37 @@ static bool sparse_map(struct overrides *o, const char *at, size_t length) {
   return false;
 }
 
+static bool once(struct overrides *o, enum given key) {
+  bool first = (o->given & key) == 0;
+  o->given |= key;
+  return first;
+}
+
+static bool pax_text(struct overrides *o, enum given key, struct buffer *into, const char *value, size_t length) {
+  if (!once(o, key) || length == 0 || memchr(value, 0, length) != NULL) return false;
+  set_text(into, value, length);
+  return true;
+}
+
 static bool sparse_record(struct overrides *o, const char *key, const char *value, size_t length) {
   uint64_t n = 0;
   o->sparse = true;
-  if (strcmp(key, "major") == 0) return decimal(value, length, &n) && n <= 1 && (o->map_in_content |= n == 1, true);
-  if (strcmp(key, "minor") == 0) return decimal(value, length, &n) && n <= 1;
-  if (strcmp(key, "numblocks") == 0) return decimal(value, length, &n);
-  if (strcmp(key, "map") == 0) return o->extent_count == 0 && (length == 0 || sparse_map(o, value, length));
-  if (strcmp(key, "name") == 0) {
-    if (o->sparse_name_given || length == 0 || memchr(value, 0, length) != NULL) return false;
-    set_text(&o->sparse_name, value, length);
-    return o->sparse_name_given = true;
+  if (strcmp(key, "major") == 0) {
+    if (!once(o, GIVEN_SPARSE_MAJOR) || !decimal(value, length, &n) || n > 1) return false;
+    o->map_in_content = n == 1;
+    return true;
   }
-  if (strcmp(key, "size") == 0 || strcmp(key, "realsize") == 0) {
-    if (o->sparse_size_given || !decimal(value, length, &o->sparse_size)) return false;
-    return o->sparse_size_given = true;
+  if (strcmp(key, "minor") == 0) return once(o, GIVEN_SPARSE_MINOR) && decimal(value, length, &n) && n <= 1;
+  if (strcmp(key, "numblocks") == 0) return once(o, GIVEN_SPARSE_BLOCKS) && decimal(value, length, &o->sparse_blocks);
+  if (strcmp(key, "map") == 0) {
+    if ((o->given & GIVEN_SPARSE_OFFSET) != 0 || !once(o, GIVEN_SPARSE_MAP)) return false;
+    return length == 0 || sparse_map(o, value, length);
   }
+  if (strcmp(key, "name") == 0) return pax_text(o, GIVEN_SPARSE_NAME, &o->sparse_name, value, length);
+  if (strcmp(key, "size") == 0 || strcmp(key, "realsize") == 0) return once(o, GIVEN_SPARSE_SIZE) && decimal(value, length, &o->sparse_size);
   if (strcmp(key, "offset") == 0) {
-    if (o->offset_pending || !decimal(value, length, &n)) return false;
+    if ((o->given & GIVEN_SPARSE_MAP) != 0 || o->offset_pending || !decimal(value, length, &n)) return false;
+    o->given |= GIVEN_SPARSE_OFFSET;
     o->offset_pending = true;
     return add_extent(o, n, 0);
   }
@@ -296,12 +310,6 @@ static bool sparse_record(struct overrides *o, const char *key, const char *valu
     return true;
   }
   return false;
-}
-
-static bool once(struct overrides *o, enum given key) {
-  bool first = (o->given & key) == 0;
-  o->given |= key;
-  return first;
 }
 
 static bool attribute(struct overrides *o, const char *name, const char *value, size_t length) {
@@ -316,12 +324,6 @@ static bool attribute(struct overrides *o, const char *name, const char *value, 
   buffer_add(&o->attributes, name, strlen(name) + 1);
   buffer_add(&o->attributes, &length, sizeof length);
   buffer_add(&o->attributes, value, length);
-  return true;
-}
-
-static bool pax_text(struct overrides *o, enum given key, struct buffer *into, const char *value, size_t length) {
-  if (!once(o, key) || length == 0 || memchr(value, 0, length) != NULL) return false;
-  set_text(into, value, length);
   return true;
 }
 
@@ -410,7 +412,7 @@ static bool old_sparse(struct tar_reader *reader, const unsigned char *b, struct
   }
   o->sparse = true;
   o->sparse_size = (uint64_t)size;
-  o->sparse_size_given = true;
+  o->given |= GIVEN_SPARSE_SIZE;
   return true;
 }
 
@@ -450,7 +452,9 @@ static bool content_map(struct tar_reader *reader, struct failure *why) {
 static bool make_sparse(struct tar_reader *reader, struct failure *why) {
   struct overrides *o = &reader->overrides;
   if (o->map_in_content && !content_map(reader, why)) return false;
-  if (!o->sparse_size_given || o->offset_pending) return fault(reader, why, "it is a sparse file without a size or with half a map");
+  if ((o->given & GIVEN_SPARSE_SIZE) == 0 || o->offset_pending) return fault(reader, why, "it is a sparse file without a size or with half a map");
+  if ((o->given & GIVEN_SPARSE_BLOCKS) != 0 && o->sparse_blocks != o->extent_count)
+    return fault(reader, why, "its sparse map does not have the blocks it states");
   if (!extents_hold(o->extents, o->extent_count, o->sparse_size, reader->stored))
     return fault(reader, why, "its sparse map does not fit its size");
   free(reader->extents);
@@ -464,16 +468,16 @@ static bool make_sparse(struct tar_reader *reader, struct failure *why) {
 
 // --- entries -------------------------------------------------------------------------------------------------------------------
 
-static bool type_of(struct tar_reader *reader, unsigned char flag, struct failure *why) {
+static bool type_of(struct tar_reader *reader, unsigned char flag, uint64_t size, struct failure *why) {
   switch (flag) {
     case '0':
     case '\0':
     case '7':
     case 'S': {
-      // Before ustar a directory was a file whose name ends with a slash.
+      // Before ustar a directory was a file whose name ends with a slash. Readers differ where it has another flag, or content.
       bool slash = reader->name.length > 0 && reader->name.at[reader->name.length - 1] == '/';
-      reader->entry.type = slash && flag != 'S' ? TAR_DIRECTORY : TAR_REGULAR;
-      return true;
+      reader->entry.type = slash ? TAR_DIRECTORY : TAR_REGULAR;
+      return !slash || (flag == '\0' && size == 0) || fault(reader, why, "it is a regular file, but its name ends with a slash");
     }
     case '1': reader->entry.type = TAR_LINK; return true;
     case '2': reader->entry.type = TAR_SYMLINK; return true;
@@ -550,12 +554,13 @@ static bool header(struct tar_reader *reader, const unsigned char *in, bool *is_
   struct tar_entry *entry = &reader->entry;
   set_text(&reader->link, b + 157, strnlen((const char *)b + 157, 100));
   if ((o->given & (GIVEN_PATH | GIVEN_LONG_NAME)) != 0) set_text(&reader->name, o->path.at, o->path.length);
-  if (o->sparse_name_given) set_text(&reader->name, o->sparse_name.at, o->sparse_name.length);
+  if ((o->given & GIVEN_SPARSE_NAME) != 0) set_text(&reader->name, o->sparse_name.at, o->sparse_name.length);
   if ((o->given & (GIVEN_LINKPATH | GIVEN_LONG_LINK)) != 0) set_text(&reader->link, o->link.at, o->link.length);
   if (!number(b + 100, 8, false, &mode) || !number(b + 136, 12, true, &mtime)) return fault(reader, why, "its mode or modification time is not a number");
   int64_t ignored;
   if (!number(b + 108, 8, false, &ignored) || !number(b + 116, 8, false, &ignored)) return fault(reader, why, "its owner is negative or not a number");
-  if (!type_of(reader, flag, why)) return false;
+  uint64_t stored = (o->given & GIVEN_SIZE) != 0 ? o->size : (uint64_t)size;
+  if (!type_of(reader, flag, stored, why)) return false;
   entry->name = reader->name.at;
   entry->name_length = reader->name.length;
   entry->link = reader->link.at;
@@ -569,7 +574,7 @@ static bool header(struct tar_reader *reader, const unsigned char *in, bool *is_
     if (o->sparse) return fault(reader, why, "it is sparse, but no regular file");
     return true;
   }
-  reader->stored = (o->given & GIVEN_SIZE) != 0 ? o->size : (uint64_t)size;
+  reader->stored = stored;
   if (reader->stored > SIZE_LIMIT) return fault(reader, why, "its size is out of range");
   reader->padding = (unsigned)((TAR_BLOCK - reader->stored % TAR_BLOCK) % TAR_BLOCK);
   entry->size = reader->stored;

@@ -15,8 +15,9 @@ static const struct option {
     {'h', "help", VALUE_NONE},         {'v', "verbose", VALUE_NONE},     {'i', "image", VALUE_NEEDED},    {'V', "volume", VALUE_NEEDED},
     {'e', "env", VALUE_NEEDED},        {'E', "clearenv", VALUE_NONE},    {'w', "workdir", VALUE_OPTIONAL}, {'m', "module", VALUE_NEEDED},
     {'n', NULL, VALUE_NONE},           {'F', "env-file", VALUE_NEEDED},  {'P', "entrypoint", VALUE_OPTIONAL},
-    {'P', "entry", VALUE_OPTIONAL},    {'R', "resolve", VALUE_NEEDED},   {'Q', "version", VALUE_NONE}};
-#define LONG_ONLY "FPRQ"
+    {'P', "entry", VALUE_OPTIONAL},    {'R', "resolve", VALUE_NEEDED},   {'Q', "version", VALUE_NONE},
+    {'W', "writable", VALUE_NONE},     {'O', "report-fd", VALUE_NEEDED}};
+#define LONG_ONLY "FPRQWO"
 
 static const struct option *find_long(const char *at, size_t length) {
   for (size_t i = 0; i < COUNT_OF(options); i++)
@@ -30,7 +31,16 @@ static const struct option *find_short(char letter) {
   return NULL;
 }
 
+static bool take_report(struct arguments *out, const char *value, struct failure *why) {
+  uint64_t number;
+  if (!number_parse(value, strlen(value), INT32_MAX, false, &number) || number <= 2)
+    return fail(why, ERROR_USAGE, "--report-fd '%s' is no number of a descriptor above 2", value);
+  out->report = (int)number;
+  return true;
+}
+
 static bool apply(struct arguments *out, const struct option *option, const char *value, struct failure *why) {
+  out->bare = option->value == VALUE_OPTIONAL && value == NULL ? option->name : NULL;
   switch (option->letter) {
   case 'h':
     out->mode = MODE_HELP;
@@ -49,12 +59,16 @@ static bool apply(struct arguments *out, const struct option *option, const char
     out->image = value;
     break;
   case 'V':
-    return fail(why, ERROR_OPTION_UNAVAILABLE, "--volume");
+    return fail(why, ERROR_OPTION_UNAVAILABLE, "--volume is not offered by this version");
+  case 'W':
+    return fail(why, ERROR_OPTION_UNAVAILABLE, "--writable is not offered by this version");
+  case 'O':
+    return take_report(out, value, why);
   case 'm':
-    if (strcmp(value, "none") != 0) return fail(why, ERROR_OPTION_UNAVAILABLE, "--module other than 'none'");
+    if (strcmp(value, "none") != 0) return fail(why, ERROR_OPTION_UNAVAILABLE, "--module=%s: modules are not offered by this version", value);
     break;
   case 'e':
-    if (!setting_is_complete(value)) return fail(why, ERROR_ENVIRONMENT_INVALID, "--env '%s'", value);
+    if (!setting_is_complete(value)) return fail(why, ERROR_ENVIRONMENT_INVALID, "--env=%s is not NAME=VALUE", value);
     words_add_text(&out->env, value);
     break;
   case 'F':
@@ -110,7 +124,7 @@ static bool parse_short(int argc, char *const *argv, int *index, struct argument
 
 bool arguments_parse(int argc, char *const *argv, struct arguments *out, struct failure *why) {
   static char *const nothing[] = {NULL};
-  *out = (struct arguments){.command = nothing};
+  *out = (struct arguments){.command = nothing, .report = -1};
   int index = 1;
   for (; index < argc && argv[index] != NULL; index++) {
     const char *word = argv[index];
@@ -123,6 +137,9 @@ bool arguments_parse(int argc, char *const *argv, struct arguments *out, struct 
     if (!parsed) return false;
   }
   if (index < argc) out->command = argv + index;
+  // "-w /etc -- ls" means /etc for the option, which takes a value only when it is attached; without this /etc would be run.
+  bool apart = out->bare != NULL && index + 1 < argc && strcmp(argv[index - 1], "--") != 0 && strcmp(argv[index + 1], "--") == 0;
+  if (apart) return fail(why, ERROR_USAGE, "--%s takes a value only with '=': write --%s=%s", out->bare, out->bare, argv[index]);
   if (out->mode == MODE_RESOLVE && out->command[0] != NULL) return fail(why, ERROR_USAGE, "--resolve runs no command");
   return true;
 }
@@ -160,9 +177,9 @@ bool arguments_image(const struct arguments *arguments, char *const *environment
 
 bool arguments_check_environment(char *const *environment, struct failure *why) {
   const char *modules = setting(environment, "SHIFTER_MODULE");
-  if (setting(environment, "SHIFTER_VOLUME") != NULL) return fail(why, ERROR_OPTION_UNAVAILABLE, "SHIFTER_VOLUME");
+  if (setting(environment, "SHIFTER_VOLUME") != NULL) return fail(why, ERROR_OPTION_UNAVAILABLE, "SHIFTER_VOLUME is set, and volumes are not offered by this version");
   if (modules != NULL && strcmp(modules, "none") != 0)
-    return fail(why, ERROR_OPTION_UNAVAILABLE, "SHIFTER_MODULE other than 'none'");
+    return fail(why, ERROR_OPTION_UNAVAILABLE, "SHIFTER_MODULE is set to '%s', and modules are not offered by this version", modules);
   return true;
 }
 

@@ -7,10 +7,12 @@ enum mode { MODE_RUN, MODE_RESOLVE, MODE_HELP, MODE_VERSION };
 struct arguments {
   enum mode mode;
   bool verbose, clear_environment;
+  int report;                     // --report-fd, or -1: where a refusal is told instead of standard error
   const char *image;              // --image or --resolve
   struct words env, env_files;
   bool use_workdir;               // --workdir was given
   const char *workdir;            // NULL: the image's
+  const char *bare;               // name of the last option, where its optional value was left out
   bool use_entrypoint;
   const char *entrypoint;         // NULL: the image's
   char *const *command;           // what is left, ended by NULL

@@ -7,7 +7,8 @@
 enum conf_type {
   CONF_PATH, CONF_EXECUTABLE, CONF_ENUM, CONF_BOOL, CONF_INTEGER, CONF_SIZE, CONF_UID, CONF_TEXT, CONF_WORDS, CONF_MODULES, CONF_SITEFS
 };
-enum conf_status { CONF_IN_USE, CONF_DEPRECATED, CONF_IGNORED };
+// CONF_WITHOUT_EFFECT: read, checked and shown, and this version does nothing with it.
+enum conf_status { CONF_IN_USE, CONF_WITHOUT_EFFECT, CONF_DEPRECATED, CONF_IGNORED };
 
 struct conf_key {
   const char *name;
@@ -37,6 +38,7 @@ struct config {
   struct module *modules;
   size_t module_count;
   struct words warnings;
+  struct words without_effect; // what a site has set and must not rely on; told to administrators, not at every start
 };
 
 // `file` is how messages name the file.

@@ -225,6 +225,22 @@ static bool canonical_form(enum image_type type, const char *at, size_t length, 
   return false;
 }
 
+// "docker://debian:12" and "https://host/x" are what people write elsewhere; the length of what is before and including "//", or 0.
+static size_t url_prefix(const char *at, size_t length) {
+  size_t i = 0;
+  while (i < length && (is_lower(at[i]) || is_digit(at[i]))) i++;
+  if (i > 0 && i < length && at[i] == ':') i++;
+  return length - i > 2 && (i == 0 || at[i - 1] == ':') && memcmp(at + i, "//", 2) == 0 ? i + 2 : 0;
+}
+
+static bool invalid(enum image_type type, const char *whole, size_t whole_length, const char *at, size_t length, struct failure *why) {
+  const char *name = image_type_name(type);
+  size_t prefix = type == IMAGE_DOCKER || type == IMAGE_DOCKER_DAEMON ? url_prefix(at, length) : 0;
+  if (prefix == 0) return fail(why, ERROR_REFERENCE_INVALID, "'%.*s' does not follow the grammar of type %s", (int)whole_length, whole, name);
+  return fail(why, ERROR_REFERENCE_INVALID, "'%.*s' is not valid: write %s:%.*s, without %.*s", (int)whole_length, whole, name, (int)(length - prefix),
+              at + prefix, (int)prefix, at);
+}
+
 bool reference_parse(const char *at, size_t length, const char *default_type, struct image_reference *out, struct failure *why) {
   if (length == 0) return fail(why, ERROR_REFERENCE_INVALID, "the image reference is empty");
   if (length > LIMIT_IMAGE_REFERENCE_BYTES)
@@ -244,7 +260,7 @@ bool reference_parse(const char *at, size_t length, const char *default_type, st
   buffer_byte(&canonical, ':');
   bool has_canonical;
   if (!canonical_form(type, reference, reference_length, &canonical, &has_canonical))
-    return fail(why, ERROR_REFERENCE_INVALID, "'%.*s' does not follow the grammar of type %s", (int)length, at, image_type_name(type));
+    return invalid(type, at, length, reference, reference_length, why);
   *out = (struct image_reference){.type = type, .reference = memory_copy(reference, reference_length)};
   if (has_canonical) out->canonical = steal(&canonical.at);
   return true;

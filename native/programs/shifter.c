@@ -24,13 +24,15 @@ static const char help[] =
     "\n"
     "  -i, --image=IMAGE        image: docker:debian:12, id:ID, custom:NAME, local:/directory\n"
     "  -e, --env=NAME=VALUE     set a variable (repeatable)\n"
-    "      --env-file=FILE      set the variables of a file inside the image\n"
+    "      --env-file=FILE      set the variables of a file, which is looked for inside the image\n"
     "  -E, --clearenv           start without the caller's environment\n"
-    "  -w, --workdir[=DIR]      start in DIR, or in the image's working directory\n"
-    "      --entrypoint[=CMD]   run CMD, or the image's entry point, with the arguments\n"
+    "  -w, --workdir[=DIR]      start in DIR (value only with =), or in the image's working directory\n"
+    "      --entrypoint[=CMD]   run CMD (value only with =), or the image's entry point, with the arguments\n"
     "  -V, --volume=MAP         not offered by this version\n"
+    "      --writable           not offered by this version\n"
     "  -m, --module=none        no modules; others are not offered by this version\n"
     "      --resolve=IMAGE      print the id of an image that you may use\n"
+    "      --report-fd=N        for programs: tell a refusal on pipe N, as \"CODE what\"\n"
     "  -v, --verbose            accepted\n"
     "  -n                       accepted\n"
     "  -h, --help               this text\n"
@@ -53,9 +55,22 @@ struct session {
   char *const *environment;
 };
 
-// Nothing is printed with root's rights: what descriptors 1 and 2 are is the caller's choice.
+// Where a refusal is told: a descriptor that report_take has taken, or -1 for standard error.
+static int report_fd = -1;
+
+static bool report(const struct failure *why) {
+  AUTO_BUFFER line = {0};
+  if (report_fd < 0) return false;
+  buffer_print(&line, "%s ", error_name(why->code));
+  buffer_visible(&line, why->what);
+  buffer_byte(&line, '\n');
+  return write_all(report_fd, line.at, line.length);
+}
+
+// Nothing is printed with root's rights: what descriptors 1 and 2, and that of a report, are is the caller's choice.
 static _Noreturn void finish(const struct failure *why) {
   AUTO_BUFFER line = {0};
+  if (report(why)) _exit(error_exit(why->code));
   failure_line(why, "shifter", &line);
   write_message(&line);
   _exit(error_exit(why->code));
@@ -154,6 +169,9 @@ int main(int argc, char **argv) {
   bool parsed = arguments_parse(argc, argv, &session.arguments, &why);
   if (parsed) answer_simple(&session.arguments, &session.who);
   struct failure usage = why;
+  int wanted = session.arguments.report;
+  if (wanted >= 0 && !report_take(wanted, &why)) finish_as(&session.who, &why);
+  report_fd = wanted;
 
   if (geteuid() != 0) finish((fail(&why, ERROR_NOT_SETUID, "effective uid %u", geteuid()), &why));
   if (!identity_of_caller(&session.who, &why)) finish_as(&session.who, &why);

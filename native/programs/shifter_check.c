@@ -176,7 +176,8 @@ static void check_program(struct report *report) {
   add_check(report, "shifter", ok, ok ? SHIFTER_PROGRAM : SHIFTER_PROGRAM " is not installed owned by root with mode 4755");
 }
 
-static void check_directory(struct report *report, const char *name, const char *path, uid_t owner) {
+// `owned`: which setting says the owner, or an empty text.
+static void check_directory(struct report *report, const char *name, const char *path, uid_t owner, const char *owned) {
   AUTO_FREE char *unsafe = NULL;
   AUTO_FD fd = -1;
   AUTO_BUFFER detail = {0};
@@ -184,10 +185,18 @@ static void check_directory(struct report *report, const char *name, const char 
   if (walk == WALK_OK)
     buffer_text(&detail, path);
   else if (walk == WALK_UNSAFE)
-    buffer_print(&detail, "%s is a link, no directory, or can be changed by others", unsafe);
+    buffer_print(&detail, "%s%s", unsafe, owned);
   else
     buffer_print(&detail, "%s: %s", path, strerror(errno));
   add_check(report, name, walk == WALK_OK, detail.at);
+}
+
+// A site that relies on a hook must not learn of its absence from an accident.
+static void check_settings(struct report *report, const struct config *config) {
+  AUTO_BUFFER detail = {0};
+  for (size_t i = 0; i < config->without_effect.count; i++) buffer_print(&detail, "%s%s", i > 0 ? "; " : "", config->without_effect.items[i]);
+  bool ok = config->without_effect.count == 0;
+  add_check(report, "settings", ok, ok ? "what is set has its effect" : detail.at);
 }
 
 static int check_node(void) {
@@ -204,8 +213,12 @@ static int check_node(void) {
   if (!loaded) buffer_print(&detail, "%s: %s", error_name(why.code), why.what);
   add_check(&report, "configuration", loaded, loaded ? CONFIG_DIRECTORY : detail.at);
   if (loaded) {
-    check_directory(&report, "udiMount", config.udiroot[UDIROOT_UDI_MOUNT].text, 0);
-    check_directory(&report, "imagePath", config.udiroot[UDIROOT_IMAGE_PATH].text, (uid_t)config.runtime[RUNTIME_IMAGE_OWNER].number);
+    check_settings(&report, &config);
+    check_directory(&report, "udiMount", config.udiroot[UDIROOT_UDI_MOUNT].text, 0, "");
+    uid_t owner = (uid_t)config.runtime[RUNTIME_IMAGE_OWNER].number;
+    AUTO_BUFFER owned = {0};
+    buffer_print(&owned, "; runtime.conf says imageOwner=%u", owner);
+    check_directory(&report, "imagePath", config.udiroot[UDIROOT_IMAGE_PATH].text, owner, owned.at);
     config_free(&config);
   }
   buffer_print(&out, "{\"checks\":[%s],\"ok\":%s}", report.out.at, report.ok ? "true" : "false");

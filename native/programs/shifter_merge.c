@@ -29,6 +29,7 @@ static const char help[] =
 #define OUTPUT 3
 #define PIPE_ROOM (1 << 20)
 #define TOLD_EVERY ((uint64_t)16 << 20)
+#define REMEMBERED ((uint64_t)4 << 30)
 
 struct options {
   bool plan;
@@ -108,7 +109,7 @@ static bool matches(const struct order *order, const char *digest, struct failur
 static struct plan *look_ahead(const struct order *order, int fd, const struct options *options, const struct blob_limits *limits, uint64_t key,
   struct failure *why) {
   CLEANUP(blob_close) struct blob *blob = blob_open(fd, order->offset, order->length, limits);
-  const struct path_limits path = {options->depth, options->name_bytes};
+  const struct path_limits path = {options->depth, options->name_bytes, options->entries};
   struct plan *plan = plan_make(blob_input(blob), &path, key, why);
   char digest[SHA256_HEX];
   if (plan != NULL && !(blob_digest(blob, digest, why) && matches(order, digest, why))) plan_free(&plan);
@@ -117,13 +118,14 @@ static struct plan *look_ahead(const struct order *order, int fd, const struct o
 
 // The limits of a layer: what the others have left.
 static enum merge_result merge_layer(struct merger *merger, const struct order *order, int fd, const struct options *options, uint64_t *left, uint64_t key,
-  struct failure *why) {
+  int *fault_layer, struct failure *why) {
   const struct blob_limits limits = {.inflated = *left, .ratio = options->ratio};
   CLEANUP(blob_close) struct blob *blob = NULL;
   CLEANUP(plan_free) struct plan *plan = NULL;
   if (options->plan && (plan = look_ahead(order, fd, options, &limits, key, why)) == NULL) return MERGE_FAULT;
   blob = blob_open(fd, order->offset, order->length, &limits);
-  enum merge_result result = merger_layer(merger, order->layer, plan, blob_input(blob), why);
+  enum merge_result result = merger_layer(merger, order->layer, blob_most(order->length, options->ratio), plan, blob_input(blob), why);
+  *fault_layer = merger_fault_layer(merger);
   if (result != MERGE_OK) return result;
   char digest[SHA256_HEX];
   if (!blob_digest(blob, digest, why) || !matches(order, digest, why)) return MERGE_FAULT;
@@ -143,7 +145,7 @@ static int stopped(enum merge_result result, int layer, const struct failure *wh
 static int merge(const struct options *options, struct orders *orders, uint64_t key) {
   struct failure why = {0};
   struct output output = {0};
-  const struct merge_limits limits = {{options->depth, options->name_bytes}, options->entries, options->inflated};
+  const struct merge_limits limits = {{options->depth, options->name_bytes, options->entries}, options->entries, options->inflated, REMEMBERED};
   CLEANUP(writer_close) struct writer *writer = writer_open((struct writer_output){write_output, &output});
   CLEANUP(merger_close) struct merger *merger = merger_open(&limits, writer, key);
   struct merge_summary summary = {0};
@@ -156,9 +158,10 @@ static int merge(const struct options *options, struct orders *orders, uint64_t 
       fail(&why, ERROR_INTERNAL, "layer %d was ordered where %d comes next", order.layer, layer);
       return tell_fault(layer, &why);
     }
-    enum merge_result result = merge_layer(merger, &order, fd, options, &left, key, &why);
+    int fault_layer = layer;
+    enum merge_result result = merge_layer(merger, &order, fd, options, &left, key, &fault_layer, &why);
     close(fd);
-    if (result != MERGE_OK) return stopped(result, layer, &why);
+    if (result != MERGE_OK) return stopped(result, fault_layer, &why);
   }
   enum merge_result result = merger_end(merger, &summary);
   if (result != MERGE_OK) return stopped(result, -1, &why);
@@ -185,6 +188,8 @@ int main(int argc, char **argv) {
       (unsigned long long)options.policy);
     return tell_fault(-1, &why);
   }
+  for (int fd = STDIN_FILENO; fd <= OUTPUT; fd++)
+    if (fcntl(fd, F_GETFD) < 0) return error_exit(ERROR_USAGE); // what is opened later would take its place
   // A larger pipe means fewer changes between the processes; one that can't be made larger, or is none, works as well.
   fcntl(OUTPUT, F_SETPIPE_SZ, PIPE_ROOM);
   signal(SIGPIPE, SIG_IGN);
@@ -193,6 +198,6 @@ int main(int argc, char **argv) {
     fail(&why, ERROR_RESOURCE, "no random numbers: %s", strerror(errno));
     return tell_fault(-1, &why);
   }
-  if (!orders_open(&orders, (int)options.layers, &why) || !sandbox_enter(&why)) return tell_fault(-1, &why);
+  if (!orders_open(&orders, (int)options.layers, OUTPUT, &why) || !sandbox_enter(&why)) return tell_fault(-1, &why);
   return merge(&options, &orders, key);
 }

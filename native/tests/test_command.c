@@ -33,8 +33,45 @@ static void options(void **state) {
   assert_string_equal(a.command[0], "/tmp");
   assert_true(arguments_parse(0, (char *[]){NULL}, &a, &why));
   assert_null(a.command[0]);
+  assert_true(parse(ARGV("--workdir", "--", "ls", "--"), &a, &why));
+  assert_string_equal(a.command[1], "--");
+  assert_true(parse(ARGV("-inew", "ls", "--", "x"), &a, &why)); // a value that ends in the letter of -w
+  assert_true(parse(ARGV("-w", "-E", "ls", "--", "x"), &a, &why));
+  assert_int_equal(a.report, -1);
+  assert_true(parse(ARGV("--report-fd=3", "ls"), &a, &why));
+  assert_int_equal(a.report, 3);
   assert_true(parse(ARGV("--resolve", "x"), &a, &why));
   assert_int_equal(a.mode, MODE_RESOLVE);
+}
+
+// What was taken before a mistake counts for telling it.
+static void report_before_a_mistake(void **state) {
+  (void)state;
+  struct arguments a;
+  struct failure why;
+  assert_false(parse(ARGV("--report-fd=7", "--nope"), &a, &why));
+  assert_int_equal(a.report, 7);
+  arguments_free(&a);
+}
+
+static void refused_words(void **state) {
+  (void)state;
+  static const struct {
+    const char *words[4], *says;
+  } rows[] = {{{"--workdir", "/etc", "--", "ls"}, "write --workdir=/etc"},      {{"-Ew", "/etc", "--", "ls"}, "write --workdir=/etc"},
+              {{"--entrypoint", "/bin/x", "--", "y"}, "write --entrypoint=/bin/x"}, {{"--entry", "x", "--"}, "write --entry=x"},
+              {{"--volume=/a:/b"}, "--volume is not offered by this version"},   {{"--writable"}, "--writable is not offered by this version"},
+              {{"--module=gpu"}, "--module=gpu"},                                {{"--env=A"}, "--env=A is not NAME=VALUE"},
+              {{"--report-fd=x"}, "--report-fd 'x'"}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    const char *const *words = rows[i].words;
+    char *argv[] = {(char *)"shifter", (char *)words[0], (char *)words[1], (char *)words[2], (char *)words[3], NULL};
+    struct arguments a;
+    struct failure why = {0};
+    check(!parse(argv, &a, &why), words[0]);
+    if (strstr(why.what, rows[i].says) == NULL) fail_row("%s: %s", words[0], why.what);
+    arguments_free(&a);
+  }
 }
 
 static void refused_options(void **state) {
@@ -45,7 +82,9 @@ static void refused_options(void **state) {
   } rows[] = {{{"--nope"}, ERROR_USAGE},          {{"-z"}, ERROR_USAGE},           {{"--image"}, ERROR_USAGE},     {{"-i"}, ERROR_USAGE},
               {{"--verbose=1"}, ERROR_USAGE},     {{"--workdir="}, ERROR_USAGE},   {{"--entrypoint="}, ERROR_USAGE}, {{"--imag=x"}, ERROR_USAGE},
               {{"--volume=/a:/b"}, ERROR_OPTION_UNAVAILABLE}, {{"-m", "gpu"}, ERROR_OPTION_UNAVAILABLE}, {{"-V", "/a:/b"}, ERROR_OPTION_UNAVAILABLE},
-              {{"--resolve=x", "ls"}, ERROR_USAGE}, {{"-e", "A="}, ERROR_ENVIRONMENT_INVALID}};
+              {{"--resolve=x", "ls"}, ERROR_USAGE}, {{"-e", "A="}, ERROR_ENVIRONMENT_INVALID},
+              {{"--writable"}, ERROR_OPTION_UNAVAILABLE}, {{"--report-fd"}, ERROR_USAGE}, {{"--report-fd=2"}, ERROR_USAGE},
+              {{"--report-fd=-1"}, ERROR_USAGE},  {{"--report-fd=/dev/null"}, ERROR_USAGE}, {{"--report-fd=2147483648"}, ERROR_USAGE}};
   for (size_t i = 0; i < COUNT_OF(rows); i++) {
     char *argv[] = {(char *)"shifter", (char *)rows[i].words[0], (char *)rows[i].words[1], NULL};
     struct arguments a;
@@ -205,7 +244,8 @@ static void asked_by_environment(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(options),     cmocka_unit_test(refused_options), cmocka_unit_test(image_of_environment),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(options),     cmocka_unit_test(refused_options), cmocka_unit_test(refused_words),
+                                     cmocka_unit_test(report_before_a_mistake), cmocka_unit_test(image_of_environment),
                                      cmocka_unit_test(selection),   cmocka_unit_test(settings),        cmocka_unit_test(env_files),
                                      cmocka_unit_test(composition), cmocka_unit_test(order),           cmocka_unit_test(look_up),
                                      cmocka_unit_test(asked_by_environment)};

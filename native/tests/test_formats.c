@@ -18,6 +18,7 @@ static void references(void **state) {
     check(accepted == row->accept, row->input);
     if (!accepted) {
       check(why.code == ERROR_REFERENCE_INVALID, row->input);
+      check(row->hint == NULL || strstr(why.what, row->hint) != NULL, row->input);
       continue;
     }
     check(same_text(image_type_name(reference.type), row->type), row->input);

@@ -46,6 +46,52 @@ static void descriptor_kinds(void **state) {
   }
 }
 
+static void reports(void **state) {
+  (void)state;
+  int ends[2], streams[2], packets[2];
+  struct failure why;
+  assert_int_equal(pipe(ends), 0);
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, streams), 0);
+  assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, packets), 0);
+  AUTO_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  AUTO_FD memory = memfd_create("test", MFD_CLOEXEC);
+  AUTO_FD path = open("/dev/null", O_PATH | O_CLOEXEC);
+  AUTO_FD network = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_true(report_take(ends[1], &why));
+  assert_true(report_take(streams[0], &why));
+  assert_int_equal(fcntl(ends[1], F_GETFD), FD_CLOEXEC);
+  assert_int_equal(fcntl(streams[0], F_GETFD), FD_CLOEXEC);
+  const int refused[] = {ends[0], packets[0], null, memory, path, network, 9999};
+  for (size_t i = 0; i < COUNT_OF(refused); i++) {
+    assert_false(report_take(refused[i], &why));
+    assert_int_equal(why.code, ERROR_USAGE);
+  }
+  assert_int_equal(fcntl(ends[0], F_GETFD), 0);
+  for (size_t i = 0; i < 2; i++) {
+    close(ends[i]);
+    close(streams[i]);
+    close(packets[i]);
+  }
+}
+
+static void foreign_owner(void **state) {
+  (void)state;
+  if (without_root()) return;
+  char place[] = "/run/shifter-test-XXXXXX";
+  assert_non_null(mkdtemp(place));
+  assert_int_equal(chown(place, 54321, 54321), 0);
+  AUTO_FD fd = -1;
+  AUTO_FREE char *for_root = NULL, *for_other = NULL;
+  AUTO_BUFFER wanted = {0}, other = {0};
+  buffer_print(&wanted, "%s belongs to uid 54321, not to root", place);
+  buffer_print(&other, "%s or uid 5", wanted.at);
+  assert_int_equal(walk_protected(place, 0, &fd, &for_root), WALK_UNSAFE);
+  assert_string_equal(for_root, wanted.at);
+  assert_int_equal(walk_protected(place, 5, &fd, &for_other), WALK_UNSAFE);
+  assert_string_equal(for_other, other.at);
+  rmdir(place);
+}
+
 static void protection(void **state) {
   (void)state;
   struct stat status = {.st_uid = 5, .st_mode = S_IFDIR | 0755};
@@ -67,9 +113,12 @@ static void walking(void **state) {
   AUTO_FREE char *unsafe = NULL;
   AUTO_FD fd = -1;
   assert_int_equal(walk_protected(place, geteuid(), &fd, &unsafe), WALK_UNSAFE); // below /tmp, where everyone writes
-  assert_string_equal(unsafe, "/tmp");
+  assert_string_equal(unsafe, "/tmp can be changed by others (mode 1777)");
   AUTO_FREE char *other = NULL;
   assert_int_equal(walk_protected("/usr/nothing/there", 0, &fd, &other), WALK_MISSING);
+  AUTO_FREE char *no_directory = NULL;
+  assert_int_equal(walk_protected("/etc/passwd/x", 0, &fd, &no_directory), WALK_UNSAFE);
+  assert_string_equal(no_directory, "/etc/passwd is a symbolic link or no directory");
   rmdir(place);
 }
 
@@ -149,7 +198,8 @@ static void file_identity(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(descriptor_kinds), cmocka_unit_test(protection), cmocka_unit_test(walking),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(descriptor_kinds), cmocka_unit_test(reports), cmocka_unit_test(protection),
+                                     cmocka_unit_test(walking), cmocka_unit_test(foreign_owner),
                                      cmocka_unit_test(files), cmocka_unit_test(dropping), cmocka_unit_test(file_identity)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

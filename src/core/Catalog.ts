@@ -9,16 +9,23 @@ import type * as Effect from "effect/Effect"
 import type { CatalogError } from "./Errors.js"
 import type { Phase } from "./Progress.js"
 
-/** A pull of this process. Its number fences every effect: a later owner of the same conversion has a larger one. */
+/** A pull of this process. */
 export interface PullRow {
   readonly id: number
+  /** Random, so that nothing it leaves anywhere is taken for another pull's, of this catalogue or any. */
+  readonly token: string
 }
 
-/** Of a conversion that one wants: it is mine, or another pull's. */
+/** A pull whose process is gone, and whose leavings are to be removed. */
+export interface GonePull extends PullRow {
+  readonly system: string
+}
+
+/** Of an image that one wants to convert or change: it is mine, or another pull's. */
 export type Claim =
   | { readonly _tag: "Mine" }
-  /** `token` of each pull that is gone and whose leavings are now mine to remove. */
-  | { readonly _tag: "Theirs"; readonly pull: number }
+  /** `isSameRequest`: it is of the same reference for the same requester, so that its failure would be mine. */
+  | { readonly _tag: "Theirs"; readonly pull: number; readonly isSameRequest: boolean }
 
 /** How a pull stands. */
 export type PullState =
@@ -33,7 +40,7 @@ export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
   {
     /** Begins a pull in the phase `resolve`. */
     readonly begin: (request: { readonly system: string; readonly reference: string; readonly requester: number }) => Effect.Effect<PullRow, CatalogError>
-    /** Claims the conversion of an image. */
+    /** Claims an image: to convert it, or to change who may use it. */
     readonly claim: (pull: PullRow, imageId: string) => Effect.Effect<Claim, CatalogError>
     /** Extends the lease. False: the lease is lost. */
     readonly renew: (pull: PullRow) => Effect.Effect<boolean, CatalogError>
@@ -45,8 +52,13 @@ export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
       state: { readonly _tag: "Done" } | { readonly _tag: "Abandoned" } | { readonly _tag: "Failed"; readonly code: string; readonly what: string }
     ) => Effect.Effect<void, CatalogError>
     readonly state: (pull: number) => Effect.Effect<PullState, CatalogError>
-    /** Ends the pulls whose lease has run out; returns them, so that what they left can be removed. */
-    readonly reap: Effect.Effect<ReadonlyArray<{ readonly id: number; readonly system: string }>, CatalogError>
+    /**
+     * Ends the pulls whose lease has run out; returns them, so that what they left can be removed. Those that are not `reaped` soon are
+     * returned again.
+     */
+    readonly reap: Effect.Effect<ReadonlyArray<GonePull>, CatalogError>
+    /** Nothing is left of a pull that `reap` returned. */
+    readonly reaped: (pull: PullRow) => Effect.Effect<void, CatalogError>
     /** Says that a pull uses blobs, by their names in the store, so that they stay. */
     readonly useBlobs: (pull: PullRow, blobs: ReadonlyArray<string>) => Effect.Effect<void, CatalogError>
     /** The pull has published, and uses its blobs no more. */

@@ -35,6 +35,7 @@ export type ErrorCode =
   | "NO_WORKDIR"
   | "WORKDIR_UNUSABLE"
   | "ENVIRONMENT_INVALID"
+  | "ENV_FILE_UNREADABLE"
   | "OPTION_UNAVAILABLE"
   | "KERNEL_UNSUPPORTED"
   | "MOUNT_FAILED"
@@ -45,6 +46,7 @@ export type ErrorCode =
   | "PREPARE_UNAVAILABLE"
   | "NATIVE_MISSING"
   | "NATIVE_FAILED"
+  | "OUTPUT_TOO_LARGE"
   | "CONFIG_INVALID"
   | "SYSTEM_UNKNOWN"
   | "SOURCE_UNSUPPORTED"
@@ -161,9 +163,20 @@ export const errorFields = (code: ErrorCode, what: string, options?: { readonly 
   }
 }
 
+const tags: ReadonlyArray<unknown> = [
+  "ImageError",
+  "PackerError",
+  "CatalogError",
+  "TransportError",
+  "GatewayError",
+  "UdiError",
+  "WlmError",
+  "FormatError"
+] satisfies ReadonlyArray<ShifterError["_tag"]>
+
 /** Whether a value is an error of this library. */
 export const isShifterError = (value: unknown): value is ShifterError =>
-  typeof value === "object" && value !== null && "code" in value && typeof value.code === "string" && isErrorCode(value.code) && "_tag" in value
+  typeof value === "object" && value !== null && "_tag" in value && tags.includes(value._tag) && "code" in value && typeof value.code === "string" && isErrorCode(value.code)
 
 /** Carries the fields of another service's error over, keeping it as the cause. */
 export const carried = (error: ShifterError): ErrorFields => ({

@@ -24,13 +24,6 @@ export interface Credentials {
   readonly password: Redacted.Redacted
 }
 
-export interface ResolveOptions {
-  readonly platform: Platform
-  readonly credentials: Credentials | undefined
-  readonly limits: PullLimits
-  readonly onProgress: OnProgress
-}
-
 /** What a source works with. */
 export interface Workspace {
   /** Verified blobs, by the names of `BlobStore`; shared by all pulls. */
@@ -39,8 +32,17 @@ export interface Workspace {
   readonly partials: string
   /** For this pull alone; removed after it. */
   readonly scratch: string
-  /** The program `shifter-merge`. */
-  readonly merger: string
+  /** The path of a native program. */
+  readonly program: (name: "shifter-merge" | "shifter-inflate") => string
+}
+
+export interface ResolveOptions {
+  readonly platform: Platform
+  readonly credentials: Credentials | undefined
+  readonly limits: PullLimits
+  readonly onProgress: OnProgress
+  /** For as long as the scope that the image is resolved in. */
+  readonly workspace: Workspace
 }
 
 /** An image that a source has found. */
@@ -60,7 +62,7 @@ export interface ResolvedImage {
     readonly stored: string | undefined
   }>
   /** Starts fetching, and merging as soon as the first part is here. */
-  readonly open: (workspace: Workspace) => Effect.Effect<RootfsStream, ImageError, Scope.Scope>
+  readonly open: Effect.Effect<RootfsStream, ImageError, Scope.Scope>
 }
 
 /** A source of images. */
@@ -79,15 +81,15 @@ export class Image extends Context.Tag("shifter-sdk/Image")<
   }
 >() {}
 
-/** The service over a list of sources. */
+/** The service over a list of sources; of several for one type, the first is asked. */
 export const layer = (sources: ReadonlyArray<ImageSource>) =>
   Layer.succeed(
     Image,
     Image.of({
-      types: sources.flatMap((source) => source.types),
+      types: [...new Set(sources.flatMap((source) => source.types))],
       resolve: (ref, options) => {
         const source = sources.find((each) => each.types.includes(ref.type))
-        const types = sources.flatMap((each) => each.types).join(", ")
+        const types = [...new Set(sources.flatMap((each) => each.types))].join(", ")
         return source === undefined
           ? Effect.fail(new ImageError(errorFields("SOURCE_UNSUPPORTED", `Images of type "${ref.type}" can't be pulled here, only ${types}`)))
           : source.resolve(ref, options)

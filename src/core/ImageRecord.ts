@@ -12,13 +12,26 @@ import { isCanonical, isImageId } from "./ImageRef.js"
 import { formatLimits } from "./Limits.js"
 
 const withoutNul = Schema.String.pipe(Schema.filter((s) => !s.includes("\0") || "NUL is not allowed"))
-const Uid = Schema.Int.pipe(Schema.between(0, 4294967294))
+/** A uid or gid. */
+export const Id = Schema.Int.pipe(Schema.between(0, 4294967294))
 const platformPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}(?:\/[A-Za-z0-9][A-Za-z0-9_.-]{0,127}){1,2}$/
-const Acl = Schema.Array(Uid).pipe(Schema.maxItems(formatLimits.aclIds))
+/** An access list. */
+export const Acl = Schema.Array(Id).pipe(Schema.maxItems(formatLimits.aclIds))
 
 /** What an image says about running it. */
-export const ImageMetadata = Schema.Struct({
+export interface ImageMetadata {
   /** `NAME=VALUE`, in the image's order. */
+  readonly env: ReadonlyArray<string>
+  /** The program that a start runs, with its first arguments. */
+  readonly entrypoint: ReadonlyArray<string>
+  /** Further arguments, or the program where there is no entry point. */
+  readonly command: ReadonlyArray<string>
+  /** Absolute path of the directory that a program starts in. */
+  readonly workdir?: string | undefined
+  /** Name and value. */
+  readonly labels: ReadonlyArray<readonly [string, string]>
+}
+const MetadataFields = Schema.Struct({
   env: Schema.Array(
     withoutNul.pipe(
       Schema.pattern(/^[^=]+=/, { message: () => "an environment entry is NAME=VALUE" }),
@@ -27,45 +40,72 @@ export const ImageMetadata = Schema.Struct({
   ),
   entrypoint: Schema.Array(withoutNul),
   command: Schema.Array(withoutNul),
-  /** Absolute path. */
   workdir: Schema.optional(withoutNul.pipe(Schema.pattern(/^\//, { message: () => "a working directory is an absolute path" }))),
-  /** Name and value. */
   labels: Schema.Array(Schema.Tuple(withoutNul.pipe(Schema.filter((s) => s !== "" || "a label has a name")), withoutNul))
 })
-export type ImageMetadata = typeof ImageMetadata.Type
 
 /** Who may use an image: everyone, or its owner with the users and groups listed. */
-export const Access = Schema.Struct({
+export interface Access {
+  readonly access: "public" | "private"
+  /** uid of the first puller. */
+  readonly owner: number
+  /** Further users of a private image. */
+  readonly allowUids: ReadonlyArray<number>
+  /** Groups whose members may use a private image. */
+  readonly allowGids: ReadonlyArray<number>
+}
+const AccessFields = Schema.Struct({
   access: Schema.Literal("public", "private"),
-  /** uid of the puller. */
-  owner: Uid,
+  owner: Id,
   allowUids: Acl,
   allowGids: Acl
 })
-export type Access = typeof Access.Type
+
+/** A person who asks: for whom something is done, or who may see what. */
+export interface Requester {
+  readonly uid: number
+  /** All his groups. */
+  readonly gids?: ReadonlyArray<number> | undefined
+}
+export const Requester = Schema.Struct({
+  uid: Id,
+  gids: Schema.optional(Schema.Array(Id).pipe(Schema.maxItems(formatLimits.groupCount)))
+})
 
 /** The record of a published image. */
-export const ImageRecord = Schema.Struct({
-  id: Schema.String.pipe(Schema.filter((s) => isImageId(s) || "not an image id")),
+export interface ImageRecord extends Access, ImageMetadata {
+  /** 64 hex digits; other words for images that another program published. */
+  readonly id: string
   /** Canonical reference it was first pulled as. */
+  readonly reference: string
+  /** Digest of what was converted: of the image configuration for Docker images. */
+  readonly sourceDigest: Digest
+  readonly manifestDigest?: Digest | undefined
+  /** The packing profile, see `PackingProfile`. */
+  readonly profile: string
+  /** `os/arch[/variant]`. */
+  readonly platform: string
+  /** Bytes of the image file. */
+  readonly imageSize: number
+  /** SHA-256 of the image file, 64 hex digits. */
+  readonly imageSha256: string
+  /** Inodes of the image. */
+  readonly entries: number
+}
+const RecordFields = Schema.Struct({
+  id: Schema.String.pipe(Schema.filter((s) => isImageId(s) || "not an image id")),
   reference: Schema.String.pipe(Schema.filter((s) => isCanonical(s) || "not a canonical reference")),
   sourceDigest: Digest,
   manifestDigest: Schema.optional(Digest),
-  /** The packing profile, see `PackingProfile`. */
   // eslint-disable-next-line no-control-regex
   profile: Schema.String.pipe(Schema.pattern(/^[^\u0000-\u001f\u007f]+$/, { message: () => "a packing profile is text without control characters" })),
-  /** `os/arch[/variant]`. */
   platform: Schema.String.pipe(Schema.pattern(platformPattern, { message: () => "a platform is os/arch[/variant]" })),
-  /** Bytes of the image file. */
   imageSize: Schema.NonNegativeInt,
-  /** 64 hex digits. */
   imageSha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/)),
-  /** Inodes of the image. */
   entries: Schema.NonNegativeInt,
-  ...Access.fields,
-  ...ImageMetadata.fields
+  ...AccessFields.fields,
+  ...MetadataFields.fields
 })
-export type ImageRecord = typeof ImageRecord.Type
 
 const kind: FieldFile.FieldFileKind = {
   magic: "shifter-record",
@@ -93,8 +133,13 @@ const kind: FieldFile.FieldFileKind = {
   }
 }
 
-/** Writes a record. */
-export const encode = (record: ImageRecord): Buffer =>
+/** Writes a record. Refuses with `RECORD_INVALID` what {@link decode} would. */
+export const encode = (record: ImageRecord): Either.Either<Buffer, FormatError> => {
+  const bytes = written(record)
+  return Either.map(decode(bytes), () => bytes)
+}
+
+const written = (record: ImageRecord): Buffer =>
   FieldFile.encode(kind, [
     ["id", record.id],
     ["reference", record.reference],
@@ -122,7 +167,7 @@ export const decode = (bytes: Uint8Array): Either.Either<ImageRecord, FormatErro
     const one = (key: string) => fields.get(key)?.[0]
     const all = (key: string) => fields.get(key) ?? []
     const labels = all("label").map((label) => label.split("\0"))
-    const decoded = Schema.decodeUnknownEither(ImageRecord)({
+    const decoded = Schema.decodeUnknownEither(RecordFields)({
       id: one("id"),
       reference: one("reference"),
       sourceDigest: one("source-digest"),
@@ -144,6 +189,14 @@ export const decode = (bytes: Uint8Array): Either.Either<ImageRecord, FormatErro
     })
     return Either.mapLeft(decoded, (error) => new FormatError(errorFields("RECORD_INVALID", `This record is not valid: ${firstLine(error.message)}`)))
   })
+
+/** Whether a requester may use an image. Without a requester: the image path's own account asks, which may. */
+export const mayUse = (image: Access, requester: Requester | undefined): boolean =>
+  requester === undefined ||
+  image.access === "public" ||
+  image.owner === requester.uid ||
+  image.allowUids.includes(requester.uid) ||
+  (requester.gids ?? []).some((gid) => image.allowGids.includes(gid))
 
 /**
  * Joins the access of a published image with that of another pull of the same image: each puller has shown that the source lets him have

@@ -36,6 +36,13 @@ export interface ImageRef {
    * (see {@link absolute}).
    */
   readonly canonical: string | null
+  /** The path of a file-like reference, and the tag after it. */
+  readonly file?: PathAndTag | undefined
+}
+
+export interface PathAndTag {
+  readonly path: string
+  readonly tag: string | undefined
 }
 
 /** The parts of a `docker:` or `docker-daemon:` reference, defaults filled in. */
@@ -55,6 +62,8 @@ const wordPattern = /^[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}$/
 const localPattern = /^\/[A-Za-z0-9_:.+@/-]*$/
 // eslint-disable-next-line no-control-regex
 const controlPattern = /[\u0000-\u001f\u007f]/
+/** `docker://debian:12` and `https://host/x` are what people write elsewhere. */
+const urlPrefix = /^(?:[a-z0-9]+:)?\/\/(?=.)/s
 const hubHosts = new Set(["docker.io", "index.docker.io", "registry-1.docker.io"])
 
 const refuse = (input: string, why: string): Either.Either<never, FormatError> =>
@@ -85,7 +94,7 @@ export const parse = (input: string, defaultType: string = "docker"): Either.Eit
   const canonical = canonicalOf(type, reference)
   return typeof canonical === "object" && canonical !== null
     ? refuse(input, canonical.why)
-    : Either.right({ type, reference, canonical: canonical === null ? null : `${type}:${canonical}` })
+    : Either.right({ type, reference, canonical: canonical === null ? null : `${type}:${canonical}`, file: fileOf(type, reference) })
 }
 
 /** {@link parse}, throwing the error. */
@@ -93,24 +102,20 @@ export const parseOrThrow = (input: string, defaultType?: string): ImageRef => E
 
 /** Makes the path of a file-like reference absolute, so that it has a canonical form. Others are returned as they are. */
 export const absolute = (ref: ImageRef, directory: string): ImageRef => {
-  if (ref.canonical !== null || ref.type === "chos") return ref
-  const [file, tag] = ref.type === "vm" ? [ref.reference, undefined] : splitPath(ref.reference)
-  const reference = path.resolve(directory, file) + (tag === undefined ? "" : `:${tag}`)
-  return { type: ref.type, reference, canonical: `${ref.type}:${reference}` }
+  if (ref.canonical !== null || ref.file === undefined) return ref
+  const file = { path: path.resolve(directory, ref.file.path), tag: ref.file.tag }
+  const reference = file.path + (file.tag === undefined ? "" : `:${file.tag}`)
+  return { type: ref.type, reference, canonical: `${ref.type}:${reference}`, file }
 }
 
 /** The parts of a `docker:` or `docker-daemon:` reference. */
-export const dockerName = (ref: ImageRef): DockerName => {
+export const dockerName = (ref: ImageRef): Either.Either<DockerName, FormatError> => {
   const parsed = parseDocker(ref.reference)
-  if ("why" in parsed) throw new FormatError(errorFields("REFERENCE_INVALID", `"${ref.reference}" is not a registry reference: ${parsed.why}`))
-  return parsed
+  return "why" in parsed ? refuse(`${ref.type}:${ref.reference}`, parsed.why) : Either.right(parsed)
 }
 
-/** Path and tag of an `oci:`, `oci-archive:` or `docker-archive:` reference. */
-export const pathAndTag = (ref: ImageRef): { readonly path: string; readonly tag: string | undefined } => {
-  const [file, tag] = splitPath(ref.reference)
-  return { path: file, tag }
-}
+/** Path and tag of a file-like reference, such as `oci:`. */
+export const pathAndTag = (ref: ImageRef): PathAndTag => ref.file ?? splitPath(ref.reference)
 
 /** Hex SHA-256 of the canonical form: the file name of the reference in `names/`. */
 export const nameHash = (canonical: string): string => createHash("sha256").update(bytesOf(canonical)).digest("hex")
@@ -131,7 +136,10 @@ const canonicalOf = (type: ImageType, reference: string): string | null | Refuse
     case "docker":
     case "docker-daemon": {
       const name = parseDocker(reference)
-      if ("why" in name) return name
+      if ("why" in name) {
+        const url = urlPrefix.exec(reference)?.[0]
+        return url === undefined ? name : { why: `write ${type}:${reference.slice(url.length)}, without ${url}` }
+      }
       return `${name.host}/${name.repository}${name.digest === undefined ? `:${name.tag ?? "latest"}` : `@${name.digest}`}`
     }
     case "id":
@@ -157,7 +165,7 @@ const canonicalOf = (type: ImageType, reference: string): string | null | Refuse
       if (reference.length === 0) return { why: "nothing follows the type" }
       if (controlPattern.test(reference)) return { why: "control characters are not allowed" }
       if (type === "chos") return reference
-      const [file, tag] = type === "vm" ? [reference, undefined] : splitPath(reference)
+      const { path: file, tag } = fileOf(type, reference) ?? { path: reference, tag: undefined }
       if (file.length === 0) return { why: "the path is empty" }
       const clean = file.startsWith("/") ? cleanPath(file) : undefined
       return clean === undefined ? null : clean + (tag === undefined ? "" : `:${tag}`)
@@ -171,10 +179,15 @@ const cleanPath = (file: string): string | undefined => {
   return components.includes("..") ? undefined : `/${components.join("/")}`
 }
 
-const splitPath = (reference: string): readonly [string, string | undefined] => {
+const fileOf = (type: ImageType, reference: string): PathAndTag | undefined => {
+  if (type === "vm") return { path: reference, tag: undefined }
+  return type === "oci" || type === "oci-archive" || type === "docker-archive" ? splitPath(reference) : undefined
+}
+
+const splitPath = (reference: string): PathAndTag => {
   const colon = reference.lastIndexOf(":")
   const tag = reference.slice(colon + 1)
-  return colon >= 0 && tagPattern.test(tag) ? [reference.slice(0, colon), tag] : [reference, undefined]
+  return colon >= 0 && tagPattern.test(tag) ? { path: reference.slice(0, colon), tag } : { path: reference, tag: undefined }
 }
 
 const parseDocker = (reference: string): DockerName | Refused => {

@@ -30,12 +30,14 @@ export const pathOf = (canonical: string): string => {
   return `names/${hash.slice(0, 2)}/${hash}`
 }
 
-/** Writes a name. */
-export const encode = (name: NameFile): Buffer =>
-  FieldFile.encode(kind, [
+/** Writes a name. Refuses with `RECORD_INVALID` what {@link decode} would. */
+export const encode = (name: NameFile): Either.Either<Buffer, FormatError> => {
+  const bytes = FieldFile.encode(kind, [
     ["reference", name.reference],
     ["id", name.id]
   ])
+  return Either.map(decode(bytes), () => bytes)
+}
 
 /** Reads a name. Fails with `RECORD_INVALID` or `RECORD_NEWER`. */
 export const decode = (bytes: Uint8Array): Either.Either<NameFile, FormatError> =>

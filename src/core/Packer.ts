@@ -39,7 +39,7 @@ const LEVEL = 3
 const BLOCK_SIZE = 131072
 
 /** Packs with `tar2sqfs` of squashfs-tools-ng: zstd, byte-identical however many processors. */
-export const layerTar2sqfs = Layer.effect(
+export const layerTar2sqfs: Layer.Layer<Packer> = Layer.effect(
   Packer,
   Effect.gen(function* () {
     const profile = yield* Effect.cached(version)

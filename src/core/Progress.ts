@@ -27,5 +27,17 @@ export type ProgressEvent =
   /** Something a person should know; the pull goes on. */
   | { readonly _tag: "Warning"; readonly message: string }
 
-/** Receives events. It must return at once and not throw. */
+/** Receives events. It must return at once; one that throws is told nothing more, and the pull goes on. */
 export type OnProgress = (event: ProgressEvent) => void
+
+/** A receiver that can do no harm. */
+export const careful = (onProgress: OnProgress | undefined): OnProgress => {
+  let receiver = onProgress
+  return (event) => {
+    try {
+      receiver?.(event)
+    } catch {
+      receiver = undefined
+    }
+  }
+}

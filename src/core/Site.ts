@@ -8,42 +8,77 @@ import { readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import * as nodePath from "node:path"
 import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { AbsolutePath } from "./AbsolutePath.js"
-import { errorFields, FormatError, messageOf, printable, systemCode } from "./Errors.js"
+import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
 import * as Registries from "./Registries.js"
 
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
 
-const System = Schema.Struct({
-  /** Directory of the published images, on the system's parallel file system. */
-  imagePath: AbsolutePath,
+/** A system in `gateway.json`. */
+export interface SystemConfig {
+  /** Directory of the published images, on the system's parallel file system: an absolute path. */
+  readonly imagePath: string
   /**
    * Mode of public images: `0600` (the setuid helper alone reads them), or `0644` where the mode without setuid is to work too. Private
-   * images are always `0600`.
+   * images are always `0600`. Default: `0600`.
    */
+  readonly publicMode?: "0600" | "0644" | undefined
+}
+const SystemConfig = Schema.Struct({
+  imagePath: AbsolutePath,
   publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const })
 })
 
 const limit = Schema.Int.pipe(Schema.positive())
 
-/** `gateway.json`, version 1. */
-export const GatewayConfig = Schema.Struct({
-  version: Schema.Literal(1),
-  /** Local directory of the catalogue, of blobs and of work in progress; mode 0700. */
-  stateDirectory: AbsolutePath,
-  systems: Schema.Record({ key: SystemName, value: System }).pipe(Schema.filter((s) => Object.keys(s).length > 0 || "at least one system")),
+/** `gateway.json`, version 1, as it is written. */
+export interface GatewayConfig {
+  readonly version: 1
+  /** Local directory of the catalogue, of blobs and of work in progress: an absolute path; mode 0700. */
+  readonly stateDirectory: string
+  /** Clusters by name; at least one. */
+  readonly systems: Readonly<Record<string, SystemConfig>>
   /** The system meant when none is named. Needed when there are several. */
+  readonly defaultSystem?: string | undefined
+  /** By host and port, such as `127.0.0.1:5000`. */
+  readonly registries?: typeof Registries.Registries.Encoded | undefined
+  /** Time limits and proxies of all requests. */
+  readonly network?: typeof Registries.Network.Encoded | undefined
+  /** Blobs that are kept. */
+  readonly cache?: typeof Registries.Cache.Encoded | undefined
+  /** Where the native programs are installed, as `PREFIX/bin/shifter-merge`. Without it: where this package built them, else by `PATH`. */
+  readonly prefix?: string | undefined
+  /** The Docker daemon of `docker-daemon:` references, and the registries whose images it is to pull, such as `docker.io`. */
+  readonly dockerDaemon?: { readonly socket?: string | undefined; readonly pulls?: ReadonlyArray<string> | undefined } | undefined
+  /** Type of a reference that names none. Default: `docker`. */
+  readonly defaultImageType?: "docker" | "custom" | "id" | undefined
+  /** What a pull accepts; see `PullLimits`. */
+  readonly limits?: { readonly [K in keyof PullLimits]?: number | undefined } | undefined
+}
+
+const VERSION = 1
+const DAEMON_SOCKET = "/var/run/docker.sock"
+
+export const GatewayConfig = Schema.Struct({
+  version: Schema.Literal(VERSION),
+  stateDirectory: AbsolutePath,
+  systems: Schema.Record({ key: SystemName, value: SystemConfig }).pipe(Schema.filter((s) => Object.keys(s).length > 0 || "at least one system")),
   defaultSystem: Schema.optional(SystemName),
   registries: Schema.optionalWith(Registries.Registries, { default: () => ({}) }),
   network: Schema.optionalWith(Registries.Network, { default: () => Registries.defaultNetwork }),
   cache: Schema.optionalWith(Registries.Cache, { default: () => Registries.defaultCache }),
-  /** Where the native programs are installed, as `PREFIX/bin/shifter-merge`. Without it: where this package built them, else by `PATH`. */
   prefix: Schema.optional(AbsolutePath),
-  /** Type of a reference that names none. */
+  dockerDaemon: Schema.optionalWith(
+    Schema.Struct({
+      socket: Schema.optionalWith(AbsolutePath, { default: () => DAEMON_SOCKET }),
+      pulls: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] })
+    }),
+    { default: () => ({ socket: DAEMON_SOCKET, pulls: [] }) }
+  ),
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
-  /** What a pull accepts; see `PullLimits`. */
   limits: Schema.optionalWith(
     Schema.Struct({
       layers: Schema.optional(limit.pipe(Schema.lessThanOrEqualTo(4000))),
@@ -59,23 +94,29 @@ export const GatewayConfig = Schema.Struct({
     { default: () => ({}) }
   )
 })
-export type GatewayConfig = typeof GatewayConfig.Type
 
 /** A cluster that images are published to. */
 export interface System {
   readonly name: string
+  /** Absolute path of the published images. */
   readonly imagePath: string
+  /** Mode of public images. */
   readonly publicMode: "0600" | "0644"
+  /** A person's own image path: made when it is missing. No setuid helper runs images from there. */
+  readonly isPersonal: boolean
 }
 
 /** A site's configuration, ready for use. */
 export interface Site {
   readonly stateDirectory: string
+  /** Whether the directories are a person's own. */
+  readonly isPersonal: boolean
   readonly prefix: string | undefined
   readonly systems: ReadonlyMap<string, System>
   readonly defaultSystem: string
   readonly defaultImageType: string
   readonly limits: PullLimits
+  readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
   readonly registry: (host: string) => Registries.RegistrySettings
   readonly network: Registries.NetworkLimits
@@ -109,17 +150,24 @@ export const load = (file?: string): Either.Either<Site, FormatError> => {
   return decode(json, path)
 }
 
-/** Makes a site of a configuration in memory. Every mistake is named at once. */
-export const decode = (config: unknown, source?: string): Either.Either<Site, FormatError> =>
-  Either.flatMap(
-    Either.mapLeft(
-      Schema.decodeUnknownEither(GatewayConfig, { onExcessProperty: "error", errors: "all" })(config),
-      (error) => new FormatError(errorFields("CONFIG_INVALID", `The configuration ${source ?? "given"} is not valid: ${printable(complaints(error.message))}`))
+/** Makes a site of a configuration in memory. Every mistake is named at once, by its key. */
+export const decode = (config: unknown, source?: string): Either.Either<Site, FormatError> => {
+  const refused = (what: string) => new FormatError(errorFields("CONFIG_INVALID", `The configuration ${source ?? "given"} ${what}`))
+  const version = typeof config === "object" && config !== null && "version" in config ? config.version : undefined
+  if (typeof version === "number" && version > VERSION) {
+    return Either.left(
+      new FormatError(errorFields("CONFIG_INVALID", `The configuration ${source ?? "given"} has version ${version}, which is newer; up to ${VERSION} is understood`, { remedy: "Update this program." }))
+    )
+  }
+  return Either.flatMap(
+    Either.mapLeft(Schema.decodeUnknownEither(GatewayConfig, { onExcessProperty: "error", errors: "all" })(config), (error) =>
+      refused(`is not valid: ${complaints(error).join("; ")}`)
     ),
     (decoded) => fromConfig(decoded, source)
   )
+}
 
-const fromConfig = (config: GatewayConfig, source: string | undefined): Either.Either<Site, FormatError> => {
+const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefined): Either.Either<Site, FormatError> => {
   const names = Object.keys(config.systems)
   const defaultSystem = config.defaultSystem ?? (names.length === 1 ? names[0] : undefined)
   if (defaultSystem === undefined || !Object.hasOwn(config.systems, defaultSystem)) {
@@ -131,11 +179,13 @@ const fromConfig = (config: GatewayConfig, source: string | undefined): Either.E
   for (const key of Object.keys(limits) as Array<keyof PullLimits>) limits[key] = config.limits[key] ?? limits[key]
   return Either.right({
     stateDirectory: config.stateDirectory,
+    isPersonal: false,
     prefix: config.prefix,
-    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, ...system }])),
+    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ...system }])),
     defaultSystem,
     defaultImageType: config.defaultImageType,
     limits,
+    dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => Registries.settings(config.registries, host),
     network: config.network,
     cache: config.cache,
@@ -158,11 +208,13 @@ const personal = (): Site => {
   }
   return {
     stateDirectory: directory("XDG_STATE_HOME", ".local/state"),
+    isPersonal: true,
     prefix: undefined,
-    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600" }]]),
+    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", isPersonal: true }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",
     limits: defaultPullLimits,
+    dockerDaemon: { socket: DAEMON_SOCKET, pulls: new Set() },
     registry: (host) => Registries.settings({}, host),
     network: Registries.defaultNetwork,
     cache: Registries.defaultCache,
@@ -170,10 +222,30 @@ const personal = (): Site => {
   }
 }
 
-/** A schema's tree of complaints as one line. */
-const complaints = (message: string): string =>
-  message
-    .split("\n")
-    .map((line) => line.replace(/^[\s│├└─]+/, "").trim())
-    .filter((line, i) => i > 0 && line !== "")
-    .join("; ")
+/** What a schema complains of, each as `key.key: what`. */
+const complaints = (error: ParseResult.ParseError): ReadonlyArray<string> =>
+  ParseResult.ArrayFormatter.formatErrorSync(error).map(({ _tag, message, path }) => {
+    const key = path.map(String).join(".")
+    if (_tag !== "Unexpected") return key === "" ? message : `${key}: ${message}`
+    const likely = nearest(String(path.at(-1)), [...message.matchAll(/"([^"]+)"/g)].map(([, name = ""]) => name))
+    return `${key}: there is no such key${likely === undefined ? "" : `; did you mean "${likely}"?`}`
+  })
+
+/** The word that a mistyped one was likely meant to be. */
+const nearest = (typed: string, words: ReadonlyArray<string>): string | undefined => {
+  const ranked = words.map((word) => ({ word, distance: editDistance(typed.toLowerCase(), word.toLowerCase()) })).sort((a, b) => a.distance - b.distance)
+  const [best] = ranked
+  return best !== undefined && best.distance <= Math.max(2, best.word.length / 3) ? best.word : undefined
+}
+
+const editDistance = (a: string, b: string): number => {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}

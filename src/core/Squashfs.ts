@@ -8,14 +8,7 @@ import type { FileHandle } from "node:fs/promises"
 
 export interface Superblock {
   readonly inodes: number
-  readonly blockSize: number
-  /** `gzip`, `zstd` and so on. */
-  readonly compressor: string
-  /** Bytes that the file system uses; the file is padded to a block of the device. */
-  readonly bytesUsed: number
 }
-
-const compressors = ["", "gzip", "lzma", "lzo", "xz", "lz4", "zstd"]
 
 /** Reads a superblock, or says why there is none. */
 export const read = async (file: FileHandle): Promise<Superblock | { readonly why: string }> => {
@@ -23,13 +16,9 @@ export const read = async (file: FileHandle): Promise<Superblock | { readonly wh
   const { bytesRead } = await file.read(b, 0, 96, 0)
   if (bytesRead < 96 || b.readUInt32LE(0) !== 0x73717368) return { why: "it has no squashfs superblock" }
   if (b.readUInt16LE(28) !== 4 || b.readUInt16LE(30) !== 0) return { why: "it is not squashfs version 4.0" }
+  // What the file system uses; the file is padded to a block of the device.
   const bytesUsed = Number(b.readBigUInt64LE(40))
   const { size } = await file.stat()
   if (bytesUsed > size) return { why: `it is cut: ${size} bytes of ${bytesUsed}` }
-  return {
-    inodes: b.readUInt32LE(4),
-    blockSize: b.readUInt32LE(12),
-    compressor: compressors[b.readUInt16LE(20)] ?? "unknown",
-    bytesUsed
-  }
+  return { inodes: b.readUInt32LE(4) }
 }

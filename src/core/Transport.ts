@@ -9,12 +9,15 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { TransportError } from "./Errors.js"
 import type { Access, ImageRecord } from "./ImageRecord.js"
+import type { NameFile } from "./NameFile.js"
 import type { System } from "./Site.js"
 
 /** A place for an image that is not published yet; it vanishes with the scope. */
 export interface Staging {
   /** Where the packer writes. Does not exist yet. */
   readonly file: string
+  /** The token of the pull, which everything carries that is not in its place yet. */
+  readonly token: string
 }
 
 /** What is known of an image before it is published. */
@@ -27,28 +30,53 @@ export interface PublishOptions {
   readonly fence: Effect.Effect<void, TransportError>
 }
 
+/** Something on an image path that can't be read. */
+export interface Problem {
+  /** The file. */
+  readonly where: string
+  readonly what: string
+}
+
+/** What is on an image path: all that can be read, and what can't. */
+export interface Inventory {
+  readonly records: ReadonlyArray<ImageRecord>
+  /** Sorted by reference. */
+  readonly names: ReadonlyArray<NameFile>
+  readonly problems: ReadonlyArray<Problem>
+}
+
 export class Transport extends Context.Tag("shifter-sdk/Transport")<
   Transport,
   {
+    /** Checks that images can be published and nodes will accept them. Fails with `IMAGE_PATH_UNUSABLE`. */
+    readonly ready: (system: System) => Effect.Effect<void, TransportError>
     /** A staging place. `token` is unlike any other's, so that what a killed process left can be told. */
     readonly stage: (system: System, token: string) => Effect.Effect<Staging, TransportError, Scope.Scope>
-    /** Removes what the staging of a process left that is gone. */
+    /** Removes what a pull left that is gone: everything that carries its token. */
     readonly discard: (system: System, token: string) => Effect.Effect<void, TransportError>
-    /** Verifies and publishes a staged image with its record, and names it. An image that is published already stays as it is. */
+    /**
+     * Verifies and publishes a staged image with its record, and names it. A published file with the same bytes stays; one with others was
+     * damaged, and is replaced. Once the fence is passed it is not interrupted.
+     */
     readonly publish: (system: System, staging: Staging, image: Unsized, options: PublishOptions) => Effect.Effect<ImageRecord, TransportError>
     /** The record of a published image whose file is there. */
     readonly record: (system: System, id: string) => Effect.Effect<ImageRecord | undefined, TransportError>
+    /** Reads a published image again; whether it is what its record says. */
+    readonly isSound: (system: System, record: ImageRecord) => Effect.Effect<boolean, TransportError>
     /** Points a reference to a published image. */
-    readonly name: (system: System, canonical: string, id: string) => Effect.Effect<void, TransportError>
+    readonly name: (system: System, name: NameFile, token: string) => Effect.Effect<void, TransportError>
     /** The id that a reference points to. */
     readonly lookup: (system: System, canonical: string) => Effect.Effect<string | undefined, TransportError>
-    /** Changes who may use a published image. */
-    readonly setAccess: (system: System, id: string, access: Access) => Effect.Effect<ImageRecord, TransportError>
-    /** All names of a system with the ids they point to. */
-    readonly names: (system: System) => Effect.Effect<ReadonlyArray<{ readonly reference: string; readonly id: string }>, TransportError>
+    /**
+     * Changes who may use a published image: `change` is given what its record says now. Whoever calls it has claimed the image, so that
+     * nobody else does at the same time.
+     */
+    readonly setAccess: (system: System, id: string, token: string, change: (published: Access) => Access) => Effect.Effect<ImageRecord, TransportError>
+    /** Everything that is there. */
+    readonly list: (system: System) => Effect.Effect<Inventory, TransportError>
     /** Removes a name; true when it was there. */
     readonly unname: (system: System, canonical: string) => Effect.Effect<boolean, TransportError>
-    /** Removes an image with its record: name order reversed, so that nothing points to a half. */
-    readonly remove: (system: System, id: string) => Effect.Effect<void, TransportError>
+    /** Removes an image with its record, readable or not: name order reversed, so that nothing points to a half. True when there was anything. */
+    readonly remove: (system: System, id: string) => Effect.Effect<boolean, TransportError>
   }
 >() {}

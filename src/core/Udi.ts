@@ -16,21 +16,25 @@ export interface NodeCheck {
 
 export interface RunOptions {
   /** Working directory inside; without it the caller's, where it exists inside. */
-  readonly workdir?: string
+  readonly workdir?: string | undefined
   /** `NAME=VALUE`, added to the image's environment. */
-  readonly env?: ReadonlyArray<string>
+  readonly env?: ReadonlyArray<string> | undefined
   /** Leave the caller's environment out. */
-  readonly clearEnv?: boolean
+  readonly clearEnv?: boolean | undefined
   /** Use the image's entry point, or this one. */
-  readonly entrypoint?: boolean | string
-  /** Standard streams: the caller's, or captured. */
-  readonly stdio?: "inherit" | "capture"
+  readonly entrypoint?: boolean | string | undefined
+  /**
+   * Standard streams: the caller's own (the default), so that a terminal stays one; or nothing to read, and what is printed captured. What is
+   * captured ends when every program that holds it has ended, those in the background too. More than 16 MiB of a stream ends the program, and
+   * is an error.
+   */
+  readonly stdio?: "inherit" | "capture" | undefined
 }
 
 export interface RunResult {
   /** Exit status of the program, or 128 and the number of the signal that ended it. */
   readonly status: number
-  /** Captured output, at most 16 MiB each; empty with `inherit`. */
+  /** Captured output; empty with `inherit`. */
   readonly stdout: string
   readonly stderr: string
 }
@@ -48,7 +52,10 @@ export class Udi extends Context.Tag("shifter-sdk/Udi")<
   {
     /** What this node has of what images need. */
     readonly check: Effect.Effect<ReadonlyArray<NodeCheck>, UdiError>
-    /** Runs a program in an image, as the caller. Interrupting ends the program. A refusal of the helper is a {@link UdiError}. */
+    /**
+     * Runs a program in an image, as the caller. A refusal of the helper is a {@link UdiError}. Interrupting ends the program, and where its output is
+     * captured the programs it started as well: SIGTERM first, SIGKILL after five seconds.
+     */
     readonly run: (image: string, command: ReadonlyArray<string>, options?: RunOptions) => Effect.Effect<RunResult, UdiError>
     /** Prepares a job's root. Root only. */
     readonly prepare: (request: PrepareRequest) => Effect.Effect<void, UdiError>

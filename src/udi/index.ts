@@ -3,41 +3,62 @@
  *
  * @module
  */
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { access, constants as fileModes } from "node:fs/promises"
 import { constants } from "node:os"
 import * as nodePath from "node:path"
+import type { Readable } from "node:stream"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { errorFields, errorTable, isErrorCode, messageOf, UdiError } from "../core/Errors.js"
+import { errorFields, isErrorCode, messageOf, printable, systemCode, UdiError } from "../core/Errors.js"
 import { type RunOptions, type RunResult, Udi } from "../core/Udi.js"
 
 const Checks = Schema.parseJson(
   Schema.Struct({ ok: Schema.Boolean, checks: Schema.Array(Schema.Struct({ name: Schema.String, ok: Schema.Boolean, detail: Schema.String })) })
 )
-const OUTPUT_LIMIT = 16 * 1024 * 1024
 
-/** The service over the programs below a prefix: `bin/shifter`, `bin/shifter-check`, `sbin/setupRoot`, `sbin/unsetupRoot`. */
-export const layer = (prefix: string = "/usr"): Layer.Layer<Udi> => {
-  const program = (name: string, directory = "bin") => nodePath.join(prefix, directory, name)
+/** Of each captured stream. */
+const OUTPUT_LIMIT = 16 * 1024 * 1024
+/** How long what was asked to end may take. */
+const GRACE_MILLIS = 5000
+/** The descriptor on which the helper tells a refusal: the program that it runs never has it, so it can't feign one. */
+const REPORT_FD = 3
+
+/** Where the native programs are looked for when no prefix is named: where the guides install them, then where packages do. */
+const prefixes: ReadonlyArray<string> = ["/usr/local", "/usr"]
+
+/**
+ * The service over the programs below a prefix: `bin/shifter`, `bin/shifter-check`, `sbin/setupRoot`, `sbin/unsetupRoot`. Without a prefix, a
+ * program is that of `/usr/local` where it is there, else that of `/usr`.
+ */
+export const layer = (prefix?: string): Layer.Layer<Udi> => {
+  const program = (name: string) => find(prefix === undefined ? prefixes : [prefix], "bin", name)
   const prepared = (name: string) =>
-    Effect.tryPromise({
-      try: () => access(program(name, "sbin"), fileModes.X_OK),
-      catch: () => new UdiError(errorFields("PREPARE_UNAVAILABLE", `${program(name, "sbin")} is not installed`))
-    }).pipe(Effect.zipRight(Effect.fail(new UdiError(errorFields("PREPARE_UNAVAILABLE", `${program(name, "sbin")} is of another version`)))))
+    find(prefix === undefined ? prefixes : [prefix], "sbin", name).pipe(
+      Effect.mapError((error) => new UdiError(errorFields("PREPARE_UNAVAILABLE", error.what))),
+      Effect.flatMap((file) =>
+        Effect.fail(new UdiError(errorFields("PREPARE_UNAVAILABLE", `${file} is installed, but this version of the library does not know how to use it yet`)))
+      )
+    )
   return Layer.succeed(
     Udi,
     Udi.of({
-      check: execute(program("shifter-check"), ["node"], "capture").pipe(
-        Effect.flatMap((result) =>
-          Schema.decode(Checks)(result.stdout).pipe(
-            Effect.mapError((error) => new UdiError(errorFields("NATIVE_FAILED", `${program("shifter-check")} node did not answer in its form (status ${result.status})`, { cause: error })))
-          )
-        ),
-        Effect.map((answer) => answer.checks)
+      check: Effect.flatMap(program("shifter-check"), (file) =>
+        execute(file, ["node"], "capture").pipe(
+          Effect.flatMap(({ result }) =>
+            Schema.decode(Checks)(result.stdout).pipe(
+              Effect.mapError((error) => new UdiError(errorFields("NATIVE_FAILED", `${file} node did not answer in its form (status ${result.status})`, { cause: error })))
+            )
+          ),
+          Effect.map((answer) => answer.checks)
+        )
       ),
-      run: (image, command, options = {}) => execute(program("shifter"), argumentsOf(image, command, options), options.stdio ?? "inherit").pipe(Effect.flatMap(refusal)),
+      run: (image, command, options = {}) =>
+        Effect.flatMap(program("shifter"), (file) =>
+          Effect.flatMap(execute(file, argumentsOf(image, command, options), options.stdio ?? "inherit"), (outcome) => refusal(file, outcome))
+        ),
       prepare: () => prepared("setupRoot"),
       teardown: () => prepared("unsetupRoot"),
       list: prepared("unsetupRoot")
@@ -45,7 +66,16 @@ export const layer = (prefix: string = "/usr"): Layer.Layer<Udi> => {
   )
 }
 
+/** The first of the prefixes that has a program. */
+const find = (candidates: ReadonlyArray<string>, directory: string, name: string): Effect.Effect<string, UdiError> => {
+  const files = candidates.map((prefix) => nodePath.join(prefix, directory, name))
+  return Effect.firstSuccessOf(files.map((file) => Effect.as(Effect.tryPromise(() => access(file, fileModes.X_OK)), file))).pipe(
+    Effect.mapError(() => new UdiError(errorFields("NATIVE_MISSING", `The program ${name} is not installed: there is no ${files.join(" and no ")} to run`)))
+  )
+}
+
 const argumentsOf = (image: string, command: ReadonlyArray<string>, options: RunOptions): ReadonlyArray<string> => [
+  `--report-fd=${REPORT_FD}`,
   `--image=${image}`,
   ...(options.workdir === undefined ? [] : [`--workdir=${options.workdir}`]),
   ...(options.env ?? []).map((entry) => `--env=${entry}`),
@@ -55,61 +85,116 @@ const argumentsOf = (image: string, command: ReadonlyArray<string>, options: Run
   ...command
 ]
 
-/** Runs a program. Interrupting sends it SIGTERM, and SIGKILL where that is not enough. */
-const execute = (file: string, args: ReadonlyArray<string>, stdio: "inherit" | "capture"): Effect.Effect<RunResult, UdiError> =>
-  Effect.async<RunResult, UdiError>((resume) => {
-    // Standard error is always seen, so that a refusal can be told from the program's own status.
-    const child = spawn(file, [...args], { stdio: [stdio === "inherit" ? "inherit" : "ignore", stdio === "inherit" ? "inherit" : "pipe", "pipe"] })
-    const out: Array<Buffer> = []
-    const err: Array<Buffer> = []
-    let size = 0
-    const keep = (list: Array<Buffer>) => (chunk: Buffer) => {
-      size += chunk.length
-      if (size <= OUTPUT_LIMIT) list.push(chunk)
-    }
-    child.stdout?.on("data", keep(out))
-    child.stderr?.on("data", (chunk: Buffer) => {
-      keep(err)(chunk)
-      if (stdio === "inherit") process.stderr.write(chunk)
+interface Outcome {
+  readonly result: RunResult
+  /** What was told on {@link REPORT_FD}. */
+  readonly report: string
+}
+
+interface Running {
+  readonly child: ChildProcess
+  /** Whether it leads a process group of its own. */
+  readonly leads: boolean
+  /** Whether it has ended and nothing holds its output any more. */
+  readonly closed: () => boolean
+  readonly outcome: Promise<Either.Either<Outcome, UdiError>>
+}
+
+/** Runs a program. Interrupting ends it, and when its output is captured everything that it started and that did not leave its process group. */
+const execute = (file: string, args: ReadonlyArray<string>, stdio: "inherit" | "capture"): Effect.Effect<Outcome, UdiError> =>
+  Effect.acquireUseRelease(
+    start(file, args, stdio),
+    ({ outcome }) => Effect.flatten(Effect.promise(() => outcome)),
+    end
+  )
+
+const start = (file: string, args: ReadonlyArray<string>, stdio: "inherit" | "capture"): Effect.Effect<Running, UdiError> =>
+  Effect.async((resume) => {
+    // On the caller's terminal a group of its own would be in the background, where it can neither read nor be interrupted by a key.
+    const leads = stdio === "capture"
+    const child = spawn(file, [...args], {
+      stdio: [...(leads ? (["ignore", "pipe", "pipe"] as const) : (["inherit", "inherit", "inherit"] as const)), "pipe"],
+      detached: leads
     })
+    let isClosed = false
+    child.once("close", () => {
+      isClosed = true
+    })
+    const running = { child, leads, closed: () => isClosed, outcome: outcomeOf(file, child) }
+    child.once("spawn", () => resume(Effect.succeed(running)))
     child.once("error", (error) =>
       resume(
         Effect.fail(
-          new UdiError(
-            errorFields("code" in error && error.code === "ENOENT" ? "NATIVE_MISSING" : "NATIVE_FAILED", `${file} can't be started: ${messageOf(error)}`, { cause: error })
-          )
+          new UdiError(errorFields(systemCode(error) === "ENOENT" ? "NATIVE_MISSING" : "NATIVE_FAILED", `${file} can't be started: ${messageOf(error)}`, { cause: error }))
         )
       )
     )
-    child.once("close", (status, signal) =>
-      resume(
-        Effect.succeed({
-          status: status ?? 128 + (signal === null ? 0 : constants.signals[signal]),
-          stdout: Buffer.concat(out).toString("utf8"),
-          stderr: Buffer.concat(err).toString("utf8")
-        })
-      )
-    )
-    return Effect.promise(
-      () =>
-        new Promise<void>((gone) => {
-          if (child.exitCode !== null || child.signalCode !== null) return gone()
-          const last = setTimeout(() => child.kill("SIGKILL"), 5000)
-          child.once("close", () => {
-            clearTimeout(last)
-            gone()
-          })
-          child.kill("SIGTERM")
-        })
-    )
   })
 
-/** The helper's own refusals are errors; everything else is the program's result. */
-const refusal = (result: RunResult): Effect.Effect<RunResult, UdiError> => {
-  const match = /(?:^|\n)shifter: ([A-Z_]+): (.*)\n?$/.exec(result.stderr)
-  const code = match?.[1] ?? ""
-  if (match === null || !isErrorCode(code) || result.status !== errorTable[code].exit) return Effect.succeed(result)
-  const { remedy } = errorTable[code]
-  const said = match[2] ?? ""
-  return Effect.fail(new UdiError(errorFields(code, said.endsWith(`. ${remedy}`) ? said.slice(0, -remedy.length - 2) : said.replace(/\.$/, ""))))
+/** Listens from the start: Node discards what a child that has ended wrote before anyone listened. */
+const outcomeOf = (file: string, child: ChildProcess): Running["outcome"] =>
+  new Promise((resolve) => {
+    const captured = (stream: unknown, name: string) => {
+      const chunks: Array<Buffer> = []
+      let size = 0
+      ;(stream as Readable | null | undefined)?.on("data", (chunk: Buffer) => {
+        size += chunk.length
+        if (size <= OUTPUT_LIMIT) chunks.push(chunk)
+        else resolve(Either.left(new UdiError(errorFields("OUTPUT_TOO_LARGE", `${file}: the program printed more than ${OUTPUT_LIMIT} bytes on ${name}, and was ended`))))
+      })
+      return () => Buffer.concat(chunks).toString("utf8")
+    }
+    const stdout = captured(child.stdout, "standard output")
+    const stderr = captured(child.stderr, "standard error")
+    const report = captured(child.stdio[REPORT_FD], "its report")
+    child.once("close", (code, signal) => {
+      const status = code ?? 128 + (signal === null ? 0 : constants.signals[signal])
+      resolve(Either.right({ result: { status, stdout: stdout(), stderr: stderr() }, report: report() }))
+    })
+  })
+
+/**
+ * Ends what still runs: SIGTERM, and SIGKILL for what is there five seconds later. A signal is tried again until it is taken, since the helper
+ * can't be signalled by its caller while it has root's rights.
+ */
+const end = ({ child, closed, leads, outcome }: Running): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    if (closed()) return
+    const exited = new Promise<void>((resolve) => {
+      if (isOver(child)) resolve()
+      else child.once("exit", () => resolve())
+    })
+    let told = false
+    // Nothing tells when the last of a process group is gone.
+    for (const deadline = Date.now() + GRACE_MILLIS; isThere(child, leads) && Date.now() < deadline; yield* Effect.sleep("20 millis")) {
+      told = told || signal(child, leads, "SIGTERM") !== "refused"
+    }
+    signal(child, leads, "SIGKILL")
+    yield* Effect.promise(() => exited)
+    // A program outside of the group may hold the other ends.
+    for (const stream of child.stdio) stream?.destroy()
+    yield* Effect.promise(() => outcome)
+  })
+
+const isOver = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
+
+const isThere = (child: ChildProcess, leads: boolean): boolean => (leads ? signal(child, leads, 0) !== "gone" : !isOver(child))
+
+/** Signals a process, or the group it leads. */
+const signal = (child: ChildProcess, leads: boolean, name: NodeJS.Signals | 0): "taken" | "refused" | "gone" => {
+  if (child.pid === undefined || (!leads && isOver(child))) return "gone"
+  try {
+    process.kill(leads ? -child.pid : child.pid, name)
+    return "taken"
+  } catch (error) {
+    return systemCode(error) === "EPERM" ? "refused" : "gone"
+  }
+}
+
+/** A refusal of the helper is an error; everything else is the program's result. */
+const refusal = (file: string, { report, result }: Outcome): Effect.Effect<RunResult, UdiError> => {
+  if (report === "") return Effect.succeed(result)
+  const [, code = "", what = ""] = /^([A-Z_]+) ([^\n]*)\n$/.exec(report) ?? []
+  if (isErrorCode(code)) return Effect.fail(new UdiError(errorFields(code, what.replace(/\.$/, ""))))
+  return Effect.fail(new UdiError(errorFields("NATIVE_FAILED", `${file} told something else than a known refusal: ${printable(report.trimEnd())}`)))
 }

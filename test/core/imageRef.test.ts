@@ -9,6 +9,7 @@ interface Vector {
   readonly defaultType: string
   readonly accept: boolean
   readonly code?: string
+  readonly hint?: string
   readonly type?: string
   readonly reference?: string
   readonly canonical?: string | null
@@ -31,10 +32,11 @@ describe('image references', () => {
       if (Either.isLeft(parsed)) {
         expect(vector.accept).toBe(false)
         expect(parsed.left.code).toBe(vector.code)
+        expect(parsed.left.what).toContain(vector.hint ?? '')
         return
       }
       expect(vector.accept).toBe(true)
-      expect(parsed.right).toEqual({ type: vector.type, reference: vector.reference, canonical: vector.canonical })
+      expect(parsed.right).toMatchObject({ type: vector.type, reference: vector.reference, canonical: vector.canonical })
     })
   }
 

@@ -40,7 +40,7 @@ describe('the guides', () => {
     writeLayout(workspace.at('layout'), { tag: 'v1', layers: [busyboxRoot()], config: { Env: ['PATH=/bin'], Cmd: ['sh'] } })
     writeFileSync(
       workspace.at('gateway.json'),
-      JSON.stringify({ version: 1, stateDirectory: workspace.at('state'), systems: { test: { imagePath: SHARED_IMAGE_PATH } } }),
+      JSON.stringify({ version: 1, stateDirectory: workspace.at('state'), prefix: DEFAULT_PREFIX, systems: { test: { imagePath: SHARED_IMAGE_PATH } } }),
     )
     const program = (name: string, line: string) => {
       mkdirSync(workspace.at('bin'), { recursive: true })

@@ -85,9 +85,9 @@ describe('a registry', () => {
     expect(wrong.code).toBe('REGISTRY_UNAUTHORIZED')
     expect(JSON.stringify(wrong) + wrong.message).not.toContain('wrong')
     const config = testSite(work.at('private'), [guarded.host]).config
-    const image = await pullImage(reference, { config, credentials: { username: 'ann', password: 'se:cret' }, requester: 4711 })
+    const image = await pullImage(reference, { config, credentials: { username: 'ann', password: 'se:cret' }, requester: { uid: 4711 } })
     expect(image).toMatchObject({ access: 'private', owner: 4711, allowUids: [] })
-    const second = await pullImage(reference, { config, credentials: { username: 'ann', password: 'se:cret' }, requester: 4712 })
+    const second = await pullImage(reference, { config, credentials: { username: 'ann', password: 'se:cret' }, requester: { uid: 4712 } })
     expect(second).toMatchObject({ access: 'private', owner: 4711, allowUids: [4712] })
   })
 
@@ -128,7 +128,7 @@ describe('a registry', () => {
     const image = await pullImage(reference, { config })
     await pullImage(`docker:${registry.host}/group/index:v`, { config })
     expect(await lookupImage(reference, { config })).toBe(image.id)
-    expect((await listImages({ config })).flatMap(({ names }) => names).sort()).toEqual([`docker:${registry.host}/group/index:v`, reference])
+    expect((await listImages({ config })).images.flatMap(({ names }) => names).sort()).toEqual([`docker:${registry.host}/group/index:v`, reference])
     expect((await inspectImage(`id:${image.id}`, { config })).names).toEqual([reference])
     expect(await removeImage(reference, { config })).toEqual({ id: image.id, names: [reference], image: false })
     expect((await inspectImage(`id:${image.id}`, { config })).names).toEqual([])

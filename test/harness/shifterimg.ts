@@ -16,16 +16,16 @@ export interface Started {
 }
 
 /** Starts `shifterimg --config <site> …`. */
-export const startShifterimg = (site: TestSite, directory: string, args: readonly string[]): Started => {
+export const startShifterimg = (site: TestSite, directory: string, args: readonly string[], stdout: 'pipe' | number = 'pipe'): Started => {
   if (!existsSync(program)) throw new Error('dist is missing: npm run build')
   const config = join(directory, 'gateway.json')
   writeFileSync(config, JSON.stringify(site.config))
-  const child = spawn(process.execPath, [program, '--config', config, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-  let stdout = ''
+  const child = spawn(process.execPath, [program, '--config', config, ...args], { stdio: ['ignore', stdout, 'pipe'] })
+  let printed = ''
   let stderr = ''
   const waiting: { readonly text: string; readonly resolve: () => void; readonly reject: (error: Error) => void }[] = []
-  child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString() })
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stdout?.on('data', (chunk: Buffer) => { printed += chunk.toString() })
+  child.stderr?.on('data', (chunk: Buffer) => {
     stderr += chunk.toString()
     for (const wait of waiting) if (stderr.includes(wait.text)) wait.resolve()
   })
@@ -33,7 +33,7 @@ export const startShifterimg = (site: TestSite, directory: string, args: readonl
     child.once('error', reject)
     child.once('close', (status, signal) => {
       for (const wait of waiting) wait.reject(new Error(`it ended without saying "${wait.text}": ${stderr}`))
-      resolve({ status, signal, stdout, stderr })
+      resolve({ status, signal, stdout: printed, stderr })
     })
   })
   return {

@@ -1,4 +1,5 @@
 /** A site of a test's own: an image path and a state directory below one workspace. */
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DEFAULT_PREFIX } from './native.js'
 
@@ -15,10 +16,11 @@ export interface TestSite {
   readonly stateDirectory: string
 }
 
-/** A site below a directory; `registries` are reached by plain HTTP. */
+/** A site below a directory, its image path made; `registries` are reached by plain HTTP. */
 export const testSite = (directory: string, registries: readonly string[] = []): TestSite => {
   const imagePath = join(directory, 'images')
   const stateDirectory = join(directory, 'state')
+  mkdirSync(imagePath, { recursive: true, mode: 0o755 })
   return {
     config: {
       version: 1,

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll } from 'vitest'
 
@@ -15,9 +14,13 @@ export interface Workspace {
   readonly remove: () => void
 }
 
+/** Image paths lie in workspaces, and no node would accept one below `/tmp`, where others can write. */
+const WORKSPACES = '/var/lib/shifter-sdk-test/work'
+
 /** Make a temporary directory that every account may enter (tests run programs as several). */
 export const makeWorkspace = (name = 'test'): Workspace => {
-  const path = mkdtempSync(join(tmpdir(), `shifter-sdk-${name}-`))
+  mkdirSync(WORKSPACES, { recursive: true, mode: 0o755 })
+  const path = mkdtempSync(join(WORKSPACES, `${name}-`))
   chmodSync(path, 0o755)
   return {
     path,

@@ -165,6 +165,34 @@ describe('attack 24: descriptors and directories', () => {
     expect(result).toMatchObject({ status: 0, stdout: '' })
   })
 
+  it('attack 24: the descriptor that a refusal is told on is a pipe of the caller, and never the program\'s', async () => {
+    const seen = 'for f in /proc/$$/fd/*; do n=${f##*/}; test $n -gt 2 && readlink $f; done; (echo "IMAGE_NOT_FOUND no" >&9) 2>/dev/null || echo closed'
+    const closing = 'for f in /proc/$$/fd/*; do n=${f##*/}; [ $n -gt 2 ] && eval "exec $n>&-"; done 2>/dev/null'
+    const at = (name: string) => `${userA.home}/report-${process.pid}-${name}`
+    // The reader starts first and gets the descriptor by name, so that nobody else has it.
+    const told = (argv: readonly string[]) =>
+      asUser(['bash', '-c', `${closing}; mkfifo ${at('pipe')}; cat ${at('pipe')} > ${at('told')} & exec 9> ${at('pipe')}; "$@"; s=$?; exec 9>&-; wait; sed 's/^/told: /' ${at('told')}; rm ${at('pipe')} ${at('told')}; exit $s`, 'bash', ...argv])
+    const [program = '', ...rest] = good(seen)
+    expect(await told([program, '--report-fd=9', ...rest])).toMatchObject({ status: 0, stdout: 'closed\n' })
+    const refusedThere = await told([helper, '--report-fd=9', '--image=id:none', 'true'])
+    expect(refusedThere.status).toBe(1)
+    expect(refusedThere.stdout).toMatch(/^told: IMAGE_NOT_FOUND there is no image 'id:none' for you[^\n]*\n$/)
+  })
+
+  it('attack 24: a refusal is told on nothing but a pipe or stream socket that the caller can write', async () => {
+    const file = workspace.at('report')
+    mkdirSync(file)
+    own(file, userA, 0o755)
+    for (const redirect of ['', '9</dev/null', '9<>/dev/null', `9>${file}/x`, '9</etc', '9< <(true)']) {
+      const result = await asUser(['bash', '-c', `exec "$@" ${redirect}`, 'bash', helper, '--report-fd=9', '--image=id:none', 'true'])
+      expect([redirect, result.status, refusal(result)]).toEqual([redirect, 2, 'USAGE'])
+    }
+    expect(readFileSync(join(file, 'x'), 'utf8')).toBe('')
+    for (const number of ['0', '1', '2', '-1', '1e1', '/etc/passwd', '99999999999']) {
+      expect(await refused([`--report-fd=${number}`, `--image=id:${image.record.id}`])).toBe('USAGE')
+    }
+  })
+
   it('attack 24: a working directory that the image lacks is not kept as a way out', async () => {
     const result = await asUser(good('pwd; readlink /proc/self/cwd; ls ..'), { cwd: '/usr/lib' })
     expect(result.status).toBe(0)
@@ -822,6 +850,26 @@ describe('attack 44: configuration', () => {
   it('attack 44: a missing udiRoot.conf; runtime.conf may be missing, and then root owns images', async () => {
     expect(await spoiled(() => rmSync(native.udiRootConf), nothing)).toBe('UDIROOT_CONF_MISSING')
     expect(await spoiled(() => rmSync(native.runtimeConf), nothing)).toBe('IMAGE_UNSAFE')
+    rmSync(native.runtimeConf)
+    const wrong = await shifter([`--image=id:${ours}`, 'true'])
+    const says = `${IMAGES} belongs to uid ${service.uid}, not to root; runtime.conf says imageOwner=0`
+    expect(wrong.stderr).toContain(says)
+    const node = await asUser([native.bin('shifter-check'), 'node'])
+    expect(node.status).toBe(1)
+    expect((JSON.parse(node.stdout) as { readonly checks: unknown[] }).checks).toContainEqual({ name: 'imagePath', ok: false, detail: says })
+  })
+
+  it('attack 44: a site that relies on a hook that is not run is told', async () => {
+    native.configure({ ...config(), udiRoot: { sitePostMountHook: '/usr/sbin/hook' }, runtime: { verifyImage: 'prepare' } })
+    const told = [expect.stringMatching(/^udiRoot\.conf:\d+: sitePostMountHook has no effect in this version$/) as string, 'runtime.conf:2: verifyImage has no effect in this version']
+    expect(JSON.parse((await asUser([native.bin('shifter-check'), 'config'])).stdout)).toMatchObject({ warnings: told })
+    const node = await asUser([native.bin('shifter-check'), 'node'])
+    expect(node.status).toBe(1)
+    expect((JSON.parse(node.stdout) as { readonly checks: unknown[] }).checks).toContainEqual({
+      name: 'settings', ok: false, detail: expect.stringMatching(/sitePostMountHook has no effect[^;]*; runtime\.conf:2: verifyImage/) as string,
+    })
+    // Users can do nothing about it: no start says it.
+    expect(await shifter([`--image=id:${ours}`, 'true'])).toMatchObject({ status: 0, stderr: '' })
   })
 
   it('attack 44: of duplicate keys the last one counts, for shifter-check as for shifter', async () => {

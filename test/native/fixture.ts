@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { type ImageRecord, pullImage } from 'shifter-sdk'
 import { type Account } from '../harness/accounts.js'
 import { type ImageConfig, writeLayout } from '../harness/ociLayout.js'
+import { DEFAULT_PREFIX } from '../harness/native.js'
 import type { ProcessResult } from '../harness/process.js'
 import { tarBytes, type TarItem } from '../harness/tarWriter.js'
 
@@ -50,9 +51,9 @@ export const pullTestImage = async (options: PullTestImage): Promise<TestImage> 
   writeLayout(layout, { tag: options.tag, layers: [busyboxRoot(options.more)], config: options.config })
   const reference = `oci:${layout}:${options.tag}`
   const record = await pullImage(reference, {
-    config: { version: 1, stateDirectory: join(options.directory, 'state'), systems: { test: { imagePath: options.imagePath } } },
+    config: { version: 1, stateDirectory: join(options.directory, 'state'), prefix: DEFAULT_PREFIX, systems: { test: { imagePath: options.imagePath } } },
     allowUids: options.allowUids,
-    requester: options.requester,
+    requester: options.requester === undefined ? undefined : { uid: options.requester },
   })
   return { reference, record }
 }

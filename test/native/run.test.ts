@@ -92,6 +92,7 @@ describe('an image', () => {
         config: {
           version: 1,
           stateDirectory: workspace.at('state'),
+          prefix: DEFAULT_PREFIX,
           systems: { test: { imagePath: SHARED_IMAGE_PATH } },
           registries: { [registry.host]: { plainHttp: true } },
         },
@@ -158,6 +159,7 @@ describe('an image', () => {
   it('that is a directory of the host is refused where the site does not allow it', async () => {
     const refused = await shifter(['--image=local:/', 'id'])
     expect(refusal(refused)).toBe('LOCAL_NOT_ALLOWED')
+    expect(refused.stderr).toContain("'local:/' is a directory of the host")
     expect(refused.stdout).toBe('')
   })
 })
@@ -229,6 +231,9 @@ describe('the root inside', () => {
     expect(await inside('pwd', { args: ['--workdir'] })).toBe('/start\n')
     expect(await inside('pwd', { args: ['--workdir=/bin'] })).toBe('/bin\n')
     expect(refusal(await shifter([`--image=${image.reference}`, '--workdir=/nowhere', 'pwd']))).toBe('WORKDIR_UNUSABLE')
+    const apart = await shifter([`--image=${image.reference}`, '--workdir', '/bin', '--', 'pwd'])
+    expect([refusal(apart), apart.stdout]).toEqual(['USAGE', ''])
+    expect(apart.stderr).toContain('write --workdir=/bin')
   })
 })
 
@@ -244,6 +249,9 @@ describe('the environment inside', () => {
     expect(await env(['--env=A=b=c', '-e', 'A=d='], outer)).toMatchObject({ OUTER: '1', FROM_IMAGE: 'yes', PATH: '/bin', A: 'd=', HOME: userA.home })
     expect(await env(['--env-file=/env-file', '--env=FROM_FILE=2'])).toMatchObject({ FROM_FILE: '2', QUOTED: '"b c"', EMPTY: '' })
     expect(refusal(await shifter([`--image=${image.reference}`, '--env-file=/bad-env-file', 'env']))).toBe('ENVIRONMENT_INVALID')
+    const absent = await shifter([`--image=${image.reference}`, '--env-file=/etc/hostname-of-nobody', 'env'])
+    expect(refusal(absent)).toBe('ENV_FILE_UNREADABLE')
+    expect(absent.stderr).toContain('--env-file=/etc/hostname-of-nobody, inside the image: No such file')
   })
 
   it('is the image\'s alone with --clearenv', async () => {
@@ -318,11 +326,19 @@ describe('refusals', () => {
     [['--image=id:x', '--volume=/a:/b'], 'OPTION_UNAVAILABLE'],
     [['--image=id:x', '--module=mpich'], 'OPTION_UNAVAILABLE'],
     [['--image=id:x\n\x1b[31m'], 'REFERENCE_INVALID'],
+    [['--image=id:x', '--writable'], 'OPTION_UNAVAILABLE'],
+    [['--image=vm:disk.qcow2'], 'IMAGE_TYPE_NOT_RUNNABLE'],
+    [['--image=docker://debian:12'], 'REFERENCE_INVALID'],
   ])('%j: %s', async (args, code) => {
     const result = await shifter([...args, ...(args.length === 1 && args[0] === '--image' ? [] : ['true'])])
     expect(refusal(result)).toBe(code)
     expect(result.stdout).toBe('')
     expect(result.stderr).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f]/)
+  })
+
+  it('an id that no image can have says why', async () => {
+    expect((await shifter(['--image=id:4f6a', 'true'])).stderr).toContain('(an id has 64 hexadecimal digits)')
+    expect((await shifter([`--image=id:${'a'.repeat(64)}`, 'true'])).stderr).not.toContain('hexadecimal')
   })
 
   it('a name whose image is gone says so', async () => {

@@ -34,7 +34,7 @@ const simplified = (value: object): unknown => ('error' in value ? { refused: (v
 const inTypeScript = (kind: Kind, input: Buffer): unknown => {
   const outcome: Either.Either<object, Errors.FormatError> =
     kind === 'ref'
-      ? Either.map(ImageRef.parse(FieldFile.textOf(input)), (ref) => ({ ...ref, nameHash: ref.canonical === null ? null : ImageRef.nameHash(ref.canonical) }))
+      ? Either.map(ImageRef.parse(FieldFile.textOf(input)), ({ type, reference, canonical }) => ({ type, reference, canonical, nameHash: canonical === null ? null : ImageRef.nameHash(canonical) }))
       : { record: ImageRecord.decode, name: NameFile.decode, meta: Meta.decode }[kind](input)
   return Either.match(outcome, { onLeft: ({ code }) => ({ refused: code }), onRight: (value) => JSON.parse(JSON.stringify(value)) as unknown })
 }
@@ -188,9 +188,9 @@ describe('what TypeScript writes', () => {
       imageSha256: 'cd'.repeat(32), entries: 1, access: 'private', owner: 5, allowUids: [1], allowGids: [2], env: ['A=\udcff', 'B=\u00e9\n', 'C='], entrypoint: ['', 'x y'], command: ['end\n'],
       workdir: '/\udc80', labels: [['n', '']],
     }
-    expect((await inC('record', [ImageRecord.encode(record)])).map(sorted)).toEqual([sorted(record)])
+    expect((await inC('record', [Either.getOrThrow(ImageRecord.encode(record))])).map(sorted)).toEqual([sorted(record)])
     const name: NameFile.NameFile = { reference: 'vm:/\udcff', id: 'a' }
-    expect((await inC('name', [NameFile.encode(name)])).map(sorted)).toEqual([sorted(name)])
+    expect((await inC('name', [Either.getOrThrow(NameFile.encode(name))])).map(sorted)).toEqual([sorted(name)])
     const meta = Meta.encode({ ...record, env: ['A=\udcff', 'B=\u00e9'] }, record)
     expect((await inC('meta', [Buffer.from(meta.text)])).map(sorted)).toEqual([sorted({
       format: 'squashfs', entrypoint: ['', 'x y'], command: null, workdir: null, userAcl: [5, 1], groupAcl: [2], env: ['B=\u00e9'] })])

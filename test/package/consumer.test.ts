@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { writeLayout } from '../harness/ociLayout.js'
 import { run, runOk } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { built, repository } from './dist.js'
@@ -34,7 +35,7 @@ describe('a consumer of the packed package', () => {
   it('gets what a user needs, and nothing else', () => {
     const top = new Set(packed.map((file) => file.split('/').slice(1, 2)[0]))
     expect([...top].sort()).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'dist', 'docs', 'formats', 'native', 'package.json']))
-    expect(packed.filter((file) => /^package\/(src|test|examples|bench|scripts|node_modules|docs\/site)\/|\.test\.|build-native/.test(file))).toEqual([])
+    expect(packed.filter((file) => /^package\/(src|test|examples|bench|scripts\/(?!build-native\.sh)|node_modules|docs\/site)\/|\.test\.|\/build-native(?!\.sh)/.test(file))).toEqual([])
   })
 
   const said = 'function docker:docker.io/library/debian:12 oci\n'
@@ -63,6 +64,17 @@ describe('a consumer of the packed package', () => {
     for (const file of ['error.mjs', 'error.cjs']) {
       expect(await node(file)).toMatchObject({ status: 0, stdout: 'GatewayError SOURCE_UNSUPPORTED true\n' })
     }
+  })
+
+  it('builds the native programs of the package and pulls with them', async () => {
+    await runOk(['npx', 'shifter-build-native'], { cwd: workspace.path, timeoutMs: 240_000 })
+    writeLayout(workspace.at('layout'), { tag: 'v1', layers: [[{ name: 'f', type: 'file', data: 'x' }]] })
+    const site = { version: 1, stateDirectory: workspace.at('state'), systems: { one: { imagePath: workspace.at('images') } } }
+    const reference = `oci:${workspace.at('layout')}:v1`
+    const script = `pullImage(${JSON.stringify(reference)}, { config: ${JSON.stringify(site)} }).then((image) => console.log(image.entries))`
+    write('pull.mjs', `import { pullImage } from "shifter-sdk"; ${script}`)
+    write('pull.cjs', `const { pullImage } = require("shifter-sdk"); ${script}`)
+    for (const file of ['pull.mjs', 'pull.cjs']) expect(await node(file)).toEqual({ status: 0, signal: null, stdout: '2\n', stderr: '' })
   })
 
   it('compiles against its types, strictly and with the libraries checked, as both kinds of module', async () => {

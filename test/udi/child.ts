@@ -2,6 +2,7 @@
  * A program of a user's: it becomes the user named by its first arguments, then calls the library as any program would, and tells what came of it.
  * Bundled by udi.test.ts, since Node reads no TypeScript.
  */
+import { readlinkSync } from 'node:fs'
 import { runImage } from 'shifter-sdk'
 
 const [uid = '', gid = '', prefix = '', image = ''] = process.argv.slice(2)
@@ -19,6 +20,19 @@ const outcome = async (...[reference, command, options]: Parameters<typeof runIm
   }
 }
 
+/** Its output by its length. */
+const shortened = (result: unknown): unknown => {
+  const { stderr, stdout, ...rest } = result as Awaited<ReturnType<typeof runImage>>
+  return { ...rest, stdout: stdout.length, stderr: stderr.length }
+}
+
+/** With the seconds it took. */
+const timed = async (...call: Parameters<typeof runImage>): Promise<unknown> => {
+  const start = performance.now()
+  const result = await outcome(...call)
+  return { ...(result as object), seconds: (performance.now() - start) / 1000 }
+}
+
 console.log(
   JSON.stringify({
     release: await outcome(image, ['cat', '/etc/os-release']),
@@ -29,8 +43,17 @@ console.log(
     missing: await outcome('docker:none', ['true']),
     invalid: await outcome('docker:Upper', ['true']),
     dashes: await outcome(image, ['echo', '--image=x', '-v']),
-    // The program's own words in the helper's form, with a status that the helper would not give, are no refusal.
-    imitation: await outcome(image, ['sh', '-c', 'echo "shifter: IMAGE_NOT_FOUND: no." >&2; exit 9']),
+    // The program's own words in the helper's form, with the status that the helper would give, are no refusal; what takes refusals is closed.
+    imitation: await outcome(image, ['sh', '-c', 'echo "shifter: IMAGE_NOT_FOUND: no." >&2; exit 1']),
+    report: await outcome(image, ['sh', '-c', '(echo "IMAGE_NOT_FOUND no" >&3) 2>/dev/null || echo closed']),
+    notStarted: await outcome(image, ['/nowhere']),
+    inherited: await outcome(image, ['sh', '-c', 'test "$(readlink /proc/self/fd/2)" = "$1" && echo to the caller >&2', 'sh', readlinkSync('/proc/self/fd/2')], { stdio: 'inherit' }),
+    refusedInherited: await outcome('docker:none', ['true'], { stdio: 'inherit' }),
+    large: shortened(await outcome(image, ['sh', '-c', 'head -c 16777216 /dev/zero; head -c 16777216 /dev/zero >&2; exit 4'])),
+    tooLarge: await outcome(image, ['sh', '-c', 'head -c 16777217 /dev/zero >&2; while true; do true; done']),
+    // The shell ends at once; what it started in the background holds its output.
+    background: await timed(image, ['sh', '-c', '/bin/busybox sleep 60 & exit 0'], { signal: AbortSignal.timeout(500) }),
+    stubborn: await timed(image, ['sh', '-c', 'trap "" TERM; /bin/busybox sleep 60 & wait'], { signal: AbortSignal.timeout(500) }),
     cancelled: await outcome(image, ['sh', '-c', 'while true; do true; done'], { signal: AbortSignal.timeout(500) }),
   }),
 )

@@ -1,5 +1,5 @@
 /** The service `Udi` and `runImage` over the installed programs. */
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as Effect from 'effect/Effect'
@@ -48,13 +48,24 @@ const failure = <A, E>(f: (udi: typeof Udi.Udi.Service) => Effect.Effect<A, E>, 
 describe('check', () => {
   it('names what a node needs', async () => {
     const checks = await use((udi) => udi.check)
-    expect(checks.map(({ name }) => name)).toEqual(['kernel', 'squashfs', 'overlay', 'loop-control', 'shifter', 'configuration', 'udiMount', 'imagePath'])
+    expect(checks.map(({ name }) => name)).toEqual(['kernel', 'squashfs', 'overlay', 'loop-control', 'shifter', 'configuration', 'settings', 'udiMount', 'imagePath'])
     expect(checks.filter(({ ok }) => !ok)).toEqual([])
   })
 
   it('says when the programs are not there', async () => {
     expect(await failure((udi) => udi.check, '/nonexistent')).toMatchObject({ _tag: 'UdiError', code: 'NATIVE_MISSING' })
-    await expect(runImage('docker:debian', ['true'], { prefix: '/nonexistent' })).rejects.toMatchObject({ code: 'NATIVE_MISSING' })
+    // Options may be there and say nothing, as in every other function.
+    const silent = { workdir: undefined, env: undefined, clearEnv: undefined, entrypoint: undefined, stdio: undefined }
+    await expect(runImage('docker:debian', ['true'], { prefix: '/nonexistent', ...silent })).rejects.toMatchObject({
+      code: 'NATIVE_MISSING', message: expect.stringMatching(/no \/nonexistent\/bin\/shifter .* the option prefix\.$/) as string,
+    })
+  })
+
+  it('looks where the guides install the programs, then where packages do', async () => {
+    const installed = ['/usr/local/bin/shifter', '/usr/bin/shifter'].find((file) => existsSync(file))
+    await expect(runImage('docker:debian', ['true'])).rejects.toMatchObject(
+      installed === undefined ? { code: 'NATIVE_MISSING', what: expect.stringContaining('/usr/local/bin/shifter and no /usr/bin/shifter') as string } : { code: 'CALLER_IS_ROOT' },
+    )
   })
 })
 
@@ -69,8 +80,9 @@ describe('run', () => {
       env: { PATH: '/usr/bin:/bin', HOME: userA.home, OUTER: '1', [MARK]: '1' },
       timeoutMs: 60_000,
     })
-    expect(child).toMatchObject({ status: 0, stderr: '' })
-    expect(JSON.parse(child.stdout)).toMatchObject({
+    expect(child).toMatchObject({ status: 0, stderr: 'to the caller\n' })
+    const told = JSON.parse(child.stdout) as Record<string, { readonly seconds: number }>
+    expect(told).toMatchObject({
       release: { status: 0, stdout: 'PRETTY_NAME="Test image"\n', stderr: '' },
       options: { status: 3, stdout: '/start\nb c\n[]\n', stderr: 'err\n' },
       entrypoint: { status: 0, stdout: 'howdy you\n' },
@@ -79,9 +91,19 @@ describe('run', () => {
       missing: { _tag: 'UdiError', code: 'IMAGE_NOT_FOUND', reason: 'NotFound' },
       invalid: { _tag: 'UdiError', code: 'REFERENCE_INVALID' },
       dashes: { status: 0, stdout: '--image=x -v\n' },
-      imitation: { status: 9, stderr: 'shifter: IMAGE_NOT_FOUND: no.\n' },
+      imitation: { status: 1, stderr: 'shifter: IMAGE_NOT_FOUND: no.\n' },
+      report: { status: 0, stdout: 'closed\n' },
+      notStarted: { _tag: 'UdiError', code: 'EXEC_FAILED', message: expect.stringMatching(/^\/nowhere: No such file or directory\. Check/) as string },
+      inherited: { status: 0, stdout: '', stderr: '' },
+      refusedInherited: { _tag: 'UdiError', code: 'IMAGE_NOT_FOUND' },
+      large: { status: 4, stdout: 16777216, stderr: 16777216 },
+      tooLarge: { _tag: 'UdiError', code: 'OUTPUT_TOO_LARGE', message: expect.stringContaining('on standard error') as string },
+      background: { code: 'CANCELLED' },
+      stubborn: { code: 'CANCELLED' },
       cancelled: { code: 'CANCELLED' },
     })
+    expect(told['background']?.seconds).toBeLessThan(4)
+    expect(told['stubborn']?.seconds).toBeLessThan(15)
     const left = readdirSync('/proc').filter((pid) => {
       try {
         return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(`${MARK}=1`)
@@ -100,7 +122,12 @@ describe('prepared roots', () => {
       (udi: typeof Udi.Udi.Service) => udi.teardown('1'),
       (udi: typeof Udi.Udi.Service) => Effect.asVoid(udi.list),
     ]) {
-      expect(await failure(call)).toMatchObject({ _tag: 'UdiError', code: 'PREPARE_UNAVAILABLE' })
+      expect(await failure(call)).toMatchObject({ _tag: 'UdiError', code: 'PREPARE_UNAVAILABLE', what: expect.stringContaining('is not installed') as string })
     }
+    mkdirSync(workspace.at('sbin'))
+    writeFileSync(workspace.at('sbin/unsetupRoot'), '#!/bin/sh\n', { mode: 0o755 })
+    expect(await failure((udi) => Effect.asVoid(udi.list), workspace.path)).toMatchObject({
+      code: 'PREPARE_UNAVAILABLE', what: `${workspace.at('sbin/unsetupRoot')} is installed, but this version of the library does not know how to use it yet`,
+    })
   })
 })

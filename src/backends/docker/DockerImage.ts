@@ -10,9 +10,8 @@ import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import { type Digest, ofBytes } from "../../core/Digest.js"
 import { errorFields, ImageError, printable } from "../../core/Errors.js"
-import type { ResolvedImage, ResolveOptions, Workspace } from "../../core/Image.js"
+import type { ResolvedImage, ResolveOptions } from "../../core/Image.js"
 import type { ImageMetadata } from "../../core/ImageRecord.js"
-import type { PullLimits } from "../../core/Limits.js"
 import * as Merge from "../../core/Merge.js"
 import type { BlobRange, MergeLayer } from "../../core/Merge.js"
 import * as Platform from "../../core/Platform.js"
@@ -25,10 +24,12 @@ export interface ManifestStore {
   readonly name: string
   /** A manifest or index: by digest, or what the reference names. */
   readonly manifest: (digest: Digest | undefined) => Effect.Effect<{ readonly bytes: Uint8Array; readonly contentType: string | undefined }, ImageError>
+  /** Whether the manifest is the image's own, so that its digest says something. */
+  readonly hasManifest: boolean
   /** A small blob, whole. The digest is checked by the caller. */
   readonly small: (descriptor: Manifest.Descriptor, limit: number) => Effect.Effect<Uint8Array, ImageError>
   /** A layer's verified blob. */
-  readonly layer: (descriptor: Manifest.Descriptor, workspace: Workspace) => Effect.Effect<BlobRange, ImageError>
+  readonly layer: (descriptor: Manifest.Descriptor) => Effect.Effect<BlobRange, ImageError>
   /** The name that a layer's blob has in the blob store; undefined where it is used in place. */
   readonly stored: (digest: Digest) => string | undefined
   /** Whether it gave the image only to a login; asked once the image is known, and binding for what is fetched then. */
@@ -68,24 +69,17 @@ export const resolve = (store: ManifestStore, options: ResolveOptions): Effect.E
         errorFields("IMAGE_CONFIG_INVALID", `The configuration of ${store.name} lists ${diffIds.length} layers, its manifest ${manifest.layers.length}`)
       )
     }
-    const offered: Platform.Platform = { os: config.os ?? "linux", architecture: config.architecture, variant: config.variant }
-    if (Platform.fitness(options.platform, offered) === undefined) {
-      return yield* new ImageError(
-        errorFields("PLATFORM_NOT_FOUND", `${store.name} is for ${printable(Platform.format(offered))}, not for ${Platform.format(options.platform)}`, {
-          remedy: `Pull it with --platform ${printable(Platform.format(offered))}, if the cluster runs that.`
-        })
-      )
-    }
+    const offered = yield* platformOf(config, options.platform, store.name)
     const metadata = yield* metadataOf(config, store.name)
     const restarted = yield* Ref.make(false)
     return {
       sourceDigest: manifest.config.digest,
-      manifestDigest: found.digest,
+      manifestDigest: store.hasManifest ? found.digest : undefined,
       platform: offered,
       metadata,
       isPrivate: yield* store.isPrivate,
       blobs: manifest.layers.map((layer) => ({ digest: layer.digest, bytes: layer.size, stored: store.stored(layer.digest) })),
-      open: (workspace) => open(store, manifest.layers, diffIds, limits, workspace, restarted)
+      open: open(store, manifest.layers, diffIds, options, restarted)
     }
   })
 
@@ -132,7 +126,22 @@ const choose = (index: Manifest.Index, wanted: Platform.Platform): { readonly di
   return best ?? (only?.platform === undefined ? only : undefined)
 }
 
-const metadataOf = (config: Manifest.ImageConfig, where: string): Either.Either<ImageMetadata, ImageError> => {
+/** The platform of an image, when it is one that the wanted one runs. */
+export const platformOf = (config: Manifest.ImageConfig, wanted: Platform.Platform, where: string): Either.Either<Platform.Platform, ImageError> => {
+  const offered: Platform.Platform = { os: config.os ?? "linux", architecture: config.architecture, variant: config.variant }
+  return Platform.fitness(wanted, offered) === undefined
+    ? Either.left(
+        new ImageError(
+          errorFields("PLATFORM_NOT_FOUND", `${where} is for ${printable(Platform.format(offered))}, not for ${Platform.format(wanted)}`, {
+            remedy: `Pull it with --platform ${printable(Platform.format(offered))}, if the cluster runs that.`
+          })
+        )
+      )
+    : Either.right(offered)
+}
+
+/** What an image says of how it is run. */
+export const metadataOf = (config: Manifest.ImageConfig, where: string): Either.Either<ImageMetadata, ImageError> => {
   const invalid = (why: string) => Either.left(new ImageError(errorFields("IMAGE_CONFIG_INVALID", `The image configuration of ${where} is not valid: ${why}`)))
   const c = config.config ?? {}
   const env = c.Env ?? []
@@ -155,8 +164,7 @@ const open = (
   store: ManifestStore,
   layers: ReadonlyArray<Manifest.Descriptor>,
   diffIds: ReadonlyArray<Digest>,
-  limits: PullLimits,
-  workspace: Workspace,
+  { limits, workspace }: ResolveOptions,
   restarted: Ref.Ref<boolean>
 ): Effect.Effect<RootfsStream, ImageError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -169,7 +177,7 @@ const open = (
       newestFirst,
       (layer) => {
         const blob = blobs.get(layer.digest)
-        return blob === undefined ? Effect.void : Effect.zipRight(Deferred.complete(blob, store.layer(layer, workspace)), Deferred.await(blob))
+        return blob === undefined ? Effect.void : Effect.zipRight(Deferred.complete(blob, store.layer(layer)), Deferred.await(blob))
       },
       { concurrency: PARALLEL_LAYERS, discard: true }
     ).pipe(
@@ -180,7 +188,7 @@ const open = (
     const mergeable = layers.map((layer, i): MergeLayer => ({ digest: layer.digest, diffId: diffIds[i] ?? layer.digest, blob: awaited(layer.digest) }))
     return {
       write: (output, onBytes) =>
-        Effect.flatMap(Ref.get(restarted), (plan) => Merge.write(mergeable, output, { program: workspace.merger, limits, plan, onBytes })).pipe(
+        Effect.flatMap(Ref.get(restarted), (plan) => Merge.write(mergeable, output, { program: workspace.program("shifter-merge"), limits, plan, onBytes })).pipe(
           Effect.tapErrorTag("RestartNeeded", () => Ref.set(restarted, true))
         ),
       fetched: fetching.await.pipe(Effect.flatten)

@@ -5,6 +5,7 @@
  */
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { domainOf, nameOf } from "../../core/BlobStore.js"
 import { ofBytes } from "../../core/Digest.js"
 import { carried, errorFields, ImageError, isShifterError, messageOf } from "../../core/Errors.js"
@@ -32,7 +33,7 @@ const TRANSFERS = 6
 /** The store of a `docker:` reference. */
 export const store = (shared: Shared, ref: ImageRef, options: ResolveOptions): Effect.Effect<ManifestStore, ImageError> =>
   Effect.gen(function* () {
-    const { digest, host, repository, tag } = dockerName(ref)
+    const { digest, host, repository, tag } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
     const settings = yield* settingsOf(shared, host)
     const client = yield* RegistryClient.make(shared.http, {
       host,
@@ -75,18 +76,19 @@ export const store = (shared: Shared, ref: ImageRef, options: ResolveOptions): E
     }
     return {
       name,
+      hasManifest: true,
       manifest: (wanted) => {
         const by = wanted ?? digest
         return document(`manifests/${by ?? tag ?? "latest"}`, Manifest.accepted, options.limits.manifestBytes, by, "manifest")
       },
       small: (descriptor, limit) => Effect.map(document(`blobs/${descriptor.digest}`, "*/*", limit, descriptor.digest, "configuration"), ({ bytes }) => bytes),
-      layer: (descriptor, workspace) => LayerFetch.fetch(source, descriptor, workspace),
+      layer: (descriptor) => LayerFetch.fetch(source, descriptor, options.workspace),
       stored: (digest) => nameOf(domain, digest),
       isPrivate: endpoints.decided
     }
   })
 
-const settingsOf = ({ settingsOf }: Shared, host: string): Effect.Effect<RegistrySettings, ImageError> =>
+export const settingsOf = ({ settingsOf }: Shared, host: string): Effect.Effect<RegistrySettings, ImageError> =>
   Effect.try({
     try: () => settingsOf(host),
     catch: (error) => new ImageError(isShifterError(error) ? carried(error) : errorFields("CONFIG_INVALID", `The settings of ${host} can't be used: ${messageOf(error)}`))

@@ -3,18 +3,23 @@
  *
  * @module
  */
-import { mkdir, stat, statfs } from "node:fs/promises"
+import { randomBytes } from "node:crypto"
+import { stat, statfs } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { createClient, type Transaction } from "@libsql/client/sqlite3"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import { Catalog, leaseMillis, type PullState, retryMillis } from "../../core/Catalog.js"
+import { Catalog, type GonePull, leaseMillis, type PullState, retryMillis } from "../../core/Catalog.js"
+import { isFull, makeDirectory } from "../../core/Disk.js"
 import { CatalogError, errorFields, messageOf, printable } from "../../core/Errors.js"
+import * as Process from "../../core/Process.js"
 import { phases } from "../../core/Progress.js"
 
 /** Version of the tables. A file of a newer one is refused. */
@@ -35,13 +40,48 @@ const refusedFileSystems: Readonly<Record<number, string>> = {
   0x01021997: "9p"
 }
 
-/** The catalogue of a state directory, which is made (mode 0700) when it is missing. */
-export const layer = (stateDirectory: string): Layer.Layer<Catalog, CatalogError> =>
+/** Where the catalogue is. */
+export interface CatalogOptions {
+  /** A local directory of mode 0700; made when only it is missing. */
+  readonly stateDirectory: string
+  /** A person's own: directories above are made too. */
+  readonly isPersonal?: boolean | undefined
+}
+
+/** The catalogue of a state directory. It is opened by whoever first asks it something, so that nothing is made for those who never do. */
+export const layer = (options: CatalogOptions): Layer.Layer<Catalog> =>
+  Layer.scoped(
+    Catalog,
+    Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      const [opened, forget] = yield* Effect.cachedInvalidateWithTTL(
+        Effect.uninterruptible(Effect.map(Layer.buildWithScope(layerNow(options), scope), Context.get(Catalog))),
+        Duration.infinity
+      )
+      // One that could not be opened is tried again.
+      const catalog = Effect.tapError(opened, () => forget)
+      return Catalog.of({
+        begin: (request) => Effect.flatMap(catalog, (open) => open.begin(request)),
+        claim: (pull, imageId) => Effect.flatMap(catalog, (open) => open.claim(pull, imageId)),
+        renew: (pull) => Effect.flatMap(catalog, (open) => open.renew(pull)),
+        enter: (pull, phase) => Effect.flatMap(catalog, (open) => open.enter(pull, phase)),
+        end: (pull, state) => Effect.flatMap(catalog, (open) => open.end(pull, state)),
+        state: (pull) => Effect.flatMap(catalog, (open) => open.state(pull)),
+        reap: Effect.flatMap(catalog, (open) => open.reap),
+        reaped: (pull) => Effect.flatMap(catalog, (open) => open.reaped(pull)),
+        useBlobs: (pull, blobs) => Effect.flatMap(catalog, (open) => open.useBlobs(pull, blobs)),
+        releaseBlobs: (pull) => Effect.flatMap(catalog, (open) => open.releaseBlobs(pull)),
+        unused: (blobs, f) => Effect.flatMap(catalog, (open) => open.unused(blobs, f))
+      })
+    })
+  )
+
+const layerNow = (options: CatalogOptions): Layer.Layer<Catalog, CatalogError> =>
   Layer.unwrapEffect(
-    Effect.map(prepare(stateDirectory), (file) =>
-      Layer.effect(Catalog, make).pipe(
+    Effect.map(prepare(options), (file) =>
+      Layer.effect(Catalog, make(options.stateDirectory)).pipe(
         Layer.provide(Layer.unwrapScoped(Effect.map(open(file), (liveClient) => LibsqlClient.layer({ liveClient })))),
-        Layer.mapError((error) => (error._tag === "CatalogError" ? error : failed(error)))
+        Layer.mapError((error) => (error._tag === "CatalogError" ? error : unusable("The catalogue can't be opened", error)))
       )
     )
   )
@@ -49,10 +89,15 @@ export const layer = (stateDirectory: string): Layer.Layer<Catalog, CatalogError
 const unusable = (what: string, cause?: unknown, remedy?: string) =>
   new CatalogError(errorFields("STATE_UNUSABLE", what, { cause, ...(remedy === undefined ? {} : { remedy }) }))
 
-const failed = (error: unknown) => {
-  const causes = [error, typeof error === "object" && error !== null && "cause" in error ? error.cause : undefined].map((each) => (each === undefined ? "" : messageOf(each)))
-  return new CatalogError(errorFields("CATALOG_FAILED", `The catalogue can't be used: ${printable(causes.filter(Boolean).join(": "))}`, { cause: error }))
-}
+/** The fault of a statement. A full disk is told by several codes, and by "I/O error". */
+const failed = (error: unknown, directory: string): Effect.Effect<never, CatalogError> =>
+  Effect.flatMap(isFull(directory), (full) => {
+    const causes = [error, typeof error === "object" && error !== null && "cause" in error ? error.cause : undefined].map((each) => (each === undefined ? "" : messageOf(each)))
+    const said = printable(causes.filter(Boolean).join(": "))
+    return full && /SQLITE_(FULL|IOERR|CANTOPEN)|disk is full|disk I\/O/.test(said)
+      ? Effect.fail(new CatalogError(errorFields("STORAGE_FULL", `The catalogue in ${directory} can't be written: ${said}`, { cause: error })))
+      : Effect.fail(new CatalogError(errorFields("CATALOG_FAILED", `The catalogue can't be used: ${said}`, { cause: error })))
+  })
 
 /**
  * The driver's client with transactions of our own. The driver's connections know no busy timeout; a statement that fails as busy stays open
@@ -112,37 +157,48 @@ const patience = Schedule.exponential("20 millis").pipe(
   Schedule.upTo("20 seconds")
 )
 
-const prepare = (directory: string): Effect.Effect<string, CatalogError> =>
-  Effect.tryPromise({
-    try: async () => {
-      await mkdir(directory, { recursive: true, mode: 0o700 })
-      const found = await stat(directory)
-      const me = process.geteuid?.() ?? 0
-      if (found.uid !== me) throw unusable(`The state directory ${directory} belongs to uid ${found.uid}, not to uid ${me}`, undefined, "Run it as the account that owns it.")
-      if ((found.mode & 0o077) !== 0) throw unusable(`The state directory ${directory} is open to others`, undefined, `Run: chmod 0700 ${directory}`)
-      const name = refusedFileSystems[Number((await statfs(directory)).type)]
-      if (name !== undefined) {
-        throw unusable(`The state directory ${directory} is on ${name}, which has no locks that a catalogue can trust`, undefined, "Name a stateDirectory on a local disk.")
+/** The file of the catalogue, in a directory that others can't open. */
+const prepare = ({ isPersonal = false, stateDirectory: directory }: CatalogOptions): Effect.Effect<string, CatalogError> =>
+  Effect.gen(function* () {
+    const trying = <A>(f: () => Promise<A>) =>
+      Effect.tryPromise({ try: f, catch: (error) => unusable(`The state directory ${directory} can't be used: ${messageOf(error)}`, error) })
+    yield* trying(() => makeDirectory(directory, isPersonal))
+    const found = yield* trying(() => stat(directory))
+    const me = process.geteuid?.() ?? 0
+    if (found.uid !== me) {
+      const account = yield* accountOf(found.uid)
+      const remedy = account === undefined ? "Run it as the account that owns it." : `Run it as the account ${account}: runuser -u ${account} -- shifterimg …`
+      return yield* unusable(`The state directory ${directory} belongs to uid ${found.uid}, not to uid ${me}`, undefined, remedy)
+    }
+    if ((found.mode & 0o077) !== 0) return yield* unusable(`The state directory ${directory} is open to others`, undefined, `Run: chmod 0700 ${directory}`)
+    const name = refusedFileSystems[Number((yield* trying(() => statfs(directory))).type)]
+    if (name !== undefined) {
+      return yield* unusable(`The state directory ${directory} is on ${name}, which has no locks that a catalogue can trust`, undefined, "Name a stateDirectory on a local disk.")
+    }
+    const file = nodePath.join(directory, "catalog.db")
+    const journalled = async () => {
+      const client = createClient({ url: `file:${file}` })
+      try {
+        await client.execute("PRAGMA journal_mode = WAL")
+      } finally {
+        client.close()
       }
-      const file = nodePath.join(directory, "catalog.db")
-      await patiently(async () => {
-        const client = createClient({ url: `file:${file}` })
-        try {
-          await client.execute("PRAGMA journal_mode = WAL")
-        } finally {
-          client.close()
-        }
-      })
-      return file
-    },
-    catch: (error) => (error instanceof CatalogError ? error : unusable(`The state directory ${directory} can't be used: ${messageOf(error)}`, error))
+    }
+    yield* Effect.tryPromise({ try: () => patiently(journalled), catch: (error) => error }).pipe(Effect.catchAll((error) => failed(error, directory)))
+    return file
   })
 
-const make = Effect.gen(function* () {
+/** The name of an account, where the system knows one. */
+const accountOf = (uid: number): Effect.Effect<string | undefined> =>
+  Process.output("getent", ["passwd", String(uid)]).pipe(
+    Effect.map(({ stdout }) => /^([A-Za-z0-9_][A-Za-z0-9_.-]*):/.exec(stdout)?.[1]),
+    Effect.orElseSucceed(() => undefined)
+  )
+
+const make = (directory: string) => Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const worded = <A>(effect: Effect.Effect<A, SqlError | CatalogError>): Effect.Effect<A, CatalogError> =>
-    Effect.mapError(effect, (error) => (error._tag === "CatalogError" ? error : failed(error)))
-  const rows = <A extends object>(statement: Effect.Effect<ReadonlyArray<A>, SqlError>) => worded(statement)
+    Effect.catchTag(effect, "SqlError", (error) => failed(error, directory))
   const written = <A extends object>(statement: Effect.Effect<ReadonlyArray<A>, SqlError>) => worded(sql.withTransaction(statement))
   // The database's clock: one for all processes.
   const now = sql.literal("CAST(unixepoch('subsec') * 1000 AS INTEGER)")
@@ -161,6 +217,7 @@ const make = Effect.gen(function* () {
         }
         yield* sql`CREATE TABLE IF NOT EXISTS pulls (
           id INTEGER PRIMARY KEY AUTOINCREMENT,
+          token TEXT NOT NULL,
           system TEXT NOT NULL,
           reference TEXT NOT NULL,
           requester INTEGER NOT NULL,
@@ -183,17 +240,19 @@ const make = Effect.gen(function* () {
   return Catalog.of({
     begin: (request) =>
       written(
-        sql<{ id: number }>`INSERT INTO pulls (system, reference, requester, state, phase, lease_until, changed)
-          VALUES (${request.system}, ${request.reference}, ${request.requester}, 'active', 'resolve', ${now} + ${leaseMillis}, ${now}) RETURNING id`
-      ).pipe(Effect.flatMap(([row]) => (row === undefined ? Effect.fail(failed(new Error("no row was made"))) : Effect.succeed({ id: row.id })))),
+        sql<{ id: number; token: string }>`INSERT INTO pulls (token, system, reference, requester, state, phase, lease_until, changed)
+          VALUES (${randomBytes(16).toString("hex")}, ${request.system}, ${request.reference}, ${request.requester}, 'active', 'resolve', ${now} + ${leaseMillis}, ${now})
+          RETURNING id, token`
+      ).pipe(Effect.flatMap(([row]) => (row === undefined ? failed(new Error("no row was made"), directory) : Effect.succeed(row)))),
 
     claim: (pull, imageId) =>
       worded(
         sql.withTransaction(
           Effect.gen(function* () {
-            const [other] = yield* sql<{ id: number }>`SELECT p.id FROM pulls p, pulls mine
+            const [other] = yield* sql<{ id: number; same: number }>`SELECT p.id, p.reference = mine.reference AND p.requester = mine.requester AS same
+              FROM pulls p, pulls mine
               WHERE mine.id = ${pull.id} AND p.system = mine.system AND p.image_id = ${imageId} AND p.state = 'active' AND p.id <> mine.id`
-            if (other !== undefined) return { _tag: "Theirs", pull: other.id } as const
+            if (other !== undefined) return { _tag: "Theirs", pull: other.id, isSameRequest: other.same === 1 } as const
             const mine = yield* sql`UPDATE pulls SET image_id = ${imageId}, lease_until = ${now} + ${leaseMillis} WHERE id = ${pull.id} AND state = 'active' RETURNING id`
             return mine.length === 1 ? ({ _tag: "Mine" } as const) : yield* new CatalogError(errorFields("LEASE_LOST", "This pull was silent for too long"))
           })
@@ -215,7 +274,12 @@ const make = Effect.gen(function* () {
       ).pipe(Effect.asVoid),
 
     state: (pull) =>
-      rows(sql<{ state: string; phase: string; code: string | null; what: string | null }>`SELECT state, phase, code, what FROM pulls WHERE id = ${pull}`).pipe(
+      worded(
+        Effect.retry(sql<{ state: string; phase: string; code: string | null; what: string | null }>`SELECT state, phase, code, what FROM pulls WHERE id = ${pull}`, {
+          while: (error) => isBusy(error) || isBusy(error.cause),
+          schedule: patience
+        })
+      ).pipe(
         Effect.map(([row]): PullState => {
           switch (row?.state) {
             case "active":
@@ -236,16 +300,21 @@ const make = Effect.gen(function* () {
           // Ended rows are kept for a while, then forgotten with the blobs they held on to.
           yield* sql`DELETE FROM pulls WHERE state <> 'active' AND changed < ${now} - ${retryMillis}`
           yield* sql`DELETE FROM blob_uses WHERE pull NOT IN (SELECT id FROM pulls)`
-          return yield* sql<{ id: number; system: string }>`UPDATE pulls SET state = 'abandoned', changed = ${now}
-            WHERE state = 'active' AND lease_until <= ${now} RETURNING id, system`
+          // The lease is now the reaper's: when he dies too, the next one removes what is left.
+          return yield* sql<GonePull>`UPDATE pulls SET changed = CASE state WHEN 'active' THEN ${now} ELSE changed END, state = 'reaping', lease_until = ${now} + ${leaseMillis}
+            WHERE state IN ('active', 'reaping') AND lease_until <= ${now} RETURNING id, token, system`
         })
       )
     ),
 
+    reaped: (pull) => written(sql`UPDATE pulls SET state = 'abandoned' WHERE id = ${pull.id} AND state = 'reaping'`).pipe(Effect.asVoid),
+
     useBlobs: (pull, blobs) =>
       worded(
         sql.withTransaction(
-          Effect.forEach(blobs, (blob) => sql`INSERT INTO blob_uses (pull, blob) VALUES (${pull.id}, ${blob}) ON CONFLICT DO NOTHING`, { discard: true })
+          Effect.gen(function* () {
+            for (const blob of blobs) yield* sql`INSERT INTO blob_uses (pull, blob) VALUES (${pull.id}, ${blob}) ON CONFLICT DO NOTHING`
+          })
         )
       ),
 

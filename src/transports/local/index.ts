@@ -3,113 +3,124 @@
  *
  * @module
  */
-import { createHash, randomBytes } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
-import { type FileHandle, link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises"
+import { link, lstat, mkdir, readdir, rename, rm, stat, unlink } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import { errorFields, type ErrorCode, isShifterError, messageOf, printable, storageCode, systemCode, TransportError } from "../../core/Errors.js"
+import { makeDirectory } from "../../core/Disk.js"
+import { carried, type ErrorCode, errorFields, type FormatError, messageOf, storageCode, TransportError } from "../../core/Errors.js"
 import * as ImageRecord from "../../core/ImageRecord.js"
+import { isImageId } from "../../core/ImageRef.js"
+import { formatLimits } from "../../core/Limits.js"
 import * as Meta from "../../core/Meta.js"
 import * as NameFile from "../../core/NameFile.js"
 import type { System } from "../../core/Site.js"
 import * as Squashfs from "../../core/Squashfs.js"
-import { Transport } from "../../core/Transport.js"
+import { type Inventory, type Problem, Transport } from "../../core/Transport.js"
+import { type FileFault, give, hashed, ifThere, io, isFault, opened, type Owner, readSmall, replace, syncDirectory } from "./files.js"
 
-/** Prefix of files that are not published yet. */
+/** Prefix of what is not in its place yet; the token of the pull follows. All of it is in the image path itself, never below. */
 const STAGING = ".staging."
+
+/** Files read at once. */
+const PARALLEL_READS = 16
 
 export const layer = Layer.succeed(
   Transport,
   Transport.of({
+    ready: (system) => Effect.asVoid(worded("IMAGE_PATH_UNUSABLE", system, usable(system))),
     stage: (system, token) =>
       Effect.acquireRelease(
-        attempt("IMAGE_PATH_UNUSABLE", system, async () => {
-          await usable(system)
+        worded("IMAGE_PATH_UNUSABLE", system, Effect.gen(function* () {
+          yield* usable(system)
           const file = nodePath.join(system.imagePath, `${STAGING}${token}.squashfs`)
-          await rm(file, { force: true })
-          return { file }
-        }),
+          yield* io(() => rm(file, { force: true }))
+          return { file, token }
+        })),
         ({ file }) => Effect.promise(() => rm(file, { force: true }).catch(() => undefined))
       ),
     discard: (system, token) =>
-      attempt("PUBLISH_FAILED", system, async () => {
-        for (const name of await readdir(system.imagePath).catch(() => [])) {
-          if (name.startsWith(`${STAGING}${token}.`)) await rm(nodePath.join(system.imagePath, name), { force: true })
-        }
-      }),
-    publish: (system, staging, image, options) =>
+      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+        const left = (yield* entries(system.imagePath)).filter((name) => name.startsWith(`${STAGING}${token}.`))
+        yield* Effect.forEach(left, (name) => io(() => rm(nodePath.join(system.imagePath, name), { force: true })), { discard: true })
+      })),
+    publish: (system, staging, image, { fence, inodes }) =>
       Effect.gen(function* () {
+        const owner = yield* worded("IMAGE_PATH_UNUSABLE", system, usable(system))
         const mode = modeOf(system, image.access)
-        const owner = yield* attempt("IMAGE_PATH_UNUSABLE", system, () => usable(system))
-        const verified = yield* attempt("IMAGE_VERIFY_FAILED", system, () => verify(staging.file, options.inodes, mode, owner))
+        const target = path(system, image.id, "squashfs")
+        const verified = yield* worded("IMAGE_VERIFY_FAILED", system, verify(staging.file, inodes, mode, owner))
         const record: ImageRecord.ImageRecord = { ...image, ...verified }
-        yield* options.fence
-        yield* attempt("PUBLISH_FAILED", system, async () => {
-          const target = path(system, image.id, "squashfs")
-          // A link fails where a rename would replace: what is published is never overwritten.
-          await link(staging.file, target).catch(async (error: unknown) => {
-            if (systemCode(error) !== "EEXIST") throw error
-            const published = await stat(target)
-            if (published.size !== verified.imageSize) await rename(staging.file, target)
-          })
-          await rm(staging.file, { force: true })
-          await syncDirectory(system.imagePath)
-          await writeRecord(system, record, owner)
-          await writeName(system, record.reference, record.id, owner)
-        })
+        const published = yield* worded("IMAGE_VERIFY_FAILED", system, holds(target, verified))
+        yield* Effect.uninterruptibleMask((restore) =>
+          Effect.zipRight(
+            restore(fence),
+            worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+              if (published) yield* setMode(target, mode, owner)
+              else {
+                // A link fails where there is something: it was damaged, or is another's who is just as far.
+                yield* io(() => link(staging.file, target)).pipe(Effect.catchIf(isFault("EEXIST"), () => io(() => rename(staging.file, target))))
+              }
+              yield* io(() => rm(staging.file, { force: true }))
+              yield* syncDirectory(system.imagePath)
+              yield* writeRecord(system, record, owner, staging.token)
+              yield* writeName(system, { reference: record.reference, id: record.id }, owner, staging.token)
+            }))
+          )
+        )
         return record
       }),
     record: (system, id) =>
-      attempt("PUBLISH_FAILED", system, async () => {
-        const record = await readRecord(system, id)
-        if (record === undefined) return undefined
-        const size = await stat(path(system, id, "squashfs")).then((found) => found.size, () => -1)
-        return size === record.imageSize ? record : undefined
-      }),
-    name: (system, canonical, id) => attempt("PUBLISH_FAILED", system, async () => writeName(system, canonical, id, await usable(system))),
-    lookup: (system, canonical) => attempt("PUBLISH_FAILED", system, async () => (await readName(system, NameFile.pathOf(canonical), canonical))?.id),
-    setAccess: (system, id, access) =>
-      attempt("PUBLISH_FAILED", system, async () => {
-        const record = await readRecord(system, id)
-        if (record === undefined) throw new TransportError(errorFields("IMAGE_NOT_FOUND", `The image ${id} is not published on ${system.name}`))
-        const owner = await usable(system)
-        const changed = { ...record, ...access }
+      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+        yield* present(system)
+        const record = yield* readRecord(system, id)
+        return record !== undefined && (yield* sizeOf(system, id)) === record.imageSize ? record : undefined
+      })),
+    isSound: (system, record) => worded("PUBLISH_FAILED", system, holds(path(system, record.id, "squashfs"), record)),
+    name: (system, name, token) => worded("PUBLISH_FAILED", system, Effect.flatMap(usable(system), (owner) => writeName(system, name, owner, token))),
+    lookup: (system, canonical) =>
+      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+        yield* present(system)
+        const name = yield* readName(system, NameFile.pathOf(canonical))
+        return name?.reference === canonical ? name.id : undefined
+      })),
+    setAccess: (system, id, token, change) =>
+      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+        const owner = yield* usable(system)
+        const record = yield* readRecord(system, id)
+        if (record === undefined) return yield* new TransportError(errorFields("IMAGE_NOT_FOUND", `The image ${id} is not published on ${system.name}`))
+        const changed = { ...record, ...change(record) }
+        yield* ImageRecord.encode(changed)
+        const file = path(system, id, "squashfs")
         // Closing before the record says so, opening after: the mode never gives more than the record.
-        if (access.access === "private") await setMode(system, id, 0o600)
-        await writeRecord(system, changed, owner)
-        if (access.access === "public") await setMode(system, id, modeOf(system, "public"))
-        return changed
-      }),
-    names: (system) =>
-      attempt("PUBLISH_FAILED", system, async () => {
-        const found: Array<NameFile.NameFile> = []
-        for (const directory of await readdir(nodePath.join(system.imagePath, "names")).catch(emptyIfMissing)) {
-          for (const file of await readdir(nodePath.join(system.imagePath, "names", directory))) {
-            if (!/^[0-9a-f]{64}$/.test(file)) continue
-            const name = await readName(system, `names/${directory}/${file}`, undefined)
-            if (name !== undefined) found.push(name)
-          }
-        }
-        return found.sort((a, b) => (a.reference < b.reference ? -1 : 1))
-      }),
-    unname: (system, canonical) =>
-      attempt("PUBLISH_FAILED", system, () =>
-        unlink(nodePath.join(system.imagePath, NameFile.pathOf(canonical))).then(
-          () => true,
-          (error: unknown) => {
-            if (systemCode(error) === "ENOENT") return false
-            throw error
-          }
+        yield* Effect.uninterruptible(
+          Effect.gen(function* () {
+            if (changed.access === "private") yield* setMode(file, modeOf(system, "private"), owner)
+            yield* writeRecord(system, changed, owner, token)
+            if (changed.access === "public") yield* setMode(file, modeOf(system, "public"), owner)
+          })
         )
-      ),
+        return changed
+      })),
+    list: (system) => worded("PUBLISH_FAILED", system, Effect.zipRight(present(system), inventory(system))),
+    unname: (system, canonical) =>
+      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+        yield* present(system)
+        const file = nodePath.join(system.imagePath, NameFile.pathOf(canonical))
+        const removed = yield* ifThere(Effect.as(io(() => unlink(file)), true))
+        if (removed === true) yield* syncDirectory(nodePath.dirname(file))
+        return removed ?? false
+      })),
     remove: (system, id) =>
-      attempt("PUBLISH_FAILED", system, async () => {
-        for (const suffix of ["meta", "record", "squashfs"]) await rm(path(system, id, suffix), { force: true })
-        await syncDirectory(system.imagePath)
-      })
+      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+        yield* present(system)
+        const removed = yield* Effect.forEach(["meta", "record", "squashfs"], (suffix) => ifThere(Effect.as(io(() => unlink(path(system, id, suffix))), true)))
+        yield* syncDirectory(system.imagePath)
+        return removed.includes(true)
+      }))
   })
 )
 
@@ -117,161 +128,188 @@ const path = (system: System, id: string, suffix: string) => nodePath.join(syste
 
 const modeOf = (system: System, access: "public" | "private") => (access === "public" ? parseInt(system.publicMode, 8) : 0o600)
 
-const emptyIfMissing = (error: unknown): Array<string> => {
-  if (systemCode(error) === "ENOENT") return []
-  throw error
-}
-
-/** Runs a file operation; its fault becomes the error of this service. */
-const attempt = <A>(code: ErrorCode, system: System, f: () => Promise<A>): Effect.Effect<A, TransportError> =>
-  Effect.tryPromise({
-    try: f,
-    catch: (error) =>
-      error instanceof TransportError
-        ? error
-        : new TransportError(errorFields(storageCode(error, code), `The image path ${system.imagePath} of ${system.name}: ${messageOf(error)}`, { cause: error }))
+/** A fault becomes the error of this service. */
+const worded = <A, R>(code: ErrorCode, system: System, effect: Effect.Effect<A, FileFault | FormatError | TransportError, R>): Effect.Effect<A, TransportError, R> =>
+  Effect.mapError(effect, (error) => {
+    switch (error._tag) {
+      case "TransportError":
+        return error
+      case "FormatError":
+        return new TransportError(carried(error))
+      case "FileFault":
+        return new TransportError(
+          errorFields(storageCode(error.cause, code), `The image path ${system.imagePath} of ${system.name}: ${messageOf(error.cause)}`, { cause: error.cause })
+        )
+    }
   })
 
-interface Owner {
-  readonly uid: number
-  readonly gid: number
-}
+const unusable = (system: System, why: string, remedy?: string) =>
+  new TransportError(errorFields("IMAGE_PATH_UNUSABLE", `The image path ${system.imagePath} of ${system.name} ${why}`, remedy === undefined ? {} : { remedy }))
+
+/** The image path is there. One that is missing is a file system that is not mounted; only a person's own is made. */
+const present = (system: System): Effect.Effect<void, FileFault | TransportError> =>
+  Effect.gen(function* () {
+    if (system.isPersonal) yield* io(() => makeDirectory(system.imagePath, true))
+    const found = yield* ifThere(io(() => stat(system.imagePath)))
+    if (found === undefined) return yield* unusable(system, "does not exist", "Mount its file system, or make it: docs/administrator.md says with which owner and mode.")
+    if (!found.isDirectory()) return yield* unusable(system, "is no directory")
+  })
 
 /**
- * The image owner: who owns the image path. Checks that the image path is what the helper on the nodes will accept, so that a pull fails
- * rather than every job.
+ * The image owner: who owns the image path. Checks what the helper on the nodes checks (`walk_protected`), so that a pull fails rather than
+ * every job. A person's own images are not for the helper.
  */
-const usable = async (system: System): Promise<Owner> => {
-  const unusable = (why: string, remedy?: string) =>
-    new TransportError(errorFields("IMAGE_PATH_UNUSABLE", `The image path ${system.imagePath} of ${system.name} ${why}`, remedy === undefined ? {} : { remedy }))
-  const me = process.geteuid?.() ?? 0
-  let found = await stat(system.imagePath).catch((error: unknown) => {
-    if (systemCode(error) === "ENOENT") return undefined
-    throw error
+const usable = (system: System): Effect.Effect<Owner, FileFault | TransportError> =>
+  Effect.gen(function* () {
+    yield* present(system)
+    const { gid, uid } = yield* io(() => stat(system.imagePath))
+    const me = process.geteuid?.() ?? 0
+    const components = system.imagePath.split("/").filter((name) => name !== "" && name !== ".")
+    for (let depth = system.isPersonal ? components.length : 0; depth <= components.length; depth++) {
+      const directory = `/${components.slice(0, depth).join("/")}`
+      const found = yield* io(() => lstat(directory))
+      const where = depth === components.length ? "" : `lies below ${directory}, which `
+      if (found.isSymbolicLink()) return yield* unusable(system, `${where}is a symbolic link, which nodes do not follow`, `Name the path without links in the configuration.`)
+      if (found.uid !== 0 && found.uid !== uid) return yield* unusable(system, `${where}belongs to uid ${found.uid}, not to root or the image owner`, `Run: chown root ${directory}`)
+      if ((found.mode & 0o022) !== 0) return yield* unusable(system, `${where}may be written by others`, `Run: chmod go-w ${directory}`)
+    }
+    if (me !== 0 && uid !== me) return yield* unusable(system, `belongs to uid ${uid}, not to uid ${me} that pulls`, "Pull as the account that owns it.")
+    return { uid, gid }
   })
-  if (found === undefined) {
-    await mkdir(system.imagePath, { recursive: true, mode: 0o755 })
-    found = await stat(system.imagePath)
-  }
-  if (!found.isDirectory()) throw unusable("is no directory")
-  if ((found.mode & 0o022) !== 0) throw unusable("may be written by others", `Run: chmod go-w ${system.imagePath}`)
-  if (me !== 0 && found.uid !== me) throw unusable(`belongs to uid ${found.uid}, not to uid ${me} that pulls`, "Pull as the account that owns it.")
-  return { uid: found.uid, gid: found.gid }
-}
 
 /** Reads a staged image back from the disk, checks it against what was meant to be written, and makes it durable. */
-const verify = async (file: string, inodes: number, mode: number, owner: Owner) => {
-  const handle = await open(file, constants.O_RDWR | constants.O_NOFOLLOW)
-  try {
-    await own(handle, owner)
-    await handle.chmod(mode)
-    await handle.sync()
-    const superblock = await Squashfs.read(handle)
-    const wrong = "why" in superblock ? superblock.why : superblock.inodes === inodes ? undefined : `it has ${superblock.inodes} inodes, not ${inodes}`
-    if (wrong !== undefined) throw new TransportError(errorFields("IMAGE_VERIFY_FAILED", `The packed image ${file} is wrong: ${wrong}`))
-    const hash = createHash("sha256")
-    let imageSize = 0
-    const piece = Buffer.allocUnsafeSlow(1024 * 1024)
-    for (;;) {
-      const { bytesRead } = await handle.read(piece, 0, piece.length, imageSize)
-      if (bytesRead === 0) break
-      hash.update(piece.subarray(0, bytesRead))
-      imageSize += bytesRead
-    }
-    return { imageSize, imageSha256: hash.digest("hex") }
-  } finally {
-    await handle.close()
-  }
-}
-
-/** Root publishes for the image owner; anyone else is the image owner. */
-const own = async (handle: FileHandle, owner: Owner): Promise<void> => {
-  if (process.geteuid?.() === 0) await handle.chown(owner.uid, owner.gid)
-}
-
-const setMode = async (system: System, id: string, mode: number) => {
-  const handle = await open(path(system, id, "squashfs"), constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    await handle.chmod(mode)
-  } finally {
-    await handle.close()
-  }
-}
-
-/** Replaces a small file: temporary file beside it, fsync, rename, fsync of the directory. */
-const replace = async (file: string, bytes: Uint8Array, mode: number, owner: Owner): Promise<void> => {
-  const directory = nodePath.dirname(file)
-  const temporary = nodePath.join(directory, `${STAGING}${process.pid}-${randomBytes(6).toString("hex")}`)
-  const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
-  try {
-    await handle.writeFile(bytes)
-    await own(handle, owner)
-    await handle.chmod(mode)
-    await handle.sync()
-    await handle.close()
-    await rename(temporary, file)
-  } catch (error) {
-    await handle.close().catch(() => undefined)
-    await rm(temporary, { force: true })
-    throw error
-  }
-  await syncDirectory(directory)
-}
-
-const syncDirectory = async (directory: string): Promise<void> => {
-  const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-const writeRecord = async (system: System, record: ImageRecord.ImageRecord, owner: Owner): Promise<void> => {
-  const mode = modeOf(system, record.access)
-  await replace(path(system, record.id, "record"), ImageRecord.encode(record), mode, owner)
-  await replace(path(system, record.id, "meta"), Buffer.from(Meta.encode(record, record).text), mode, owner)
-}
-
-const readRecord = async (system: System, id: string): Promise<ImageRecord.ImageRecord | undefined> => {
-  const bytes = await readFile(path(system, id, "record")).catch((error: unknown) => {
-    if (systemCode(error) === "ENOENT") return undefined
-    throw error
-  })
-  return bytes === undefined ? undefined : sound(ImageRecord.decode(bytes), path(system, id, "record"))
-}
-
-const writeName = async (system: System, canonical: string, id: string, owner: Owner): Promise<void> => {
-  const file = nodePath.join(system.imagePath, NameFile.pathOf(canonical))
-  for (const directory of [nodePath.join(system.imagePath, "names"), nodePath.dirname(file)]) {
-    await mkdir(directory, { mode: 0o700 }).then(
-      async () => {
-        const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
-        try {
-          await own(handle, owner)
-        } finally {
-          await handle.close()
-        }
-      },
-      (error: unknown) => {
-        if (systemCode(error) !== "EEXIST") throw error
-      }
-    )
-  }
-  await replace(file, NameFile.encode({ reference: canonical, id }), 0o600, owner)
-}
-
-const readName = async (system: System, file: string, expected: string | undefined): Promise<NameFile.NameFile | undefined> => {
-  const bytes = await readFile(nodePath.join(system.imagePath, file)).catch((error: unknown) => {
-    if (systemCode(error) === "ENOENT") return undefined
-    throw error
-  })
-  if (bytes === undefined) return undefined
-  const name = sound(NameFile.decode(bytes), file)
-  return expected === undefined || name.reference === expected ? name : undefined
-}
-
-const sound = <A>(decoded: Either.Either<A, unknown>, file: string): A =>
-  Either.getOrThrowWith(decoded, (error) =>
-    isShifterError(error) ? new TransportError(errorFields(error.code, `${printable(file)}: ${error.what}`, { cause: error })) : new Error(messageOf(error))
+const verify = (file: string, inodes: number, mode: number, owner: Owner) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const handle = yield* opened(file, constants.O_RDWR)
+      yield* give(handle, owner)
+      yield* io(() => handle.chmod(mode))
+      yield* io(() => handle.sync())
+      const superblock = yield* io(() => Squashfs.read(handle))
+      const wrong = "why" in superblock ? superblock.why : superblock.inodes === inodes ? undefined : `it has ${superblock.inodes} inodes, not ${inodes}`
+      if (wrong !== undefined) return yield* new TransportError(errorFields("IMAGE_VERIFY_FAILED", `The packed image ${file} is wrong: ${wrong}`))
+      const { sha256, size } = yield* hashed(handle)
+      return { imageSize: size, imageSha256: sha256 }
+    })
   )
+
+/** Whether a file is there and holds these bytes. */
+const holds = (file: string, { imageSha256, imageSize }: { readonly imageSize: number; readonly imageSha256: string }) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const handle = yield* opened(file, constants.O_RDONLY | constants.O_NONBLOCK)
+      const found = yield* io(() => handle.stat())
+      return found.isFile() && found.size === imageSize && (yield* hashed(handle)).sha256 === imageSha256
+    })
+  ).pipe(Effect.catchIf(isFault("ENOENT", "ELOOP", "ENXIO"), () => Effect.succeed(false)))
+
+/** Owner and mode of a published image, by descriptor. */
+const setMode = (file: string, mode: number, owner: Owner) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const handle = yield* opened(file, constants.O_RDONLY)
+      yield* give(handle, owner)
+      yield* io(() => handle.chmod(mode))
+      yield* io(() => handle.sync())
+    })
+  )
+
+const temporary = (system: System, token: string) => nodePath.join(system.imagePath, `${STAGING}${token}.${randomBytes(6).toString("hex")}`)
+
+const writeRecord = (system: System, record: ImageRecord.ImageRecord, owner: Owner, token: string) =>
+  Effect.gen(function* () {
+    const mode = modeOf(system, record.access)
+    const bytes = yield* ImageRecord.encode(record)
+    yield* replace(path(system, record.id, "record"), bytes, mode, owner, temporary(system, token))
+    yield* replace(path(system, record.id, "meta"), Buffer.from(Meta.encode(record, record).text), mode, owner, temporary(system, token))
+  })
+
+const readRecord = (system: System, id: string) => {
+  const file = path(system, id, "record")
+  return Effect.flatMap(readSmall(file, formatLimits.recordBytes), (bytes) => (bytes === undefined ? Effect.succeed(undefined) : sound(ImageRecord.decode(bytes), file)))
+}
+
+/** Bytes of an image file; -1 when it is not there. */
+const sizeOf = (system: System, id: string) => Effect.map(ifThere(io(() => stat(path(system, id, "squashfs")))), (found) => found?.size ?? -1)
+
+const writeName = (system: System, name: NameFile.NameFile, owner: Owner, token: string) =>
+  Effect.gen(function* () {
+    const bytes = yield* NameFile.encode(name)
+    const file = nodePath.join(system.imagePath, NameFile.pathOf(name.reference))
+    yield* ownDirectory(nodePath.join(system.imagePath, "names"), owner)
+    yield* ownDirectory(nodePath.dirname(file), owner)
+    yield* replace(file, bytes, 0o600, owner, temporary(system, token))
+  })
+
+/** A directory of the image owner's alone: made and made durable, or mended when a killed process was between the two. */
+const ownDirectory = (directory: string, owner: Owner) =>
+  Effect.gen(function* () {
+    const found = yield* ifThere(io(() => lstat(directory)))
+    if (found?.isDirectory() === true && found.uid === owner.uid) return
+    yield* io(() => mkdir(directory, { mode: 0o700 })).pipe(Effect.catchIf(isFault("EEXIST"), () => Effect.void))
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        const handle = yield* opened(directory, constants.O_RDONLY | constants.O_DIRECTORY)
+        yield* give(handle, owner)
+        yield* io(() => handle.chmod(0o700))
+      })
+    )
+    yield* syncDirectory(nodePath.dirname(directory))
+  })
+
+const readName = (system: System, file: string) =>
+  Effect.flatMap(readSmall(nodePath.join(system.imagePath, file), formatLimits.nameBytes), (bytes) =>
+    bytes === undefined ? Effect.succeed(undefined) : sound(NameFile.decode(bytes), file))
+
+/** What a file holds; the error names the file. */
+const sound = <A>(decoded: Either.Either<A, FormatError>, file: string) =>
+  Either.mapLeft(decoded, (error) => new TransportError(errorFields(error.code, `${file}: ${error.what}`, { cause: error })))
+
+/** What is in a directory; nothing when it is not there. */
+const entries = (directory: string) => Effect.map(ifThere(io(() => readdir(directory))), (found) => found ?? [])
+
+/** Everything that can be read, and what can't and where. */
+const inventory = (system: System): Effect.Effect<Inventory, FileFault | TransportError> =>
+  Effect.gen(function* () {
+    const problems: Array<Problem> = []
+    const readable = <A>(where: string, read: Effect.Effect<A, FileFault | TransportError>) =>
+      Effect.catchAll(read, (error) => {
+        problems.push({ where, what: error._tag === "FileFault" ? messageOf(error.cause) : error.message })
+        return Effect.succeed(undefined)
+      })
+    const here = new Set(yield* entries(system.imagePath))
+    const ids = (suffix: string) => [...here].filter((file) => file.endsWith(suffix) && isImageId(file)).map((file) => file.slice(0, -suffix.length))
+    const records = yield* Effect.forEach(
+      ids(".record"),
+      (id) =>
+        readable(path(system, id, "record"), Effect.gen(function* () {
+          const record = yield* readRecord(system, id)
+          if (record === undefined || (yield* sizeOf(system, id)) === record.imageSize) return record
+          problems.push({ where: path(system, id, "squashfs"), what: "the image is missing or has another size than its record says" })
+          return undefined
+        })),
+      { concurrency: PARALLEL_READS }
+    )
+    // The reference system's own images have a .meta alone.
+    for (const id of ids(".squashfs")) {
+      if (!here.has(`${id}.record`) && !here.has(`${id}.meta`)) problems.push({ where: path(system, id, "squashfs"), what: "an image file without a record" })
+    }
+    const directories = yield* entries(nodePath.join(system.imagePath, "names"))
+    const files = yield* Effect.forEach(directories, (directory) =>
+      readable(`names/${directory}`, Effect.map(io(() => readdir(nodePath.join(system.imagePath, "names", directory))), (found) => found.map((file) => `names/${directory}/${file}`))))
+    const names = yield* Effect.forEach(
+      files.flatMap((found) => found ?? []),
+      (file) =>
+        readable(file, Effect.gen(function* () {
+          const name = yield* readName(system, file)
+          if (name === undefined || NameFile.pathOf(name.reference) === file) return name
+          return yield* new TransportError(errorFields("RECORD_INVALID", `${file} holds the name ${name.reference}, whose place is ${NameFile.pathOf(name.reference)}`))
+        })),
+      { concurrency: PARALLEL_READS }
+    )
+    return {
+      records: records.filter((record) => record !== undefined),
+      names: names.filter((name) => name !== undefined).sort((a, b) => (a.reference < b.reference ? -1 : 1)),
+      problems
+    }
+  })

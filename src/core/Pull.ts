@@ -1,0 +1,382 @@
+/**
+ * One pull: resolve, fetch, convert, transfer, publish. Of all pulls of one image for one system, in whatever process, one does the work and
+ * the others wait for it.
+ *
+ * @module
+ */
+import { open, rm } from "node:fs/promises"
+import * as nodePath from "node:path"
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as ParseResult from "effect/ParseResult"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as BlobStore from "./BlobStore.js"
+import { Catalog, type PullRow, renewMillis } from "./Catalog.js"
+import { makeDirectory } from "./Disk.js"
+import { carried, errorFields, type FormatError, GatewayError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
+import { type Credentials, Image, type ResolvedImage, type Workspace } from "./Image.js"
+import * as ImageId from "./ImageId.js"
+import { type Access, Acl, encode, type ImageRecord, mayUse, mergeAccess, Requester } from "./ImageRecord.js"
+import * as ImageRef from "./ImageRef.js"
+import * as Meta from "./Meta.js"
+import * as Native from "./Native.js"
+import { Packer } from "./Packer.js"
+import * as Platform from "./Platform.js"
+import { careful, type OnProgress } from "./Progress.js"
+import type { RestartNeeded } from "./RootfsStream.js"
+import * as Site from "./Site.js"
+import { Transport, type Unsized } from "./Transport.js"
+
+/** What is pulled, and for whom. */
+export interface PullRequest {
+  /** `[TYPE:]REFERENCE`. Paths are taken from the working directory. */
+  readonly reference: string
+  /** Name of a system; the site's default without it. */
+  readonly system?: string | undefined
+  /** `os/arch[/variant]`; this machine's without it. */
+  readonly platform?: string | undefined
+  /** For the registry; the site's without them. */
+  readonly credentials?: Credentials | undefined
+  /** Who asks; this process's user with all his groups without it. */
+  readonly requester?: Requester | undefined
+  /** Makes the image private to its puller and these users, at most 1,000. Empty: to its puller alone. */
+  readonly allowUids?: ReadonlyArray<number> | undefined
+  /** Makes the image private to its puller and these groups, at most 1,000. Empty: to its puller alone. */
+  readonly allowGids?: ReadonlyArray<number> | undefined
+  /** Reads an image that is published already again, and converts it anew when it is not what its record says. */
+  readonly verify?: boolean | undefined
+  /** Told what happens. One that throws is told nothing more. */
+  readonly onProgress?: OnProgress | undefined
+}
+
+const Checked = Schema.Struct({
+  reference: Schema.String,
+  system: Schema.optional(Schema.String),
+  platform: Schema.optional(Schema.String),
+  credentials: Schema.optional(Schema.Struct({ username: Schema.String, password: Schema.RedactedFromSelf(Schema.String) })),
+  requester: Schema.optional(Requester),
+  allowUids: Schema.optional(Acl),
+  allowGids: Schema.optional(Acl),
+  verify: Schema.optional(Schema.Boolean)
+})
+
+/** Refuses an argument that is not what its type says, naming the field: callers may be JavaScript. */
+export const checked = <A, I>(schema: Schema.Schema<A, I>, value: unknown): Either.Either<A, GatewayError> =>
+  Either.mapLeft(Schema.decodeUnknownEither(schema, { errors: "all" })(value), (error) => {
+    const [first] = ParseResult.ArrayFormatter.formatErrorSync(error)
+    const field = first?.path.map(String).join(".") ?? ""
+    return new GatewayError(errorFields("USAGE", `${field === "" ? "The request" : `"${field}"`} is not valid: ${first?.message ?? ""}`, { remedy: "Correct the call." }))
+  })
+
+/** Parses a reference; a path is taken from the working directory, which is looked at only then. */
+export const parseReference = (text: string, defaultType: string): Either.Either<ImageRef.ImageRef, FormatError | GatewayError> =>
+  Either.flatMap(ImageRef.parse(text, defaultType), (ref) =>
+    ref.canonical !== null
+      ? Either.right(ref)
+      : Either.try({
+          try: () => ImageRef.absolute(ref, process.cwd()),
+          catch: (error) =>
+            new GatewayError(
+              errorFields("REFERENCE_INVALID", `The image reference "${text}" has no place: the working directory is gone`, { cause: error, remedy: "Write an absolute path." })
+            )
+        })
+  )
+
+/** How often a pull that waits for another looks at it. */
+const WATCH = Duration.millis(150)
+
+/** One pull, in a scope that ends with it. */
+export const pull = (site: Site.Site, request: PullRequest) =>
+  Effect.gen(function* () {
+    yield* checked(Checked, request)
+    const catalog = yield* Catalog
+    const image = yield* Image
+    const packer = yield* Packer
+    const transport = yield* Transport
+    const onProgress = careful(request.onProgress)
+    const system = yield* Site.system(site, request.system)
+    const ref = yield* parseReference(request.reference, site.defaultImageType)
+    const canonical = ref.canonical ?? `${ref.type}:${ref.reference}`
+    const platform = request.platform === undefined ? Platform.host() : yield* Platform.parse(request.platform)
+    const requester = request.requester ?? { uid: process.getuid?.() ?? 0, gids: [process.getegid?.() ?? 0, ...(process.getgroups?.() ?? [])] }
+
+    yield* transport.ready(system)
+    yield* reap(site)
+    const row = yield* Effect.acquireRelease(catalog.begin({ system: system.name, reference: canonical, requester: requester.uid }), (pulled, exit) =>
+      Effect.ignore(ended(catalog, pulled, exit))
+    )
+    const lost = yield* heartbeat(row)
+    const enter = (phase: "fetch" | "convert" | "transfer" | "publish") =>
+      Effect.flatMap(catalog.enter(row, phase), (held) => {
+        if (!held) return Effect.fail(leaseLost)
+        onProgress({ _tag: "Phase", phase })
+        return Effect.void
+      })
+
+    const work = Effect.gen(function* () {
+      const profile = yield* packer.profile
+      onProgress({ _tag: "Phase", phase: "resolve" })
+      const workspace = yield* workspaceOf(site, row)
+      const resolved = yield* image.resolve(ref, { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace })
+      const id = ImageId.make(resolved.sourceDigest, profile)
+      onProgress({ _tag: "Resolved", id, layers: resolved.blobs.map(({ bytes, digest }) => ({ digest, bytes })) })
+      const access = accessOf(request, requester, resolved)
+      // One that can't be read is converted anew. One of a newer version is left alone.
+      const recorded = transport.record(system, id).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
+      const named = (record: ImageRecord) =>
+        Effect.gen(function* () {
+          const current = yield* transport.lookup(system, canonical).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
+          if (current !== id) yield* transport.name(system, { reference: canonical, id }, row.token)
+          return record
+        })
+
+      for (let told = false; ; ) {
+        const record = yield* recorded
+        if (record !== undefined && request.verify !== true && isSame(mergeAccess(record, access), record)) {
+          warnOfAccess(record, access, onProgress)
+          return yield* named(record)
+        }
+        const claim = yield* catalog.claim(row, id)
+        if (claim._tag === "Mine") break
+        if (!told) onProgress({ _tag: "Waiting", id })
+        told = true
+        yield* waitFor(claim.pull, claim.isSameRequest, site)
+      }
+
+      // Nobody else converts or changes it now.
+      const published = yield* recorded
+      if (published !== undefined && (request.verify !== true || (yield* transport.isSound(system, published)))) {
+        warnOfAccess(published, access, onProgress)
+        if (isSame(mergeAccess(published, access), published)) return yield* named(published)
+        if (!mayUse(published, requester)) {
+          yield* enter("fetch")
+          yield* prove(resolved)
+        }
+        yield* enter("publish")
+        return yield* Effect.flatMap(transport.setAccess(system, id, row.token, (current) => mergeAccess(current, access)), named)
+      }
+
+      const omitted = Meta.encode(resolved.metadata, access).omitted
+      if (omitted.length > 0) {
+        onProgress({ _tag: "Warning", message: `The .meta file for the reference runtime can't say: ${printable(omitted.join("; "))}. This project's runtime reads the record, which says all.` })
+      }
+      const described: Omit<Unsized, "entries"> = {
+        id,
+        reference: canonical,
+        sourceDigest: resolved.sourceDigest,
+        manifestDigest: resolved.manifestDigest,
+        profile: ImageId.profileText(profile),
+        platform: Platform.format(resolved.platform),
+        ...(published === undefined ? access : mergeAccess(published, access)),
+        ...resolved.metadata
+      }
+      yield* recordable(described)
+      yield* catalog.useBlobs(row, resolved.blobs.flatMap(({ stored }) => stored ?? []))
+      yield* enter("fetch")
+      const staging = yield* transport.stage(system, row.token)
+      const summary = yield* convert(resolved, workspace, staging.file, enter("convert"), onProgress)
+      if (summary.dropped > 0) {
+        onProgress({ _tag: "Warning", message: `${summary.dropped} device nodes and FIFOs of the image were left out: /dev is the node's.` })
+      }
+      yield* enter("transfer")
+      const record = yield* transport.publish(
+        system,
+        staging,
+        { ...described, entries: summary.inodes },
+        { inodes: summary.inodes, fence: Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))) }
+      )
+      // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
+      yield* Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
+      return record
+    })
+    return yield* Effect.raceFirst(work, lost)
+  })
+
+/** Who may use the image, as this pull would have it. */
+const accessOf = (request: PullRequest, requester: Requester, resolved: ResolvedImage): Access => {
+  const isPrivate = resolved.isPrivate || request.allowUids !== undefined || request.allowGids !== undefined
+  return { access: isPrivate ? "private" : "public", owner: requester.uid, allowUids: [...(request.allowUids ?? [])], allowGids: [...(request.allowGids ?? [])] }
+}
+
+const isSame = (merged: Access, published: Access): boolean => JSON.stringify(merged) === JSON.stringify(mergeAccess(published, published))
+
+/** What a pull does to the access of an image that is published already may be a surprise. */
+const warnOfAccess = (published: Access, pulled: Access, onProgress: OnProgress): void => {
+  if (published.access === "public" && pulled.access === "private") {
+    onProgress({ _tag: "Warning", message: "The image is public already: the access list has no effect." })
+  }
+  if (published.access === "private" && pulled.access === "public") {
+    const others = published.allowUids.length + published.allowGids.length > 0 ? ` and ${published.allowUids.length} users and ${published.allowGids.length} groups` : ""
+    onProgress({ _tag: "Warning", message: `The image was private to uid ${published.owner}${others}; this pull makes it public.` })
+  }
+}
+
+/** Refuses what no record can hold before anything is fetched. */
+const recordable = (described: Omit<Unsized, "entries">) =>
+  Either.mapLeft(
+    encode({ ...described, entries: Number.MAX_SAFE_INTEGER, imageSize: Number.MAX_SAFE_INTEGER, imageSha256: "0".repeat(64) }),
+    (error) => new GatewayError(errorFields("IMAGE_CONFIG_INVALID", `No record can hold what ${described.reference} says of itself: ${error.what}`, { cause: error }))
+  )
+
+const leaseLost = new GatewayError(errorFields("LEASE_LOST", "This process was silent for too long, and another one took over its pull"))
+
+/** Renews the lease; the effect returned fails when it is lost. */
+const heartbeat = (row: PullRow) =>
+  Effect.gen(function* () {
+    const catalog = yield* Catalog
+    const lost = yield* Deferred.make<never, GatewayError>()
+    yield* catalog.renew(row).pipe(
+      // A catalogue that is busy for a moment costs nothing: the lease lasts for several beats.
+      Effect.orElseSucceed(() => true),
+      Effect.flatMap((held) => (held ? Effect.void : Deferred.fail(lost, leaseLost))),
+      Effect.repeat(Schedule.spaced(renewMillis)),
+      Effect.forkScoped
+    )
+    return Deferred.await(lost)
+  })
+
+/** How a pull ended, for those who wait and for the next try. */
+const ended = (catalog: Context.Tag.Service<Catalog>, row: PullRow, exit: Exit.Exit<unknown, unknown>) => {
+  if (Exit.isSuccess(exit)) return catalog.end(row, { _tag: "Done" })
+  const failure = Cause.failureOption(exit.cause)
+  return failure._tag === "Some" && isShifterError(failure.value) && failure.value.code !== "LEASE_LOST"
+    ? catalog.end(row, { _tag: "Failed", code: failure.value.code, what: failure.value.what })
+    : catalog.end(row, { _tag: "Abandoned" })
+}
+
+/**
+ * Waits until another pull has ended. Its failure is ours when it was asked for the same, by the same: we would do the same. A stranger's is
+ * not, since the id says nothing of where he took the layers from.
+ */
+const waitFor = (other: number, isSameRequest: boolean, site: Site.Site) =>
+  Effect.gen(function* () {
+    const catalog = yield* Catalog
+    for (;;) {
+      const state = yield* catalog.state(other)
+      if (state._tag === "Failed" && isSameRequest) {
+        const code = isErrorCode(state.code) ? state.code : "INTERNAL"
+        return yield* new GatewayError(errorFields(code, `Another pull of the same image failed: ${state.what}`))
+      }
+      if (state._tag !== "Active") return
+      yield* Effect.sleep(WATCH)
+      yield* reap(site)
+    }
+  })
+
+/**
+ * Ends pulls of processes that are gone, and removes what they left. What can't be removed now, such as on the image path of another system
+ * that is not there, is the next one's to remove.
+ */
+const reap = (site: Site.Site) =>
+  Effect.gen(function* () {
+    const catalog = yield* Catalog
+    const transport = yield* Transport
+    const ended = yield* catalog.reap
+    for (const gone of ended) {
+      const system = site.systems.get(gone.system)
+      yield* Effect.gen(function* () {
+        if (system !== undefined) yield* transport.discard(system, gone.token)
+        yield* Effect.tryPromise(() => removeScratch(site, scratchOf(site, gone)))
+        yield* catalog.reaped(gone)
+      }).pipe(Effect.ignore)
+    }
+    if (ended.length > 0) yield* evict(site)
+  })
+
+const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(site.stateDirectory, "work", row.token)
+
+const blobsOf = (site: Site.Site) => nodePath.join(site.stateDirectory, "blobs")
+const partialsOf = (site: Site.Site) => nodePath.join(blobsOf(site), "partial")
+
+/** What was fetched of unfinished blobs is kept for another try. */
+const removeScratch = async (site: Site.Site, scratch: string): Promise<void> => {
+  await BlobStore.movePartials(scratch, partialsOf(site)).catch(() => undefined)
+  await rm(scratch, { recursive: true, force: true })
+}
+
+/** Keeps the blobs within their limit: what was used last longest ago goes first, and nothing that a pull uses, or may use in another try. */
+const evict = (site: Site.Site) =>
+  Effect.gen(function* () {
+    const catalog = yield* Catalog
+    const blobs = yield* Effect.promise(() => BlobStore.list(blobsOf(site)))
+    let excess = blobs.reduce((sum, blob) => sum + blob.bytes, 0) - site.cache.bytes
+    if (blobs.length === 0 || excess <= 0) return
+    const byName = new Map(blobs.map((blob) => [blob.name, blob]))
+    yield* catalog.unused([...byName.keys()], (name) => {
+      const blob = byName.get(name)
+      if (blob === undefined || excess <= 0) return Effect.void
+      excess -= blob.bytes
+      return Effect.promise(() => BlobStore.remove(blob))
+    })
+  })
+
+/** Where a pull works. */
+const workspaceOf = (site: Site.Site, row: PullRow) =>
+  Effect.gen(function* () {
+    const scratch = scratchOf(site, row)
+    const workspace: Workspace = {
+      blobs: blobsOf(site),
+      partials: partialsOf(site),
+      scratch,
+      program: (name) => Native.program(name, site.prefix)
+    }
+    yield* Effect.acquireRelease(
+      Effect.tryPromise({
+        try: async () => {
+          await makeDirectory(nodePath.dirname(scratch), false)
+          await makeDirectory(scratch, false)
+          await makeDirectory(workspace.blobs, false)
+        },
+        catch: (error) => new GatewayError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The state directory ${site.stateDirectory}: ${messageOf(error)}`, { cause: error }))
+      }),
+      () => Effect.promise(() => removeScratch(site, scratch).catch(() => undefined))
+    )
+    return workspace
+  })
+
+/** Once more where the layers ask for it, which they do once. */
+const restarted = <A, E, R>(attempt: Effect.Effect<A, E | RestartNeeded, R>, between: Effect.Effect<void>) =>
+  Effect.retry(attempt, { while: (error) => (isRestart(error) ? Effect.as(between, true) : Effect.succeed(false)), times: 1 }).pipe(
+    Effect.catchIf(isRestart, Effect.die)
+  )
+
+const isRestart = (error: unknown): error is RestartNeeded => typeof error === "object" && error !== null && "_tag" in error && error._tag === "RestartNeeded"
+
+/** Fetches, merges and packs in one pass; in two where the layers ask for it. */
+const convert = (resolved: ResolvedImage, workspace: Workspace, file: string, converting: Effect.Effect<void, ShifterError>, onProgress: OnProgress) =>
+  Effect.gen(function* () {
+    const packer = yield* Packer
+    const attempt = Effect.scoped(
+      Effect.gen(function* () {
+        const rootfs = yield* resolved.open
+        const fetched = yield* Effect.forkScoped(Effect.zipRight(rootfs.fetched, converting))
+        const summary = yield* packer.pack((output) => rootfs.write(output, (bytes) => onProgress({ _tag: "Packed", bytes })), { target: file, scratch: workspace.scratch })
+        yield* fetched
+        return summary
+      })
+    )
+    return yield* restarted(attempt, Effect.promise(() => rm(file, { force: true })))
+  })
+
+/**
+ * Shows that the source gives all of an image, not only what describes it: everything is fetched, merged and compared with its digests, and
+ * thrown away.
+ */
+const prove = (resolved: ResolvedImage) =>
+  restarted(
+    Effect.scoped(
+      Effect.gen(function* () {
+        const nowhere = yield* Effect.acquireRelease(Effect.promise(() => open("/dev/null", "w")), (handle) => Effect.promise(() => handle.close()))
+        const rootfs = yield* resolved.open
+        yield* rootfs.write(nowhere.fd, () => undefined).pipe(Effect.catchTag("OutputEnded", Effect.die))
+        yield* rootfs.fetched
+      })
+    ),
+    Effect.void
+  )
