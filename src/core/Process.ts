@@ -118,11 +118,27 @@ export const output = (program: string, args: ReadonlyArray<string>): Effect.Eff
     })
   )
 
-/** What a process prints, line by line. */
-export const lines = (process: Process): Stream.Stream<string> =>
-  process.stdout === null
+/** What a process prints, line by line. Unlike an iterator's, its reading can be left while the process is silent. */
+export const lines = ({ stdout }: Process): Stream.Stream<string> =>
+  stdout === null
     ? Stream.empty
-    : Stream.fromAsyncIterable<Buffer, unknown>(process.stdout, (error) => error).pipe(Stream.orDie, Stream.decodeText(), Stream.splitLines)
+    : Stream.asyncPush<Buffer>(
+        (emit) =>
+          Effect.acquireRelease(
+            Effect.sync(() => {
+              const take = () => {
+                for (let piece: unknown = stdout.read(); piece instanceof Buffer; piece = stdout.read()) emit.single(piece)
+              }
+              const end = () => emit.end()
+              stdout.on("readable", take).once("close", end)
+              if (stdout.closed) end()
+              else take()
+              return () => stdout.off("readable", take).off("close", end)
+            }),
+            (leave) => Effect.sync(leave)
+          ),
+        { bufferSize: "unbounded" }
+      ).pipe(Stream.decodeText(), Stream.splitLines)
 
 /** The two ends of a pipe that bytes flow through from one program to another. */
 export interface Pipe {
