@@ -9,7 +9,8 @@ export interface TestSite {
     readonly stateDirectory: string
     readonly prefix: string
     readonly systems: { readonly test: { readonly imagePath: string } }
-    readonly registries: Record<string, { readonly plainHttp: boolean }>
+    readonly registries: Record<string, { readonly plainHttp: boolean; readonly ca?: string; readonly mirrors?: readonly string[] }>
+    readonly network?: { readonly connectSeconds?: number; readonly headersSeconds?: number; readonly stallSeconds?: number }
     readonly cache?: { readonly bytes: number }
   }
   readonly imagePath: string

@@ -56,6 +56,9 @@ export const resolve = (store: ManifestStore, options: ResolveOptions): Effect.E
       return yield* new ImageError(errorFields("LIMIT_EXCEEDED", `The configuration of ${store.name} has ${manifest.config.size} bytes, more than ${limits.configBytes}`))
     }
     const configBytes = yield* store.small(manifest.config, limits.configBytes)
+    if (configBytes.length !== manifest.config.size) {
+      return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The configuration of ${store.name} has ${configBytes.length} bytes, and its manifest says ${manifest.config.size}`))
+    }
     if (ofBytes(configBytes) !== manifest.config.digest) {
       return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The configuration of ${store.name} is not what its digest ${manifest.config.digest} says`))
     }
@@ -83,14 +86,17 @@ export const resolve = (store: ManifestStore, options: ResolveOptions): Effect.E
 const findManifest = (
   store: ManifestStore,
   options: ResolveOptions,
-  digest?: Digest,
+  entry?: { readonly digest: Digest; readonly size: number },
   depth = 0
 ): Effect.Effect<{ readonly digest: Digest; readonly manifest: Manifest.Manifest }, ImageError> =>
   Effect.gen(function* () {
-    const { bytes, contentType } = yield* store.manifest(digest)
+    const { bytes, contentType } = yield* store.manifest(entry?.digest)
     const actual = ofBytes(bytes)
-    if (digest !== undefined && actual !== digest) {
-      return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The manifest of ${store.name} is not what its digest ${digest} says`))
+    if (entry !== undefined && actual !== entry.digest) {
+      return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The manifest of ${store.name} is not what its digest ${entry.digest} says`))
+    }
+    if (entry !== undefined && bytes.length !== entry.size) {
+      return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The manifest ${entry.digest} of ${store.name} has ${bytes.length} bytes, and its index says ${entry.size}`))
     }
     const document = yield* Manifest.decodeDocument(bytes, contentType, store.name)
     if (document.kind === "manifest") return { digest: actual, manifest: document.manifest }
@@ -108,16 +114,16 @@ const findManifest = (
   })
 
 /** The best entry of an index: the fittest, among equals the first, as other clients choose. */
-const choose = (index: Manifest.Index, wanted: Platform.Platform): Digest | undefined => {
-  let best: { readonly digest: Digest; readonly fitness: number } | undefined
+const choose = (index: Manifest.Index, wanted: Platform.Platform): { readonly digest: Digest; readonly size: number } | undefined => {
+  let best: { readonly digest: Digest; readonly size: number; readonly fitness: number } | undefined
   for (const entry of index.manifests) {
     if (entry.platform === undefined) continue
     const fitness = Platform.fitness(wanted, { ...entry.platform, variant: entry.platform.variant })
-    if (fitness !== undefined && fitness > (best?.fitness ?? 0)) best = { digest: entry.digest, fitness }
+    if (fitness !== undefined && fitness > (best?.fitness ?? 0)) best = { digest: entry.digest, size: entry.size, fitness }
   }
   // An index of one manifest without a platform is what some builders write; its configuration is checked afterwards.
   const only = index.manifests.length === 1 ? index.manifests[0] : undefined
-  return best?.digest ?? (only?.platform === undefined ? only?.digest : undefined)
+  return best ?? (only?.platform === undefined ? only : undefined)
 }
 
 /** The platform of an image, when it is one that the wanted one runs. */
@@ -139,7 +145,7 @@ export const metadataOf = (config: Manifest.ImageConfig, where: string): Either.
   const invalid = (why: string) => Either.left(new ImageError(errorFields("IMAGE_CONFIG_INVALID", `The image configuration of ${where} is not valid: ${why}`)))
   const c = config.config ?? {}
   const env = c.Env ?? []
-  const words = [...env, ...(c.Entrypoint ?? []), ...(c.Cmd ?? []), c.WorkingDir ?? "", ...Object.entries(c.Labels ?? {}).flat()]
+  const words = [...env, ...(c.Entrypoint ?? []), ...(c.Cmd ?? []), c.WorkingDir ?? "", ...(c.Labels ?? []).flat()]
   if (words.some((word) => word.includes("\0") || /\p{Surrogate}/u.test(word))) return invalid("a text in it holds NUL or is no Unicode")
   const nameless = env.find((entry) => !/^[^=]+=/.test(entry))
   if (nameless !== undefined) return invalid(`the environment entry "${nameless}" is not NAME=VALUE`)
@@ -150,7 +156,7 @@ export const metadataOf = (config: Manifest.ImageConfig, where: string): Either.
     entrypoint: c.Entrypoint ?? [],
     command: c.Cmd ?? [],
     ...(workdir === "" ? {} : { workdir }),
-    labels: Object.entries(c.Labels ?? {})
+    labels: c.Labels ?? []
   })
 }
 

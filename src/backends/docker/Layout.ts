@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { type Digest, hex } from "../../core/Digest.js"
+import { type Digest, hex, ofBytes } from "../../core/Digest.js"
 import { errorFields, ImageError } from "../../core/Errors.js"
 import type { ResolveOptions } from "../../core/Image.js"
 import { type ImageRef, pathAndTag } from "../../core/ImageRef.js"
@@ -52,7 +52,7 @@ export const storeOf = (files: ImageFiles.ImageFiles, tag: string | undefined, t
       )
     }
     // One entry is followed whatever it is; several are the platforms of one image.
-    const top = tagged.length === 1 ? tagged[0]?.digest : undefined
+    const top = tagged.length === 1 ? tagged[0] : undefined
     const topBytes = top === undefined ? Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: tagged })) : undefined
     const name = `${type}:${files.name}${tag === undefined ? "" : `:${tag}`}`
     return {
@@ -61,7 +61,12 @@ export const storeOf = (files: ImageFiles.ImageFiles, tag: string | undefined, t
       manifest: (digest) =>
         digest === undefined && topBytes !== undefined
           ? Effect.succeed({ bytes: topBytes, contentType: undefined })
-          : Effect.map(blob(files, digest ?? top, options.limits.manifestBytes), (bytes) => ({ bytes, contentType: undefined })),
+          : Effect.map(blob(files, digest ?? top?.digest, options.limits.manifestBytes), (bytes) => ({ bytes, contentType: undefined })).pipe(
+              Effect.filterOrFail(
+                ({ bytes }) => digest !== undefined || (bytes.length === top?.size && ofBytes(bytes) === top.digest),
+                () => new ImageError(errorFields("DIGEST_MISMATCH", `The manifest of ${name} has not the size and digest that index.json says`))
+              )
+            ),
       small: (descriptor, limit) => blob(files, descriptor.digest, limit),
       layer: (descriptor) =>
         Effect.tap(ImageFiles.verified(files, blobPath(descriptor.digest), descriptor, `The layer ${descriptor.digest} of ${name}`), (range) =>

@@ -9,6 +9,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { Digest } from "../../core/Digest.js"
 import { errorFields, ImageError } from "../../core/Errors.js"
+import * as Json from "./Json.js"
 
 export const mediaTypes = {
   ociIndex: "application/vnd.oci.image.index.v1+json",
@@ -58,6 +59,13 @@ export type Manifest = typeof Manifest.Type
 
 const Words = Schema.NullishOr(Schema.Array(Schema.String))
 
+/** Names and values in their order. A record would lose the name `__proto__`. */
+const Labels = Schema.transform(
+  Schema.Object.pipe(Schema.filter((value) => !Array.isArray(value) || "Expected an object of labels")),
+  Schema.Array(Schema.Tuple(Schema.String, Schema.String)),
+  { strict: false, decode: (labels: object): ReadonlyArray<readonly [string, unknown]> => Object.entries(labels), encode: (labels) => Object.fromEntries(labels) }
+)
+
 export const ImageConfig = Schema.Struct({
   os: Schema.optional(Schema.String),
   architecture: Schema.String,
@@ -68,7 +76,7 @@ export const ImageConfig = Schema.Struct({
       Entrypoint: Schema.optional(Words),
       Cmd: Schema.optional(Words),
       WorkingDir: Schema.optional(Schema.NullishOr(Schema.String)),
-      Labels: Schema.optional(Schema.NullishOr(Schema.Record({ key: Schema.String, value: Schema.String })))
+      Labels: Schema.optional(Schema.NullishOr(Labels))
     })
   ).pipe(Schema.optional),
   rootfs: Schema.Struct({ type: Schema.Literal("layers"), diff_ids: Schema.Array(Digest) })
@@ -86,7 +94,9 @@ export const decodeDocument = (bytes: Uint8Array, contentType: string | undefine
   const invalid = (why: string) => Either.left(new ImageError(errorFields("MANIFEST_INVALID", `The manifest of ${where} is not valid: ${why}`)))
   const unsupported = (why: string) =>
     Either.left(new ImageError(errorFields("MANIFEST_UNSUPPORTED", `The manifest of ${where} is not supported: ${why}`)))
-  const json = parseJson(bytes)
+  const parsed = Json.parse(bytes)
+  if (Either.isLeft(parsed)) return invalid(parsed.left)
+  const json = parsed.right
   if (typeof json !== "object" || json === null || Array.isArray(json)) return invalid("it is no JSON object")
   const has = (key: string) => Object.hasOwn(json, key)
   const version = "schemaVersion" in json ? json.schemaVersion : undefined
@@ -131,18 +141,8 @@ export const decodeDocument = (bytes: Uint8Array, contentType: string | undefine
 /** Reads an image configuration. */
 export const decodeConfig = (bytes: Uint8Array, where: string): Either.Either<ImageConfig, ImageError> => {
   const invalid = (why: string) => Either.left(new ImageError(errorFields("IMAGE_CONFIG_INVALID", `The image configuration of ${where} is not valid: ${why}`)))
-  const json = parseJson(bytes)
-  if (json === undefined) return invalid("it is no JSON")
-  const config = Schema.decodeUnknownEither(ImageConfig)(json)
+  const config = Either.flatMap(Either.mapLeft(Json.parse(bytes), (message) => ({ message })), Schema.decodeUnknownEither(ImageConfig))
   return Either.isLeft(config) ? invalid(reason(config.left.message)) : Either.right(config.right)
-}
-
-const parseJson = (bytes: Uint8Array): unknown => {
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes))
-  } catch {
-    return undefined
-  }
 }
 
 /** The innermost line of a schema's complaint, with the path to it. */
