@@ -24,6 +24,7 @@ const notRun: ReadonlyArray<readonly [command: RegExp, why: string]> = [
   [/^npx vitest run /, 'is what runs this'],
   [/^npm run fuzz /, 'takes minutes; scripts/test.sh runs its short form'],
   [/^npm run bench /, 'takes minutes and measures the machine'],
+  [/^npm run fuzz /, 'takes minutes; its short form is a step of scripts/test.sh'],
 ]
 
 const commandsOf = (text: string): readonly string[] => text.split('\n').map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
