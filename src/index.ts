@@ -8,9 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
+import { httpLayer, login, logout } from "./backends/docker/index.js"
 import * as Errors from "./core/Errors.js"
 import * as Gateway from "./core/Gateway.js"
 import type { ImageRecord, Requester } from "./core/ImageRecord.js"
+import * as ImageRef from "./core/ImageRef.js"
 import type { OnProgress } from "./core/Progress.js"
 import * as Site from "./core/Site.js"
 import * as Udi from "./core/Udi.js"
@@ -134,6 +136,52 @@ export const inspectImage = (reference: string, options: ReadOptions = {}): Prom
  */
 export const removeImage = (reference: string, options: ReadOptions = {}): Promise<Gateway.Removal> =>
   withGateway(options, (gateway) => gateway.remove(reference, options))
+
+export interface LoginOptions {
+  readonly config?: CommonOptions["config"]
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Tries a login at a registry, and keeps it where `docker login` keeps it, with mode 0600 or with the helper program named there.
+ *
+ * @param registry `HOST[:PORT]`, such as `docker.io`
+ * @returns where it is kept
+ * @throws GatewayError with the code `REGISTRY_UNAUTHORIZED` when the registry refuses it
+ */
+export const loginRegistry = (registry: string, credentials: { readonly username: string; readonly password: string }, options: LoginOptions = {}): Promise<string> =>
+  promised(
+    Effect.gen(function* () {
+      const { directory, host, site } = yield* loginPlace(registry, options.config)
+      return yield* login({ host, directory, settingsOf: site.registry, credentials: { username: credentials.username, password: Redacted.make(credentials.password) } }).pipe(
+        Effect.provide(httpLayer(site.network, site.proxy))
+      )
+    }).pipe(asGatewayError),
+    options.signal
+  )
+
+/** Forgets a login that {@link loginRegistry} or `docker login` has kept. Whether there was one. */
+export const logoutRegistry = (registry: string, options: LoginOptions = {}): Promise<boolean> =>
+  promised(
+    Effect.flatMap(loginPlace(registry, options.config), ({ directory, host }) => logout(directory, host)).pipe(asGatewayError),
+    options.signal
+  )
+
+const loginPlace = (registry: string, config: CommonOptions["config"]) =>
+  Effect.gen(function* () {
+    const site = yield* siteOf(config)
+    const { host } = yield* Either.flatMap(ImageRef.parse(`docker:${registry}/any`), ImageRef.dockerName)
+    if (host === "docker.io" && !/(^|\.)docker\.io$/i.test(registry)) {
+      return yield* new Errors.GatewayError(Errors.errorFields("USAGE", `"${registry}" is no registry`, { remedy: "Name its host, with its port where it needs one." }))
+    }
+    if (site.dockerLogins === undefined) {
+      return yield* new Errors.GatewayError(Errors.errorFields("CONFIG_INVALID", "The configuration keeps no logins: its dockerLogins is false", { remedy: "Name a directory there." }))
+    }
+    return { site, host, directory: site.dockerLogins }
+  })
+
+const asGatewayError = <A>(effect: Effect.Effect<A, Errors.ShifterError>): Effect.Effect<A, Errors.GatewayError> =>
+  Effect.mapError(effect, (error) => (error._tag === "GatewayError" ? error : new Errors.GatewayError(Errors.carried(error))))
 
 /**
  * Runs a program in an image on this node, as the calling user, by the native helper. The program's own status is a result, not an error.

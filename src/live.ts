@@ -33,12 +33,12 @@ export interface GatewayParts {
 export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<Gateway.Gateway> => {
   const daemon = site.dockerDaemon
   const images = Layer.unwrapEffect(
-    Effect.map(registrySource(site.registry, (host) => (daemon.pulls.has(host) ? daemon : undefined)), (registry) =>
+    Effect.map(registrySource(site.registry, (host) => (daemon.pulls.has(host) ? daemon : undefined), site.dockerLogins), (registry) =>
       Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon)])
     )
   )
   return Gateway.layer(site).pipe(
-    Layer.provide(images.pipe(Layer.provide(httpLayer(site.network)))),
+    Layer.provide(images.pipe(Layer.provide(httpLayer(site.network, site.proxy)))),
     Layer.provide(parts.catalog ?? sqliteCatalog(site)),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
     Layer.provide(parts.transport ?? localTransport)

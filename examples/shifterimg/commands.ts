@@ -8,6 +8,7 @@ import { addAbortSignal } from "node:stream"
 import { promisify } from "node:util"
 import { Errors, type ImageInfo, ImageRef, inspectImage, listImages, lookupImage, pullImage, removeImage, Site } from "shifter-sdk"
 import { failed, usageFault } from "./failure.js"
+import { login, logout } from "./login.js"
 import { progressDisplay } from "./progress.js"
 import { bytes, counted, safe, table } from "./text.js"
 import type { ServiceCommand } from "./usage.js"
@@ -64,6 +65,8 @@ const interruption = (name: ServiceCommand, error: unknown): unknown => {
 }
 
 const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
+  login: async ({ common, operand, print, values }) => login(operand, await credentials(values, common.signal), common, print),
+  logout: ({ common, operand, print }) => logout(operand, common, print),
   pull: async ({ common, operand, print, values }) => {
     const display = progressDisplay(process.stderr, values.quiet === true || values.json === true)
     try {

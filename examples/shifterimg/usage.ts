@@ -5,7 +5,7 @@
  */
 
 export interface Command {
-  readonly name: "pull" | "images" | "lookup" | "inspect" | "rm" | "completions"
+  readonly name: "pull" | "images" | "lookup" | "inspect" | "rm" | "login" | "logout" | "completions"
   readonly operands: ReadonlyArray<string>
   readonly text: string
   readonly options: ReadonlyArray<keyof typeof options>
@@ -48,6 +48,13 @@ export const commands: ReadonlyArray<Command> = [
   { name: "lookup", operands: ["REFERENCE"], text: "print the id that a reference points to", options: common },
   { name: "inspect", operands: ["REFERENCE"], text: "print all that is known of an image", options: common },
   { name: "rm", operands: ["REFERENCE"], text: "remove a name (jobs that have the image pinned keep it), or with id:ID the image itself", options: common },
+  {
+    name: "login",
+    operands: ["REGISTRY"],
+    text: "try a login at a registry, and keep it as docker login does",
+    options: ["config", "json", "help", "username", "password-stdin"]
+  },
+  { name: "logout", operands: ["REGISTRY"], text: "forget a login", options: ["config", "json", "help"] },
   { name: "completions", operands: ["SHELL"], text: "print completions for bash, zsh or fish", options: ["json", "help"] }
 ]
 

@@ -46,10 +46,14 @@ export interface GatewayConfig {
   readonly defaultSystem?: string | undefined
   /** By host and port, such as `127.0.0.1:5000`. */
   readonly registries?: typeof Registries.Registries.Encoded | undefined
-  /** Time limits and proxies of all requests. */
+  /** Time limits of all requests. */
   readonly network?: typeof Registries.Network.Encoded | undefined
   /** Blobs that are kept. */
   readonly cache?: typeof Registries.Cache.Encoded | undefined
+  /** The way out of this network; the environment's proxies without it. */
+  readonly proxy?: typeof Registries.Proxy.Encoded | undefined
+  /** The directory of `docker login`, or `false` for none; `$DOCKER_CONFIG` or `~/.docker` without it. */
+  readonly dockerLogins?: string | false | undefined
   /** Where the native programs are installed, as `PREFIX/bin/shifter-merge`. Without it: where this package built them, else by `PATH`. */
   readonly prefix?: string | undefined
   /** The Docker daemon of `docker-daemon:` references, and the registries whose images it is to pull, such as `docker.io`. */
@@ -73,6 +77,8 @@ export const GatewayConfig = Schema.Struct({
   registries: Schema.optionalWith(Registries.Registries, { default: () => ({}) }),
   network: Schema.optionalWith(Registries.Network, { default: () => Registries.defaultNetwork }),
   cache: Schema.optionalWith(Registries.Cache, { default: () => Registries.defaultCache }),
+  proxy: Schema.optional(Registries.Proxy),
+  dockerLogins: Schema.optional(Schema.Union(AbsolutePath, Schema.Literal(false))),
   prefix: Schema.optional(AbsolutePath),
   dockerDaemon: Schema.optionalWith(
     Schema.Struct({
@@ -127,6 +133,9 @@ export interface Site {
   readonly registry: (host: string) => Registries.RegistrySettings
   readonly network: Registries.NetworkLimits
   readonly cache: Registries.CacheLimits
+  readonly proxy: Registries.ProxySettings
+  /** The directory of `docker login`; undefined where no logins are taken from one. */
+  readonly dockerLogins: string | undefined
   /** The file it came from; undefined for a person's own directories. */
   readonly source: string | undefined
 }
@@ -196,6 +205,8 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     registry: (host) => Registries.settings(config.registries, host),
     network: config.network,
     cache: config.cache,
+    proxy: config.proxy ?? Registries.environmentProxy(process.env),
+    dockerLogins: config.dockerLogins === false ? undefined : (config.dockerLogins ?? Registries.dockerDirectory(process.env)),
     source
   })
 }
@@ -226,6 +237,8 @@ const personal = (): Site => {
     registry: (host) => Registries.settings({}, host),
     network: Registries.defaultNetwork,
     cache: Registries.defaultCache,
+    proxy: Registries.environmentProxy(process.env),
+    dockerLogins: Registries.dockerDirectory(process.env),
     source: undefined
   }
 }

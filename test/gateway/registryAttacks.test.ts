@@ -10,6 +10,8 @@ import { hostPlatform, type Layer, sha256 } from '../harness/ociLayout.js'
 import { type TestSite, testSite } from '../harness/site.js'
 import { useWorkspace } from '../harness/workspace.js'
 
+const containing = (text: string): unknown => expect.stringContaining(text)
+const matching = (pattern: RegExp): unknown => expect.stringMatching(pattern)
 const work = useWorkspace('attacks')
 const layers: readonly Layer[] = [[{ name: 'etc', type: 'dir' }, { name: 'etc/a', type: 'file', data: 'a' }], [{ name: 'b', type: 'file', data: 'b'.repeat(100_000) }]]
 const image = honestImage(layers)
@@ -67,7 +69,7 @@ describe('a registry that lies about content', () => {
     const stranger = await registry((request, response) => request.path.includes(topLayer) && json(response, 404, {}))
     const other: TestSite = { ...site, imagePath: work.at('stranger'), config: { ...site.config, systems: { test: { imagePath: work.at('stranger') } }, registries: { ...site.config.registries, [stranger.host]: { plainHttp: true } } } }
     const error = await failure(other, `docker:${stranger.host}/private/x:v`)
-    expect(error).toMatchObject({ code: 'REGISTRY_ERROR', message: expect.stringContaining('does not have the blob') })
+    expect(error).toMatchObject({ code: 'REGISTRY_ERROR', message: containing('does not have the blob') })
     // Nor is it given within one registry.
     owner.script = (request, response) => request.path.includes(`/else/x/blobs/${topLayer}`) && json(response, 404, {})
     expect((await failure(other, `docker:${owner.host}/else/x:v`)).code).toBe('REGISTRY_ERROR')
@@ -120,7 +122,7 @@ describe('a registry that lies about content', () => {
   ] as const)('%s is refused before a layer is asked for', async (_, contents, code, said) => {
     const hostile = await registry(undefined, contents)
     const error = await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)
-    expect(error).toMatchObject({ code, message: expect.stringContaining(said) })
+    expect(error).toMatchObject({ code, message: containing(said) })
     expect(blobs(hostile).length).toBeLessThanOrEqual(1)
   })
 
@@ -138,7 +140,7 @@ describe('a registry that lies about content', () => {
       inner = { digest: sha256(data), size: data.length }
     }
     const deep = await registry(undefined, { blobs: image.blobs, manifests: new Map([['v', levels[19] ?? { data: Buffer.alloc(0), type: '' }], ...levels.map((level): [string, { data: Buffer; type: string }] => [sha256(level.data), level]), ...[...image.manifests].filter(([name]) => name !== 'v')]) })
-    expect(await failure(siteFor(deep), `docker:${deep.host}/x:v`)).toMatchObject({ code: 'MANIFEST_INVALID', message: expect.stringContaining('nested') })
+    expect(await failure(siteFor(deep), `docker:${deep.host}/x:v`)).toMatchObject({ code: 'MANIFEST_INVALID', message: containing('nested') })
     expect(deep.seen.length).toBeLessThan(5)
   })
 
@@ -164,18 +166,18 @@ describe('a registry that sends one elsewhere', () => {
 
   it.each(['http://127.0.0.1:1/x', 'file:///etc/passwd', 'ftp://127.0.0.1/x', 'gopher://127.0.0.1/', 'javascript:1'])('attack 19: to %s is not followed', async (location) => {
     const hostile = await registry((request, response) => request.path.includes('/blobs/') && (response.writeHead(307, { location }).end(), true))
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REDIRECT_REFUSED', message: expect.stringContaining('not https') })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REDIRECT_REFUSED', message: containing('not https') })
   })
 
   it.each(['https://169.254.169.254/latest/', 'https://10.0.0.1/', 'https://[fd00::1]/', 'https://[::ffff:169.254.169.254]/', 'https://0xa9fea9fe/'])('attack 19: into the network at %s is not followed', async (location) => {
     const hostile = await registry((request, response) => request.path.includes('/blobs/') && (response.writeHead(307, { location }).end(), true))
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REDIRECT_REFUSED', message: expect.stringMatching(/an address of this network: .* (link-local|private) address/) })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REDIRECT_REFUSED', message: matching(/an address of this network: .* (link-local|private) address/) })
   })
 
   it.skipIf(outside === undefined).each(['https://127.0.0.1:PORT/', 'https://localhost:PORT/', 'https://[::ffff:127.0.0.1]:PORT/'])('attack 19: from outside to this machine itself at %s is not followed', async (location) => {
     const inner = await registry()
     const hostile = await registry((request, response) => request.path.includes('/blobs/') && (response.writeHead(307, { location: location.replace('PORT', String(inner.port)) }).end(), true), image, { address: outside ?? '' })
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REDIRECT_REFUSED', message: expect.stringContaining('loopback address') })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REDIRECT_REFUSED', message: containing('loopback address') })
     expect(inner.connections()).toBe(0)
   })
 
@@ -184,13 +186,13 @@ describe('a registry that sends one elsewhere', () => {
     expect((await failure(siteFor(hostile), `docker:${hostile.host}/x:v`, { credentials })).code).toBe('REDIRECT_REFUSED')
     const other = await registry()
     const weak = await registry((_, response) => json(response, 401, {}, { 'www-authenticate': `Bearer realm="${other.url}/token"` }))
-    expect(await failure(siteFor(weak), `docker:${weak.host}/x:v`, { credentials })).toMatchObject({ code: 'REGISTRY_UNAUTHORIZED', message: expect.stringContaining('not https') })
+    expect(await failure(siteFor(weak), `docker:${weak.host}/x:v`, { credentials })).toMatchObject({ code: 'REGISTRY_UNAUTHORIZED', message: containing('not https') })
     expect(other.connections()).toBe(0)
   })
 
   it('attack 19: without end is left', async () => {
     const hostile = await registry((request, response) => (response.writeHead(302, { location: `${request.path}x` }).end(), true))
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REDIRECT_REFUSED', message: expect.stringContaining('more than 5 times') })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REDIRECT_REFUSED', message: containing('more than 5 times') })
     expect(hostile.seen.length).toBe(6)
   })
 
@@ -207,7 +209,7 @@ describe('a registry that sends one elsewhere', () => {
     }
     const events: ProgressEvent[] = []
     const error = await failure(siteFor(hostile, store), `docker:${hostile.host}/x:v`, { credentials, onProgress: (event) => events.push(event) })
-    expect(error).toMatchObject({ code: 'REGISTRY_ERROR', message: expect.stringContaining(`${store.host}, which ${hostile.host}/x redirects to, answered with HTTP 401`) })
+    expect(error).toMatchObject({ code: 'REGISTRY_ERROR', message: containing(`${store.host}, which ${hostile.host}/x redirects to, answered with HTTP 401`) })
     expect(error.message).not.toContain('INTERNAL-PAGE')
     expect(store.seen.every(({ headers, path }) => headers.authorization === undefined && path.startsWith('/signed'))).toBe(true)
     for (const secret of secrets) expect(inspect([error, events], { depth: Infinity, showHidden: true }) + JSON.stringify([error, events])).not.toContain(secret)
@@ -244,8 +246,8 @@ describe('a registry that asks who one is', () => {
   it('attack 19: again and again is asked a few times', async () => {
     let tokens = 0
     const hostile: HostileRegistry = await registry(bearer(() => hostile, () => false, (_, response) => json(response, 200, { token: `t${tokens++}` })))
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REGISTRY_UNAUTHORIZED', message: expect.stringContaining('not given to everyone') })
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`, { credentials })).toMatchObject({ code: 'REGISTRY_UNAUTHORIZED', message: expect.stringContaining('refused the user name or password') })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REGISTRY_UNAUTHORIZED', message: containing('not given to everyone') })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`, { credentials })).toMatchObject({ code: 'REGISTRY_UNAUTHORIZED', message: containing('refused the user name or password') })
     expect(hostile.seen.length).toBeLessThan(12)
   })
 
@@ -300,14 +302,14 @@ describe('a registry that asks who one is', () => {
       if (request.path.includes(topLayer)) isPublic = false
       return honest(request, response, raw)
     }
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`, { credentials })).toMatchObject({ code: 'REGISTRY_UNAUTHORIZED', message: expect.stringContaining('not any more') })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`, { credentials })).toMatchObject({ code: 'REGISTRY_UNAUTHORIZED', message: containing('not any more') })
   })
 })
 
 describe('a registry that is not well', () => {
   it.each([[503, 4, 'REGISTRY_ERROR'], [500, 4, 'REGISTRY_ERROR'], [404, 1, 'REGISTRY_ERROR'], [410, 1, 'REGISTRY_ERROR'], [403, 1, 'REGISTRY_UNAUTHORIZED']])('and answers %i is asked %i times for a layer', async (status, times, code) => {
     const hostile = await registry((request, response) => request.path.includes(topLayer) && json(response, status, { errors: [{ code: 'SAID', message: 'so' }] }))
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code, message: expect.stringContaining('SAID: so') })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code, message: containing('SAID: so') })
     expect(hostile.seen.filter(({ path }) => path.includes(topLayer)).length).toBe(times)
   })
 
@@ -315,7 +317,7 @@ describe('a registry that is not well', () => {
     const hostile = await registry()
     await hostile.stop()
     const started = Date.now()
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REGISTRY_UNREACHABLE', message: expect.stringContaining('nothing listens there') })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REGISTRY_UNREACHABLE', message: containing('nothing listens there') })
     expect(Date.now() - started).toBeLessThan(1500)
   })
 
@@ -333,7 +335,7 @@ describe('a registry that is not well', () => {
 
   it('and asks to wait for long says for how long', async () => {
     const hostile = await registry((_, response) => json(response, 429, { errors: [{ code: 'TOOMANYREQUESTS', message: 'slow down' }] }, { 'retry-after': '420' }))
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REGISTRY_RATE_LIMITED', message: expect.stringMatching(/TOOMANYREQUESTS: slow down.*Retry in 420 s/) })
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REGISTRY_RATE_LIMITED', message: matching(/TOOMANYREQUESTS: slow down.*Retry in 420 s/) })
     expect(hostile.seen.length).toBe(1)
   })
 

@@ -67,7 +67,7 @@ export interface Seen {
 }
 
 /** Answers a request itself, or leaves it (`false`) to the honest registry. */
-export type Script = (request: Seen, response: ServerResponse, raw: IncomingMessage) => boolean | void
+export type Script = (request: Seen, response: ServerResponse, raw: IncomingMessage) => boolean
 
 export interface HostileRegistry {
   /** `HOST:PORT`. */

@@ -49,6 +49,8 @@ export interface Options {
   /** Looked for only when it is needed. */
   readonly login: Effect.Effect<Login | undefined, ImageError>
   readonly tokens: TokenCache
+  /** Nothing is tried anonymously: the login itself is what is to be checked. */
+  readonly loginOnly: boolean
   /** Asks the token service, when it is one that a credential may go to; undefined when it refuses. */
   readonly ask: (request: TokenRequest) => Effect.Effect<string | undefined, ImageError | Passing, Scope.Scope>
 }
@@ -111,7 +113,7 @@ export const make = (options: Options): Effect.Effect<Authentication> =>
       })
 
     const ways = (sent: Authorization | undefined, tried: Tried, scheme: string): ReadonlyArray<How> => {
-      const possible: ReadonlyArray<How> = scheme === "basic" ? ["login"] : sent?.how === "login" ? ["login"] : ["anonymous", "login"]
+      const possible: ReadonlyArray<How> = options.loginOnly || scheme === "basic" ? ["login"] : sent?.how === "login" ? ["login"] : ["anonymous", "login"]
       return possible.filter((how) => !tried.has(how))
     }
 

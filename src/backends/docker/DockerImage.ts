@@ -175,7 +175,7 @@ const open = (
     const awaited = (digest: Digest) => Effect.flatMap(Effect.fromNullable(blobs.get(digest)), Deferred.await).pipe(Effect.catchTag("NoSuchElementException", Effect.die))
     const fetching = yield* Effect.forEach(
       newestFirst,
-      (layer) => {
+      (layer): Effect.Effect<unknown, ImageError> => {
         const blob = blobs.get(layer.digest)
         return blob === undefined ? Effect.void : Effect.zipRight(Deferred.complete(blob, store.layer(layer)), Deferred.await(blob))
       },

@@ -21,14 +21,14 @@ export interface Endpoints {
 /** Failures of this machine, which no other endpoint mends. */
 const ours: ReadonlySet<ErrorCode> = new Set(["STORAGE_FULL", "STATE_UNUSABLE", "CONFIG_INVALID"])
 
-export const make = (clients: readonly [RegistryClient, ...ReadonlyArray<RegistryClient>]): Endpoints => {
+export const make = (mirrors: ReadonlyArray<RegistryClient>, registry: RegistryClient): Endpoints => {
   // Those that can't be reached are not asked again by the same pull.
   const down = new Set<RegistryClient>()
   return {
     use: (f) => {
       const from = (i: number): ReturnType<typeof f> => {
-        const client = clients[i] ?? clients[0]
-        if (i === clients.length - 1) return f(client)
+        const client = mirrors[i]
+        if (client === undefined) return f(registry)
         if (down.has(client)) return from(i + 1)
         return Effect.catchAll(f(client), (failure) => {
           if (failure._tag === "ImageError" && ours.has(failure.code)) return Effect.fail(failure)
@@ -40,9 +40,9 @@ export const make = (clients: readonly [RegistryClient, ...ReadonlyArray<Registr
     },
     distrustMirrors: () => {
       const before = down.size
-      for (const mirror of clients.slice(0, -1)) down.add(mirror)
+      mirrors.forEach((mirror) => down.add(mirror))
       return down.size > before
     },
-    decided: Effect.map(Effect.forEach(clients, (client) => client.decided), (all) => all.includes(true))
+    decided: Effect.map(Effect.forEach([...mirrors, registry], (client) => client.decided), (all) => all.includes(true))
   }
 }

@@ -24,18 +24,20 @@ import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type { NetworkLimits } from "../../core/Registries.js"
+import type { NetworkLimits, ProxySettings } from "../../core/Registries.js"
 import { kindOf } from "./Address.js"
-import { AddressRefused, Reach, type ReachOptions, TooSlow } from "./Reach.js"
+import * as Proxy from "./Proxy.js"
+import { AddressRefused, ProxyRefused, Reach, type ReachOptions, TooSlow } from "./Reach.js"
 
 /** The client for a site's limits. Its connections are closed with its scope. */
-export const layer = (limits: NetworkLimits): Layer.Layer<HttpClient.HttpClient> =>
+export const layer = (limits: NetworkLimits, proxies: ProxySettings = { noProxy: [] }): Layer.Layer<HttpClient.HttpClient> =>
   Layer.scoped(
     HttpClient.HttpClient,
     Effect.map(agents, (agentFor) =>
       HttpClient.make((request, url, signal, fiber) => {
         const reach = Context.get(fiber.currentContext, Reach)
-        return send({ request, url, signal, reach, agent: agentFor(url.protocol, reach), limits })
+        const proxy = Proxy.proxyFor(proxies, url)
+        return send({ request, url, signal, reach, agent: agentFor(url.protocol, reach, proxy), isProxied: proxy !== undefined, limits })
       })
     )
   )
@@ -46,10 +48,12 @@ interface Sending {
   readonly signal: AbortSignal
   readonly reach: ReachOptions
   readonly agent: Http.Agent
+  /** The address that is connected to says nothing about the host. */
+  readonly isProxied: boolean
   readonly limits: NetworkLimits
 }
 
-const send = ({ agent, limits, reach, request, signal, url }: Sending): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.RequestError> =>
+const send = ({ agent, isProxied, limits, reach, request, signal, url }: Sending): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.RequestError> =>
   Effect.async((resume) => {
     const fail = (cause: unknown) => resume(Effect.fail(new HttpClientError.RequestError({ request, reason: "Transport", cause })))
     const host = url.hostname.replace(/^\[|\]$/g, "")
@@ -59,6 +63,7 @@ const send = ({ agent, limits, reach, request, signal, url }: Sending): Effect.E
     const body = request.body._tag === "Uint8Array" ? request.body.body : undefined
     const sent = (url.protocol === "https:" ? Https : Http).request(url, {
       agent,
+      ...(reach.ca === undefined ? {} : { ca: [...rootCertificates, reach.ca] }),
       method: request.method,
       headers: { ...request.headers, ...(body === undefined ? {} : { "content-length": body.length, "content-type": request.body.contentType }) }
     })
@@ -76,10 +81,14 @@ const send = ({ agent, limits, reach, request, signal, url }: Sending): Effect.E
       if (socket.connecting) socket.once(url.protocol === "https:" ? "secureConnect" : "connect", () => clearTimeout(connecting))
       else clearTimeout(connecting)
     })
+    // The proxy's own refusal would otherwise come as the registry's answer, and could ask for its password.
+    sent.once("proxyConnect", ({ statusCode }: { readonly statusCode: number }) => {
+      if (statusCode !== 200) sent.destroy(new ProxyRefused(`the proxy refused it with HTTP ${statusCode}`))
+    })
     sent.once("response", (response) => {
       answered()
       watch(response, limits)
-      resume(Effect.succeed(new NodeResponse(request, response)))
+      resume(Effect.succeed(new NodeResponse(request, response, isProxied)))
     })
     sent.once("close", () => {
       answered()
@@ -109,7 +118,7 @@ const watch = (response: Http.IncomingMessage, { bytesPerSecond, stallSeconds }:
   response.once("close", () => clearInterval(timer))
 }
 
-type AgentFor = (protocol: string, reach: ReachOptions) => Http.Agent
+type AgentFor = (protocol: string, reach: ReachOptions, proxy: string | undefined) => Http.Agent
 
 /** Connections are shared by requests of one reach, and only by them. */
 const agents: Effect.Effect<AgentFor, never, Scope.Scope> = Effect.map(
@@ -117,12 +126,13 @@ const agents: Effect.Effect<AgentFor, never, Scope.Scope> = Effect.map(
     Effect.sync(() => new Map<string, Http.Agent>()),
     (made) => Effect.sync(() => made.forEach((agent) => agent.destroy()))
   ),
-  (made) => (protocol, reach) => {
-    const key = JSON.stringify([protocol, reach.kinds, reach.ca])
+  (made) => (protocol, reach, proxy) => {
+    const key = JSON.stringify([protocol, reach.kinds, reach.ca, proxy])
     const found = made.get(key)
     if (found !== undefined) return found
-    const options = { keepAlive: true, lookup: checkedLookup(reach), ...(reach.ca === undefined ? {} : { ca: [...rootCertificates, reach.ca] }) }
-    const agent = protocol === "https:" ? new Https.Agent(options) : new Http.Agent(options)
+    const options = { keepAlive: true, lookup: checkedLookup(reach) }
+    const isSecure = protocol === "https:"
+    const agent = proxy !== undefined ? Proxy.agent(proxy, isSecure) : isSecure ? new Https.Agent(options) : new Http.Agent(options)
     made.set(key, agent)
     return agent
   }
@@ -156,11 +166,12 @@ class NodeResponse extends Inspectable.Class implements HttpClientResponse.HttpC
 
   constructor(
     readonly request: HttpClientRequest.HttpClientRequest,
-    private readonly source: Http.IncomingMessage
+    private readonly source: Http.IncomingMessage,
+    isProxied: boolean
   ) {
     super()
     this.headers = Headers.fromInput(source.headers)
-    this.remoteAddress = Option.fromNullable(source.socket.remoteAddress)
+    this.remoteAddress = isProxied ? Option.none() : Option.fromNullable(source.socket.remoteAddress)
   }
 
   get status() {

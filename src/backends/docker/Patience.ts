@@ -100,7 +100,9 @@ export const transportFailure = (url: URL, error: unknown, brokeOff?: string): I
         ? "its name is not known"
         : secure
           ? `no secure connection (${code})`
-          : code === "" || code === "ECONNRESET"
+          : code === "PROXY_REFUSED"
+            ? said
+            : code === "" || code === "ECONNRESET"
             ? "the connection broke off"
             : code
   const remedy = !secure

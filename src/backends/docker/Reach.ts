@@ -37,3 +37,9 @@ export class TooSlow extends Error {
   override readonly name = "TooSlow"
   readonly code = "TOO_SLOW"
 }
+
+/** A proxy did not let a request pass. */
+export class ProxyRefused extends Error {
+  override readonly name = "ProxyRefused"
+  readonly code = "PROXY_REFUSED"
+}

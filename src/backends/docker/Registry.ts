@@ -9,11 +9,12 @@ import * as Either from "effect/Either"
 import { domainOf, nameOf } from "../../core/BlobStore.js"
 import { ofBytes } from "../../core/Digest.js"
 import { carried, errorFields, ImageError, isShifterError, messageOf } from "../../core/Errors.js"
-import type { ResolveOptions } from "../../core/Image.js"
+import type { Credentials, ResolveOptions } from "../../core/Image.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
 import type { RegistrySettings } from "../../core/Registries.js"
-import type { TokenCache } from "./Authentication.js"
+import type { Login, TokenCache } from "./Authentication.js"
 import type { ManifestStore } from "./DockerImage.js"
+import * as DockerLogins from "./DockerLogins.js"
 import * as Endpoints from "./Endpoints.js"
 import * as LayerFetch from "./LayerFetch.js"
 import * as Manifest from "./Manifest.js"
@@ -25,6 +26,8 @@ export interface Shared {
   readonly http: HttpClient.HttpClient
   readonly settingsOf: (host: string) => RegistrySettings
   readonly tokens: TokenCache
+  /** The directory of `docker login`. */
+  readonly dockerLogins: string | undefined
 }
 
 /** Transfers of one image beside one another. */
@@ -35,15 +38,20 @@ export const store = (shared: Shared, ref: ImageRef, options: ResolveOptions): E
   Effect.gen(function* () {
     const { digest, host, repository, tag } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
     const settings = yield* settingsOf(shared, host)
-    const client = yield* RegistryClient.make(shared.http, {
-      host,
-      repository,
-      settingsOf: shared.settingsOf,
-      login: Effect.succeed(options.credentials ?? settings.credentials),
-      tokens: shared.tokens,
-      onProgress: options.onProgress
-    })
-    const endpoints = Endpoints.make([client])
+    const clientOf = (at: string, given: Credentials | undefined) =>
+      RegistryClient.make(shared.http, {
+        host: at,
+        repository,
+        settingsOf: shared.settingsOf,
+        login: loginOf(shared, at, given),
+        tokens: shared.tokens,
+        onProgress: options.onProgress
+      })
+    // A mirror is told no login but its own.
+    const endpoints = Endpoints.make(
+      yield* Effect.forEach(settings.mirrors, (mirror) => clientOf(mirror, undefined)),
+      yield* clientOf(host, options.credentials)
+    )
     const name = `${host}/${repository}${digest === undefined ? `:${tag}` : `@${digest}`}`
     const domain = domainOf(host, repository)
     const waiting = (failure: Passing, millis: number) => {
@@ -92,4 +100,12 @@ export const settingsOf = ({ settingsOf }: Shared, host: string): Effect.Effect<
   Effect.try({
     try: () => settingsOf(host),
     catch: (error) => new ImageError(isShifterError(error) ? carried(error) : errorFields("CONFIG_INVALID", `The settings of ${host} can't be used: ${messageOf(error)}`))
+  })
+
+/** What is given for this request, then what the configuration says, then what `docker login` keeps. */
+export const loginOf = (shared: Shared, host: string, given: Credentials | undefined): Effect.Effect<Login | undefined, ImageError> =>
+  Effect.gen(function* () {
+    if (given !== undefined) return given
+    const { credentials } = yield* settingsOf(shared, host)
+    return credentials ?? (shared.dockerLogins === undefined ? undefined : yield* DockerLogins.find(shared.dockerLogins, host))
   })

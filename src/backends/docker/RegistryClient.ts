@@ -57,6 +57,7 @@ export interface Options {
   readonly settingsOf: (host: string) => RegistrySettings
   readonly login: Effect.Effect<Authentication.Login | undefined, ImageError>
   readonly tokens: Authentication.TokenCache
+  readonly loginOnly?: boolean
   readonly onProgress: OnProgress
 }
 
@@ -148,6 +149,7 @@ export const make = (client: HttpClient.HttpClient, options: Options): Effect.Ef
       scope: repository === "" ? "" : `repository:${repository}:pull`,
       login: options.login,
       tokens: options.tokens,
+      loginOnly: options.loginOnly ?? false,
       ask
     })
 
@@ -210,6 +212,7 @@ export const make = (client: HttpClient.HttpClient, options: Options): Effect.Ef
           case 403:
             return yield* unauthorized(`${where} refused ${isBlob ? "a blob" : "the manifest"} (${status})`)
           case 404:
+            if (path === "") return yield* new ImageError(errorFields("REGISTRY_ERROR", `${where} is no registry (${status})`))
             return yield* isBlob
               ? new ImageError(errorFields("REGISTRY_ERROR", `${where} does not have the blob ${path.slice(6)} of its own manifest (${status})`))
               : new ImageError(errorFields("MANIFEST_NOT_FOUND", `${where} has no image "${decodeURIComponent(path.replace(/^manifests\//, ""))}" (${status})`))

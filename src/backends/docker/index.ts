@@ -19,19 +19,22 @@ import * as Layout from "./Layout.js"
 import * as Registry from "./Registry.js"
 
 export type { DaemonSettings } from "./Daemon.js"
+export { login, logout } from "./Login.js"
 export { layer as httpLayer } from "./NodeHttp.js"
 export type { RegistrySettings } from "../../core/Registries.js"
 
 /**
  * The source of `docker:` references. Needs an HTTP client that follows no redirects by itself, such as {@link httpLayer}. Registries for
- * which `leftTo` names a daemon are left to it.
+ * which `leftTo` names a daemon are left to it. `dockerLogins` is the directory where `docker login` keeps what neither a request nor the
+ * settings say.
  */
 export const registrySource = (
   settingsOf: (host: string) => RegistrySettings,
-  leftTo: (host: string) => DaemonSettings | undefined = () => undefined
+  leftTo: (host: string) => DaemonSettings | undefined = () => undefined,
+  dockerLogins?: string
 ): Effect.Effect<ImageSource, never, HttpClient.HttpClient> =>
   Effect.map(HttpClient.HttpClient, (http) => {
-    const shared: Registry.Shared = { http, settingsOf, tokens: new Map() }
+    const shared: Registry.Shared = { http, settingsOf, tokens: new Map(), dockerLogins }
     return {
       types: ["docker"],
       resolve: (ref, options) =>

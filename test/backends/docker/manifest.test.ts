@@ -3,6 +3,7 @@ import * as Either from 'effect/Either'
 import { describe, expect, it } from 'vitest'
 import { decodeConfig, decodeDocument, mediaTypes } from '../../../src/backends/docker/Manifest.js'
 
+const matching = (pattern: RegExp): unknown => expect.stringMatching(pattern)
 const digest = `sha256:${'a'.repeat(64)}`
 const config = { digest, size: 2, mediaType: 'application/vnd.oci.image.config.v1+json' }
 const layer = { digest, size: 3, mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip' }
@@ -67,10 +68,10 @@ describe('a configuration', () => {
     ['labels that are a list', { Labels: ['a'] }],
     ['a label that is no text', { Labels: { a: 1 } }],
     ['an environment of numbers', { Env: [1] }],
-  ])('attack 18: with %s is refused', (_, inner) => expect(Either.getLeft(read(image(inner)))).toMatchObject({ value: expect.stringMatching(/^IMAGE_CONFIG_INVALID/) }))
+  ])('attack 18: with %s is refused', (_, inner) => expect(Either.getLeft(read(image(inner)))).toMatchObject({ value: matching(/^IMAGE_CONFIG_INVALID/) }))
 
   it('attack 18: with an environment nested without end is refused', () => {
     const bomb = image({ Env: 0 }).replace('"Env":0', `"Env":${'['.repeat(5_000_000)}${']'.repeat(5_000_000)}`)
-    expect(Either.getLeft(read(bomb))).toMatchObject({ value: expect.stringMatching(/^IMAGE_CONFIG_INVALID: .*nested/) })
+    expect(Either.getLeft(read(bomb))).toMatchObject({ value: matching(/^IMAGE_CONFIG_INVALID: .*nested/) })
   })
 })
