@@ -300,7 +300,7 @@ static bool describe(const struct image *image, const sqfs_inode_generic_t *inod
   switch (inode->base.type) {
     case SQFS_INODE_DIR:
     case SQFS_INODE_EXT_DIR: entry->type = TAR_DIRECTORY; return true;
-    case SQFS_INODE_EXT_FILE: *names = inode->data.file_ext.nlink; // fall through
+    case SQFS_INODE_EXT_FILE: *names = inode->data.file_ext.nlink; __attribute__((fallthrough));
     case SQFS_INODE_FILE: entry->type = TAR_REGULAR; return sqfs_inode_get_file_size(inode, &entry->size) == 0 || wrong(image, "has no size");
     case SQFS_INODE_SLINK:
     case SQFS_INODE_EXT_SLINK:
