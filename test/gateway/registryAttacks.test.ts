@@ -334,8 +334,8 @@ describe('a registry that is not well', () => {
   })
 
   it('and asks to wait for long says for how long', async () => {
-    const hostile = await registry((_, response) => json(response, 429, { errors: [{ code: 'TOOMANYREQUESTS', message: 'slow down' }] }, { 'retry-after': '420' }))
-    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REGISTRY_RATE_LIMITED', message: matching(/TOOMANYREQUESTS: slow down.*Retry in 420 s/) })
+    const hostile = await registry((_, response) => json(response, 429, { errors: [{ code: 'TOOMANYREQUESTS', message: 'slow down' }] }, { 'retry-after': '420', 'ratelimit-limit': '100;w=21600' }))
+    expect(await failure(siteFor(hostile), `docker:${hostile.host}/x:v`)).toMatchObject({ code: 'REGISTRY_RATE_LIMITED', message: matching(/TOOMANYREQUESTS: slow down.*; it allows 100 requests in 21600 s\. Retry in 420 s/) })
     expect(hostile.seen.length).toBe(1)
   })
 

@@ -39,14 +39,17 @@ export const store = (shared: Shared, ref: ImageRef, options: ResolveOptions): E
     const { digest, host, repository, tag } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
     const settings = yield* settingsOf(shared, host)
     const clientOf = (at: string, given: Credentials | undefined) =>
-      RegistryClient.make(shared.http, {
-        host: at,
-        repository,
-        settingsOf: shared.settingsOf,
-        login: loginOf(shared, at, given),
-        tokens: shared.tokens,
-        onProgress: options.onProgress
-      })
+      Effect.zipRight(
+        settingsOf(shared, at),
+        RegistryClient.make(shared.http, {
+          host: at,
+          repository,
+          settingsOf: shared.settingsOf,
+          login: loginOf(shared, at, given),
+          tokens: shared.tokens,
+          onProgress: options.onProgress
+        })
+      )
     // A mirror is told no login but its own.
     const endpoints = Endpoints.make(
       yield* Effect.forEach(settings.mirrors, (mirror) => clientOf(mirror, undefined)),

@@ -231,7 +231,9 @@ const faulty = (inner: HttpClientResponse.HttpClientResponse, what: string): Eff
     const after = retryAfter(inner.headers["retry-after"], yield* Clock.currentTimeMillis)
     const seconds = after === undefined ? undefined : Math.ceil(after / 1000)
     const remedy = seconds === undefined ? {} : { remedy: limited ? `Retry in ${seconds} s, or give credentials.` : `Retry in ${seconds} s.` }
-    const error = new ImageError(errorFields(limited ? "REGISTRY_RATE_LIMITED" : "REGISTRY_ERROR", what, remedy))
+    const [, allowed, window] = /^(\d{1,9});w=(\d{1,9})/.exec(inner.headers["ratelimit-limit"] ?? "") ?? []
+    const limit = limited && allowed !== undefined ? `; it allows ${allowed} requests in ${window} s` : ""
+    const error = new ImageError(errorFields(limited ? "REGISTRY_RATE_LIMITED" : "REGISTRY_ERROR", `${what}${limit}`, remedy))
     return yield* momentary.has(inner.status) ? new Passing({ error, afterMillis: after }) : error
   })
 
