@@ -155,8 +155,8 @@ describe('a layer that is cut off', () => {
 })
 
 describe('a large layer', () => {
-  const large = imageOf(80 * 1024 * 1024)
-  const MiB32 = 32 * 1024 * 1024
+  const large = imageOf(300 * 1024 * 1024)
+  const PART = 128 * 1024 * 1024
 
   it('comes in parts, some beside one another, each mended by itself', async () => {
     let cuts = 0
@@ -167,10 +167,10 @@ describe('a large layer', () => {
       most = Math.max(most, ++now)
       response.once('close', () => { now -= 1 })
       const [, start] = /^bytes=(\d+)-/.exec(headers.range ?? '') ?? []
-      if (Number(start) !== MiB32 || cuts++ > 0) return false
+      if (Number(start) !== PART || cuts++ > 0) return false
       const data = large.blobs.get(digestOf(large)) ?? Buffer.alloc(0)
-      response.writeHead(206, { 'content-range': `bytes ${MiB32}-${2 * MiB32 - 1}/${data.length}`, 'content-length': MiB32, etag: `"${digestOf(large)}"` })
-      response.write(data.subarray(MiB32, MiB32 + 5_000_000), () => response.socket?.destroy())
+      response.writeHead(206, { 'content-range': `bytes ${PART}-${2 * PART - 1}/${data.length}`, 'content-length': PART, etag: `"${digestOf(large)}"` })
+      response.write(data.subarray(PART, PART + 5_000_000), () => response.socket?.destroy())
       return true
     })
     const events: ProgressEvent[] = []
@@ -178,8 +178,8 @@ describe('a large layer', () => {
     const image = await pullImage(`docker:${from.host}/x:v`, { config: site.config, onProgress: (event) => events.push(event) })
     expect(image.sourceDigest).toBe(large.configDigest)
     const asked = ranges(from, large).map(({ range }) => range ?? 'all')
-    expect(asked.filter((range) => !range.startsWith(`bytes=${MiB32 + 1}`)).slice(0, 1)).toEqual([`bytes=0-${MiB32 - 1}`])
-    expect(asked).toContain(`bytes=${2 * MiB32}-${sizeOf(large) - 1}`)
+    expect(asked.filter((range) => !range.startsWith(`bytes=${PART + 1}`)).slice(0, 1)).toEqual([`bytes=0-${PART - 1}`])
+    expect(asked).toContain(`bytes=${2 * PART}-${sizeOf(large) - 1}`)
     expect(asked.length).toBe(4)
     expect(most).toBeGreaterThan(1)
     expect(most).toBeLessThanOrEqual(4)
@@ -218,7 +218,7 @@ describe('a large layer', () => {
     broken = false
     from.seen.length = 0
     await pullImage(`docker:${from.host}/x:v`, { config: site.config })
-    expect(ranges(from, large).map(({ range }) => range).sort()).toEqual([`bytes=${MiB32}-${2 * MiB32 - 1}`, `bytes=${2 * MiB32}-${sizeOf(large) - 1}`])
+    expect(ranges(from, large).map(({ range }) => range).sort()).toEqual([`bytes=${PART}-${2 * PART - 1}`, `bytes=${2 * PART}-${sizeOf(large) - 1}`])
   })
 })
 

@@ -38,6 +38,12 @@ export interface ManifestStore {
 
 /** Layers fetched at once. */
 const PARALLEL_LAYERS = 4
+/**
+ * A layer of this size has the line to itself at first: on one so fast that this is all it needs, the newest is here before the others begin,
+ * and merged while they come.
+ */
+const LARGE = 16 * 1024 * 1024
+const HEAD_START = "500 millis"
 
 /** Finds the image of a platform, and checks all that can be checked before a layer is fetched. */
 export const resolve = (store: ManifestStore, options: ResolveOptions): Effect.Effect<ResolvedImage, ImageError> =>
@@ -160,6 +166,17 @@ export const metadataOf = (config: Manifest.ImageConfig, where: string): Either.
   })
 }
 
+/** Holds a line while a fetch runs, but not for longer than its head start. */
+const ahead = <A>(line: Effect.Semaphore, fetch: Effect.Effect<A, ImageError>): Effect.Effect<A, ImageError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const release = yield* Effect.once(line.release(1))
+      yield* Effect.acquireRelease(Effect.interruptible(line.take(1)), () => release)
+      yield* Effect.forkScoped(Effect.delay(release, HEAD_START))
+      return yield* fetch
+    })
+  )
+
 const open = (
   store: ManifestStore,
   layers: ReadonlyArray<Manifest.Descriptor>,
@@ -173,11 +190,13 @@ const open = (
     for (const layer of layers) if (!blobs.has(layer.digest)) blobs.set(layer.digest, yield* Deferred.make<BlobRange, ImageError>())
     const newestFirst = [...layers].reverse().filter((layer, i, all) => all.findIndex((other) => other.digest === layer.digest) === i)
     const awaited = (digest: Digest) => Effect.flatMap(Effect.fromNullable(blobs.get(digest)), Deferred.await).pipe(Effect.catchTag("NoSuchElementException", Effect.die))
+    const line = yield* Effect.makeSemaphore(1)
     const fetching = yield* Effect.forEach(
       newestFirst,
       (layer): Effect.Effect<unknown, ImageError> => {
         const blob = blobs.get(layer.digest)
-        return blob === undefined ? Effect.void : Effect.zipRight(Deferred.complete(blob, store.layer(layer)), Deferred.await(blob))
+        const fetch = layer.size < LARGE ? store.layer(layer) : ahead(line, store.layer(layer))
+        return blob === undefined ? Effect.void : Effect.zipRight(Deferred.complete(blob, fetch), Deferred.await(blob))
       },
       { concurrency: PARALLEL_LAYERS, discard: true }
     ).pipe(

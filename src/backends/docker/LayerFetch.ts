@@ -26,9 +26,9 @@ import type { Descriptor } from "./Manifest.js"
 import { Passing, patiently } from "./Patience.js"
 import type { Answer } from "./RegistryClient.js"
 
-/** Larger layers are fetched in parts. */
-const LARGE = 64 * 1024 * 1024
-const PART = 32 * 1024 * 1024
+/** Larger layers are fetched in parts. Smaller ones come beside one another, and are hashed as they come. */
+const LARGE = 256 * 1024 * 1024
+const PART = 128 * 1024 * 1024
 /** Parts of one layer beside one another. */
 const PARALLEL_PARTS = 4
 

@@ -26,6 +26,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { NetworkLimits, ProxySettings } from "../../core/Registries.js"
 import { kindOf } from "./Address.js"
+import * as Batches from "./Batches.js"
 import * as Proxy from "./Proxy.js"
 import { AddressRefused, ProxyRefused, Reach, type ReachOptions, TooSlow } from "./Reach.js"
 
@@ -181,7 +182,7 @@ class NodeResponse extends Inspectable.Class implements HttpClientResponse.HttpC
     return Cookies.empty
   }
   get stream() {
-    return NodeStream.fromReadable<HttpClientError.ResponseError>(() => this.source, this.broken)
+    return Batches.stream(this.source, this.broken)
   }
   get text(): Effect.Effect<string, HttpClientError.ResponseError> {
     return NodeStream.toString(() => this.source, { onFailure: this.broken })
