@@ -80,13 +80,16 @@ const header = (name, type, size, mode) => {
 export const directory = (name) => header(`${name}/`, '5', 0, 0o755)
 const file = (name, data, mode = 0o644) => [header(name, '0', data.length, mode), data, Buffer.alloc((512 - (data.length % 512)) % 512)]
 
-/** Data that is compressed already (models, archives, pictures), as a quarter of a scientific image's bytes is. */
+/** Data that is compressed already: models, archives, pictures. */
 const noisePool = () => {
   const key = Buffer.alloc(32, 7)
   return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(64 * MiB))
 }
 
-/** A few large layers: libraries of 64 KiB to 24 MiB, every fourth file compressed already, so that gzip halves the whole. */
+/**
+ * A few large layers: libraries of 64 KiB to 24 MiB, every 24th file compressed already. Squashfs makes the whole about a third, as it makes
+ * of an image with scientific Python.
+ */
 function* largeLayer(index, size, pools) {
   const code = slicer(pools.code, random(1000 + index))
   const noise = slicer(pools.noise, random(5000 + index))
@@ -95,7 +98,7 @@ function* largeLayer(index, size, pools) {
   yield directory(`opt/l${index}`)
   for (let left = size, n = 0; left > 0; n++) {
     const length = Math.min(left, Math.floor(65536 * 2 ** (next() * 8.5)))
-    yield* file(`opt/l${index}/lib${n}.so`, n % 4 === 3 ? noise(length) : code(length), 0o755)
+    yield* file(`opt/l${index}/lib${n}.so`, n % 24 === 3 ? noise(length) : code(length), 0o755)
     left -= length
   }
   yield Buffer.alloc(1024)
