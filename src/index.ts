@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import { httpLayer, login, logout } from "./backends/docker/index.js"
 import * as Errors from "./core/Errors.js"
+import type { ExportFormat } from "./core/Export.js"
 import * as Gateway from "./core/Gateway.js"
 import type { ImageRecord, Requester } from "./core/ImageRecord.js"
 import * as ImageRef from "./core/ImageRef.js"
@@ -22,6 +23,7 @@ import * as native from "./udi/index.js"
 export * as Catalog from "./core/Catalog.js"
 export * as Digest from "./core/Digest.js"
 export * as Errors from "./core/Errors.js"
+export * as Export from "./core/Export.js"
 export * as Gateway from "./core/Gateway.js"
 export * as Image from "./core/Image.js"
 export * as ImageId from "./core/ImageId.js"
@@ -136,6 +138,22 @@ export const inspectImage = (reference: string, options: ReadOptions = {}): Prom
  */
 export const removeImage = (reference: string, options: ReadOptions = {}): Promise<Gateway.Removal> =>
   withGateway(options, (gateway) => gateway.remove(reference, options))
+
+export interface ExportOptions extends ReadOptions {
+  /** `squashfs` as it is published, `tar`, or `oci`: a layout with one layer. */
+  readonly format: ExportFormat
+  /** Path of the file, or of the layout's directory; nothing may be there yet. */
+  readonly target: string
+}
+
+/**
+ * Writes an image to a file or an OCI layout.
+ *
+ * @returns the record of the image
+ * @throws GatewayError with the code `IMAGE_NOT_FOUND`, `IMAGE_CORRUPT`, `EXPORT_FAILED` or `STORAGE_FULL`
+ */
+export const exportImage = (reference: string, options: ExportOptions): Promise<ImageRecord> =>
+  withGateway(options, (gateway) => gateway.export(reference, options))
 
 export interface LoginOptions {
   readonly config?: CommonOptions["config"]

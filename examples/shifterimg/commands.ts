@@ -6,7 +6,7 @@
 import { execFile } from "node:child_process"
 import { addAbortSignal } from "node:stream"
 import { promisify } from "node:util"
-import { Errors, type ImageInfo, ImageRef, inspectImage, listImages, lookupImage, pullImage, removeImage, Site } from "shifter-sdk"
+import { Errors, Export, exportImage, type ImageInfo, ImageRef, inspectImage, listImages, lookupImage, pullImage, removeImage, Site } from "shifter-sdk"
 import { failed, usageFault } from "./failure.js"
 import { login, logout } from "./login.js"
 import { progressDisplay } from "./progress.js"
@@ -23,6 +23,8 @@ export interface Values {
   readonly username?: string | undefined
   readonly "password-stdin"?: boolean | undefined
   readonly quiet?: boolean | undefined
+  readonly format?: string | undefined
+  readonly output?: string | undefined
 }
 
 interface Call {
@@ -103,6 +105,13 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
   inspect: async ({ common, operand, print }) => {
     const info = await inspectImage(checkedId(operand), common)
     print(info, description(info))
+  },
+  export: async ({ common, operand, print, values }) => {
+    const format = Export.ExportFormat.literals.find((each) => each === (values.format ?? "tar"))
+    if (format === undefined) throw usageFault(`there is no format "${safe(values.format ?? "")}"`, `Formats are ${Export.ExportFormat.literals.join(", ")}.`)
+    if (values.output === undefined) throw usageFault("export needs --output FILE")
+    const record = await exportImage(checkedId(operand), { ...common, format, target: values.output })
+    print({ id: record.id, format, output: values.output }, "")
   },
   rm: async ({ common, operand, print }) => {
     const removal = await removeImage(checkedId(operand), common)

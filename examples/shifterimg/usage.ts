@@ -5,7 +5,7 @@
  */
 
 export interface Command {
-  readonly name: "pull" | "images" | "lookup" | "inspect" | "rm" | "login" | "logout" | "completions"
+  readonly name: "pull" | "images" | "lookup" | "inspect" | "rm" | "login" | "logout" | "export" | "completions"
   readonly operands: ReadonlyArray<string>
   readonly text: string
   readonly options: ReadonlyArray<keyof typeof options>
@@ -32,6 +32,8 @@ export const options = {
   group: { type: "string", short: "g", value: "LIST", text: "groups whose members may use the image; makes it private" },
   username: { type: "string", value: "NAME", text: "user name for the registry" },
   "password-stdin": { type: "boolean", text: "read the registry's password from standard input" },
+  format: { type: "string", value: "FORMAT", text: "tar (default), oci or squashfs" },
+  output: { type: "string", short: "o", value: "FILE", text: "where to write; nothing may be there yet" },
   quiet: { type: "boolean", short: "q", text: "show no progress; of images, print the references alone" }
 } as const satisfies Record<string, Option>
 
@@ -55,6 +57,7 @@ export const commands: ReadonlyArray<Command> = [
     options: ["config", "json", "help", "username", "password-stdin"]
   },
   { name: "logout", operands: ["REGISTRY"], text: "forget a login", options: ["config", "json", "help"] },
+  { name: "export", operands: ["REFERENCE"], text: "write an image to a file, or as an OCI layout", options: [...common, "format", "output"] },
   { name: "completions", operands: ["SHELL"], text: "print completions for bash, zsh or fish", options: ["json", "help"] }
 ]
 

@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Catalog } from "./Catalog.js"
 import { carried, errorFields, GatewayError, printable, type ShifterError } from "./Errors.js"
+import { ExportFormat, write } from "./Export.js"
 import type { Image } from "./Image.js"
 import { type ImageRecord, mayUse, Requester } from "./ImageRecord.js"
 import type { Packer } from "./Packer.js"
@@ -24,6 +25,13 @@ export interface ReadOptions {
   readonly system?: string | undefined
   /** Who asks: he is told only of images that he may use. Without him everything is told, as to the account that owns the image path. */
   readonly requester?: Requester | undefined
+}
+
+/** What is written where. */
+export interface ExportOptions extends ReadOptions {
+  readonly format: ExportFormat
+  /** Path of the file, or of the directory of an OCI layout. */
+  readonly target: string
 }
 
 /** A published image with the references that point to it. */
@@ -66,10 +74,16 @@ export class Gateway extends Context.Tag("shifter-sdk/Gateway")<
      * another's, and with `IMAGE_NOT_FOUND` as `lookup` does.
      */
     readonly remove: (reference: string, options?: ReadOptions) => Effect.Effect<Removal, GatewayError>
+    /**
+     * Writes an image to a path that does not exist yet, as squashfs, tar or OCI layout; its record. What is published is read and checked
+     * first: fails with `IMAGE_CORRUPT` when it is damaged.
+     */
+    readonly export: (reference: string, options: ExportOptions) => Effect.Effect<ImageRecord, GatewayError>
   }
 >() {}
 
 const Where = Schema.Struct({ system: Schema.optional(Schema.String), requester: Schema.optional(Requester) })
+const Exported = Schema.Struct({ format: ExportFormat, target: Schema.NonEmptyString })
 const Query = Schema.Struct({ reference: Schema.String, ...Where.fields })
 
 /** The service for a site. */
@@ -157,7 +171,21 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
             })
           ),
         list: (options = {}) => provided(list(options)),
-        remove: (text, options = {}) => provided(remove(text, options))
+        remove: (text, options = {}) => provided(remove(text, options)),
+        export: (text, options) =>
+          provided(
+            Effect.scoped(
+              Effect.gen(function* () {
+                const { format, target } = yield* checked(Exported, options)
+                const { record, system } = yield* recordOf(text, options)
+                if (!(yield* transport.isSound(system, record))) {
+                  return yield* new GatewayError(errorFields("IMAGE_CORRUPT", `The image ${record.id} on ${system.name} is not what its record says`))
+                }
+                yield* write(yield* transport.image(system, record.id), record, format, target)
+                return record
+              })
+            )
+          )
       })
     })
   )

@@ -61,6 +61,8 @@ export class Transport extends Context.Tag("shifter-sdk/Transport")<
     readonly publish: (system: System, staging: Staging, image: Unsized, options: PublishOptions) => Effect.Effect<ImageRecord, TransportError>
     /** The record of a published image whose file is there. */
     readonly record: (system: System, id: string) => Effect.Effect<ImageRecord | undefined, TransportError>
+    /** Where a published image can be read on this machine, for as long as the scope lasts. */
+    readonly image: (system: System, id: string) => Effect.Effect<string, TransportError, Scope.Scope>
     /** Reads a published image again; whether it is what its record says. */
     readonly isSound: (system: System, record: ImageRecord) => Effect.Effect<boolean, TransportError>
     /** Points a reference to a published image. */

@@ -20,8 +20,9 @@ import * as Registry from "./Registry.js"
 
 export type { DaemonSettings } from "./Daemon.js"
 export { login, logout } from "./Login.js"
+export type { LoginOptions } from "./Login.js"
 export { layer as httpLayer } from "./NodeHttp.js"
-export type { RegistrySettings } from "../../core/Registries.js"
+export type { ProxySettings, RegistrySettings } from "../../core/Registries.js"
 
 /**
  * The source of `docker:` references. Needs an HTTP client that follows no redirects by itself, such as {@link httpLayer}. Registries for

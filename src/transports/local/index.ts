@@ -79,6 +79,7 @@ export const layer = Layer.succeed(
         const record = yield* readRecord(system, id)
         return record !== undefined && (yield* sizeOf(system, id)) === record.imageSize ? record : undefined
       })),
+    image: (system, id) => Effect.succeed(path(system, id, "squashfs")),
     isSound: (system, record) => worded("PUBLISH_FAILED", system, holds(path(system, record.id, "squashfs"), record)),
     name: (system, name, token) => worded("PUBLISH_FAILED", system, Effect.flatMap(usable(system), (owner) => writeName(system, name, owner, token))),
     lookup: (system, canonical) =>
