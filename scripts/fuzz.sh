@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds and runs every fuzzer of native/fuzz, one after the other.
+# Builds and runs every fuzzer, those of native/fuzz and test/fuzz/documents.mjs (manifests and configurations), one after the other.
 #
 #   scripts/fuzz.sh [SECONDS [NAME...]]    for each; 600 unless told
 #
@@ -22,10 +22,15 @@ if [[ ${#names[@]} == 0 ]]; then
     name=${source##*/fuzz_}
     names+=("${name%.c}")
   done
+  names+=(documents)
 fi
 
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
 for name in "${names[@]}"; do
+  if [[ $name == documents ]]; then
+    if [[ $seconds == merge-corpus ]]; then SHIFTER_FUZZ_KEEP=1 node test/fuzz/documents.mjs 60; else node test/fuzz/documents.mjs "$seconds"; fi
+    continue
+  fi
   found=$build/found/$name corpus=native/fuzz/corpus/$name
   mkdir -p "$found" "$build/broken" "$corpus"
   if [[ $seconds == merge-corpus ]]; then
