@@ -122,7 +122,7 @@ describe('an image path', () => {
   })
 
   it('of a person is made, with the state directory', async () => {
-    const site = Either.getOrThrow(Site.decode({ version: 1, stateDirectory: work.at('home/.local/state/shifter'), systems: { personal: { imagePath: work.at('home/.local/share/images') } } }))
+    const site = Either.getOrThrow(Site.decode({ version: 1, stateDirectory: work.at('home/.local/state/shifter'), prefix: DEFAULT_PREFIX, systems: { personal: { imagePath: work.at('home/.local/share/images') } } }))
     const personal = { ...site, isPersonal: true, systems: new Map([...site.systems].map(([name, system]) => [name, { ...system, isPersonal: true }])) }
     const { images } = await Effect.runPromise(
       Effect.provide(
