@@ -28,6 +28,7 @@ import type { NetworkLimits, ProxySettings } from "../../core/Registries.js"
 import { kindOf } from "./Address.js"
 import * as Batches from "./Batches.js"
 import * as Proxy from "./Proxy.js"
+import * as ProxyAgents from "./ProxyAgents.js"
 import { AddressRefused, ProxyRefused, Reach, type ReachOptions, TooSlow } from "./Reach.js"
 
 /** The client for a site's limits. Its connections are closed with its scope. */
@@ -38,7 +39,7 @@ export const layer = (limits: NetworkLimits, proxies: ProxySettings = { noProxy:
       HttpClient.make((request, url, signal, fiber) => {
         const reach = Context.get(fiber.currentContext, Reach)
         const proxy = Proxy.proxyFor(proxies, url)
-        return send({ request, url, signal, reach, agent: agentFor(url.protocol, reach, proxy), isProxied: proxy !== undefined, limits })
+        return Effect.flatMap(agentFor(url.protocol, reach, proxy), (agent) => send({ request, url, signal, reach, agent, isProxied: proxy !== undefined, limits }))
       })
     )
   )
@@ -119,24 +120,25 @@ const watch = (response: Http.IncomingMessage, { bytesPerSecond, stallSeconds }:
   response.once("close", () => clearInterval(timer))
 }
 
-type AgentFor = (protocol: string, reach: ReachOptions, proxy: string | undefined) => Http.Agent
+type AgentFor = (protocol: string, reach: ReachOptions, proxy: string | undefined) => Effect.Effect<Http.Agent>
 
 /** Connections are shared by requests of one reach, and only by them. */
 const agents: Effect.Effect<AgentFor, never, Scope.Scope> = Effect.map(
   Effect.acquireRelease(
-    Effect.sync(() => new Map<string, Http.Agent>()),
-    (made) => Effect.sync(() => made.forEach((agent) => agent.destroy()))
+    Effect.sync(() => new Map<string, Promise<Http.Agent>>()),
+    (made) => Effect.promise(async () => (await Promise.all(made.values())).forEach((agent) => agent.destroy()))
   ),
-  (made) => (protocol, reach, proxy) => {
-    const key = JSON.stringify([protocol, reach.kinds, reach.ca, proxy])
-    const found = made.get(key)
-    if (found !== undefined) return found
-    const options = { keepAlive: true, lookup: checkedLookup(reach) }
-    const isSecure = protocol === "https:"
-    const agent = proxy !== undefined ? Proxy.agent(proxy, isSecure) : isSecure ? new Https.Agent(options) : new Http.Agent(options)
-    made.set(key, agent)
-    return agent
-  }
+  (made) => (protocol, reach, proxy) =>
+    Effect.promise(() => {
+      const key = JSON.stringify([protocol, reach.kinds, reach.ca, proxy])
+      const found = made.get(key)
+      if (found !== undefined) return found
+      const options = { keepAlive: true, lookup: checkedLookup(reach) }
+      const isSecure = protocol === "https:"
+      const agent = proxy !== undefined ? ProxyAgents.agent(proxy, isSecure) : Promise.resolve(isSecure ? new Https.Agent(options) : new Http.Agent(options))
+      made.set(key, agent)
+      return agent
+    })
 )
 
 const refusal = (host: string, address: string, { kinds }: ReachOptions): AddressRefused | undefined => {

@@ -3,11 +3,7 @@
  *
  * @module
  */
-import type { Agent } from "node:http"
 import { BlockList, isIP } from "node:net"
-import { HttpProxyAgent } from "http-proxy-agent"
-import { HttpsProxyAgent } from "https-proxy-agent"
-import { SocksProxyAgent } from "socks-proxy-agent"
 import type { ProxySettings } from "../../core/Registries.js"
 import { kindOf } from "./Address.js"
 
@@ -38,11 +34,4 @@ const inRange = (address: string, prefix: number, family: number, host: string):
   const list = new BlockList()
   list.addSubnet(address, prefix, type)
   return list.check(host, type)
-}
-
-/** The connections through a proxy. */
-export const agent = (proxy: string, isSecure: boolean): Agent => {
-  const options = { keepAlive: true }
-  if (proxy.startsWith("socks")) return new SocksProxyAgent(proxy, options)
-  return isSecure ? new HttpsProxyAgent(proxy, options) : new HttpProxyAgent(proxy, options)
 }
