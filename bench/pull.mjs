@@ -45,19 +45,24 @@ log: {level: info}
 storage: {filesystem: {rootdirectory: ${dir}/registry}}
 http: {addr: "127.0.0.1:0"}
 `)
-  const access = join(dir, 'access.log')
-  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', openSync(access, 'w'), 'pipe'], env: { PATH: process.env.PATH } })
+  // Both to files: while skopeo pushes, nobody here would empty a pipe.
+  const [access, errors] = ['access.log', 'registry.log'].map((name) => join(dir, name))
+  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', openSync(access, 'w'), openSync(errors, 'w')], env: { PATH: process.env.PATH } })
   const stop = () => child.kill('SIGKILL')
   process.once('exit', stop)
   const host = await new Promise((resolve, reject) => {
-    let log = ''
-    child.once('error', reject)
-    child.once('close', () => reject(new Error(`docker-registry ended\n${log}`)))
-    child.stderr.on('data', (chunk) => {
-      log = (log + chunk).slice(-8192)
-      const match = /listening on (127\.0\.0\.1:\d+)/.exec(log)
-      if (match !== null) resolve(match[1])
-    })
+    const look = setInterval(() => {
+      const match = /listening on (127\.0\.0\.1:\d+)/.exec(readFileSync(errors, 'utf8'))
+      if (match === null) return
+      clearInterval(look)
+      resolve(match[1])
+    }, 20)
+    const failed = (error) => {
+      clearInterval(look)
+      reject(error)
+    }
+    child.once('error', failed)
+    child.once('close', () => failed(new Error(`docker-registry ended\n${readFileSync(errors, 'utf8')}`)))
   })
   return { host, log: access, stop }
 }
