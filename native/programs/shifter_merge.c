@@ -14,6 +14,7 @@
 #include "merge/merger.h"
 #include "merge/orders.h"
 #include "merge/sandbox.h"
+#include "mechanism/open.h"
 
 static const char help[] =
     "shifter-merge [--plan] [--sample EVERY:KEY] --policy VERSION --layers N --inflated BYTES --ratio N --entries N\n"
@@ -64,20 +65,9 @@ static bool read_options(int argc, char **argv, struct options *options) {
          options->directory > 0 && options->depth > 0 && options->depth <= 4096 && options->name_bytes > 0;
 }
 
-static bool write_whole(int fd, const char *at, size_t length) {
-  while (length > 0) {
-    ssize_t n = write(fd, at, length);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    at += n;
-    length -= (size_t)n;
-  }
-  return true;
-}
-
 static void tell(const struct buffer *line) {
   // Nobody who listens is told by the end of the stream.
-  bool ignored = write_whole(STDOUT_FILENO, line->at, line->length);
+  bool ignored = write_all(STDOUT_FILENO, line->at, line->length);
   (void)ignored;
 }
 
@@ -87,7 +77,7 @@ struct output {
 
 static bool write_output(void *to, const void *at, size_t length) {
   struct output *output = to;
-  if (!write_whole(OUTPUT, at, length)) return false;
+  if (!write_all(OUTPUT, at, length)) return false;
   output->written += length;
   if (output->written - output->told >= TOLD_EVERY) {
     AUTO_BUFFER line = {0};
@@ -191,7 +181,7 @@ int main(int argc, char **argv) {
   struct orders orders;
   struct failure why = {0};
   uint64_t key;
-  if (argc == 2 && strcmp(argv[1], "--help") == 0) return write_whole(STDOUT_FILENO, help, sizeof help - 1) ? 0 : 1;
+  if (argc == 2 && strcmp(argv[1], "--help") == 0) return write_all(STDOUT_FILENO, help, sizeof help - 1) ? 0 : 1;
   if (argc == 2 && strcmp(argv[1], "--version") == 0) return puts("shifter-merge " PROGRAM_VERSION) >= 0 ? 0 : 1;
   if (!read_options(argc, argv, &options)) {
     fail(&why, ERROR_USAGE, "the options are not those of --help");
