@@ -102,6 +102,8 @@ static bool is_setting_list(const char *name) {
 static const char *check_settings(const struct conf_key *key, const struct conf_value *value) {
   for (size_t i = 0; i < value->words.count; i++) {
     if (is_setting_list(key->name) && !setting_is_complete(value->words.items[i])) return "holds a word that is not NAME=VALUE";
+    if (strcmp(key->name, "runDirectory") == 0 && !path_is_plain(value->words.items[i], strlen(value->words.items[i])))
+      return "holds a word that is not an absolute path without '..'";
     if (strcmp(key->name, "siteEnvUnset") == 0 && strchr(value->words.items[i], '=') != NULL) return "holds a word that is not a NAME";
   }
   return NULL;
