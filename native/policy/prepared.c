@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "limits.gen.h"
 #include "policy/environment.h"
 #include "policy/fields.h"
 #include "policy/reference.h"
@@ -29,19 +28,13 @@ static const struct {
     [PREPARED_IMAGE] = {"image", FORM_IMAGE, true},
     [PREPARED_RECORD] = {"record", FORM_BYTES, false},
     [PREPARED_META] = {"meta", FORM_BYTES, false},
-    [PREPARED_NODES] = {"nodes", FORM_TEXT, false},
+    [PREPARED_NODES] = {"nodes", FORM_HASH, false},
     [PREPARED_PIN] = {"pin", FORM_PIN, true},
     [PREPARED_NAMESPACE] = {"namespace", FORM_PAIR, true},
     [PREPARED_LOOP] = {"loop", FORM_NUMBER, true},
     [PREPARED_FILE] = {"file", FORM_PAIR, true},
     [PREPARED_MADE] = {"made", FORM_NUMBER, true},
 };
-
-bool job_is_valid(const char *job) {
-  static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@[]-";
-  size_t length = strlen(job);
-  return length > 0 && length <= JOB_BYTES && job[0] != '.' && strspn(job, allowed) == length;
-}
 
 static bool is_number(const char *at, size_t length) {
   uint64_t number;
@@ -196,7 +189,7 @@ void job_hints(char *const *environment, struct words *jobs) {
     const char *job = environment_value(environment, names[i]);
     if (job != NULL && job_is_valid(job) && !words_hold(jobs, job)) words_add_text(jobs, job);
   }
-  if (!words_hold(jobs, JOB_OF_NODE)) words_add_text(jobs, JOB_OF_NODE);
+  if (!words_hold(jobs, NODE_JOB)) words_add_text(jobs, NODE_JOB);
 }
 
 void pin_name(const char *uid, uint64_t random, const char *job, struct buffer *out) {
@@ -215,25 +208,4 @@ bool pin_parse(const char *name, char **uid, char **job) {
 bool pin_is_of(const char *name, const char *uid, const char *job) {
   AUTO_FREE char *whose = NULL, *of = NULL;
   return pin_parse(name, &whose, &of) && strcmp(of, job) == 0 && (uid == NULL || strcmp(whose, uid) == 0);
-}
-
-static bool is_host(const char *at, size_t length) {
-  for (size_t i = 0; i < length; i++)
-    if (is_control(at[i])) return false;
-  return length > 0 && length < 256;
-}
-
-bool nodes_write(const char *spec, struct buffer *out, struct failure *why) {
-  AUTO_WORDS words = {0};
-  words_add_split(&words, spec, " ");
-  size_t lines = 0;
-  for (size_t i = 0; i < words.count; i++) {
-    const char *word = words.items[i], *slash = strchr(word, '/');
-    uint64_t count = 0;
-    bool counted = slash != NULL && is_host(word, (size_t)(slash - word)) && number_parse(slash + 1, strlen(slash + 1), LIMIT_NODE_LINES, false, &count);
-    lines += (size_t)count;
-    if (!counted || count == 0 || lines > LIMIT_NODE_LINES) return fail(why, ERROR_USAGE, "--nodes: '%s' is not HOST/NUMBER, or too many", word);
-    for (uint64_t line = 0; line < count; line++) buffer_print(out, "%.*s\n", (int)(slash - word), word);
-  }
-  return words.count > 0 || fail(why, ERROR_USAGE, "--nodes names no host");
 }
