@@ -64,6 +64,22 @@ const pinned = (directory = RUN): Record<string, string> => {
 /** Whether a start lands in a root that was prepared. */
 const joins = async (...args: Parameters<typeof start>): Promise<boolean> => Object.values(pinned()).includes(await space(...args))
 
+/** A rank that has started, and waits before it does what the script says. */
+const waiting = async (job: string, script: string): Promise<{ readonly goOn: () => Promise<string> }> => {
+  const child = spawn('setpriv', [`--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', '--reset-env', 'env', `SLURM_JOB_ID=${job}`, helper, `--image=${image.reference}`, 'sh', '-c', `echo started; read line; ${script}`],
+    { cwd: '/', stdio: ['pipe', 'pipe', 'inherit'] })
+  const closed = new Promise((resolve) => child.on('close', resolve))
+  let said = ''
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  await vi.waitFor(() => expect(said).toBe('started\n'), { timeout: 10_000, interval: 10 })
+  const goOn = async (): Promise<string> => {
+    child.stdin.end('go\n')
+    await closed
+    return said.slice('started\n'.length)
+  }
+  return { goOn }
+}
+
 /** `JOB UID IMAGE AGE STATE` of each root. */
 const list = async (...args: readonly string[]): Promise<string[][]> => {
   const { stdout } = await runOk([UNSETUP, '--list', ...args])
@@ -498,19 +514,11 @@ describe('what is left over', () => {
 
   it('of processes that still run: they keep their root until they end', async () => {
     await prepare('321')
-    const running = start('321', ['sh', '-c', 'echo started; read line; cat /etc/os-release; echo $line'], { input: 'go\n' })
-    // One that waits for its input while the job is taken down.
-    const child = spawn('setpriv', [`--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', '--reset-env', 'env', 'SLURM_JOB_ID=321', helper, `--image=${image.reference}`, 'sh', '-c', 'echo started; read line; cat /etc/os-release'], { cwd: '/', stdio: ['pipe', 'pipe', 'inherit'] })
-    let said = ''
-    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
-    await vi.waitFor(() => expect(said).toBe('started\n'), { timeout: 10_000, interval: 10 })
-    expect((await running).status).toBe(0)
+    const rank = await waiting('321', 'cat /etc/os-release')
     await takeDown('--job=321')
     expect(mounts()).toEqual([])
     expect(await loops()).toHaveLength(1)
-    child.stdin.end('go\n')
-    await new Promise((resolve) => child.on('close', resolve))
-    expect(said).toBe('started\nPRETTY_NAME="Test image"\n')
+    expect(await rank.goOn()).toBe('PRETTY_NAME="Test image"\n')
     await expectNothing()
   })
 })
@@ -578,6 +586,175 @@ describe('another mount namespace', () => {
     await run(['umount', '--recursive', '--lazy', root])
     expect(await joins('351', [])).toBe(true)
     await takeDown('--job=351')
+    await expectNothing()
+  })
+})
+
+describe('who may join', () => {
+  it('is asked of the record that was kept: what a list says later counts from the next preparation on', async () => {
+    await prepare('401', userA, secret.reference)
+    expect(await joins('401', [], { reference: secret.reference })).toBe(true)
+    expect((await start('401', ['sh', '-c', 'echo $SECRET'], { reference: secret.reference })).stdout).toBe('1\n')
+    expect(refused(await start('401', ['true'], { reference: secret.reference, as: userB }))).toBe('IMAGE_NOT_FOUND')
+    expect(refused(await setup('401', userB, secret.reference))).toBe('IMAGE_NOT_FOUND')
+
+    const record = join(IMAGES, `${secret.record.id}.record`)
+    const text = readFileSync(record, 'latin1')
+    const put = (content: string) => {
+      writeFileSync(`${record}.new`, content, { encoding: 'latin1', mode: 0o600 })
+      chownSync(`${record}.new`, service.uid, service.gid)
+      renameSync(`${record}.new`, record)
+    }
+    onTestFinished(() => put(text))
+    put(text.replace(/allow-uid \d+:\d+\n/, `allow-uid ${String(userB.uid).length}:${userB.uid}\n`))
+    // The job goes on as it began; nothing else of his does.
+    expect(await joins('401', [], { reference: secret.reference })).toBe(true)
+    expect(refused(await setup('402', userA, secret.reference))).toBe('IMAGE_NOT_FOUND')
+    expect(refused(await start('402', ['true'], { reference: secret.reference }))).toBe('IMAGE_NOT_FOUND')
+    await prepare('402', userB, secret.reference)
+    expect(await joins('402', [], { reference: secret.reference, as: userB })).toBe(true)
+    await takeDown('--job=401')
+    expect(refused(await start('401', ['true'], { reference: secret.reference }))).toBe('IMAGE_NOT_FOUND')
+    await takeDown('--job=402')
+    await expectNothing()
+  })
+
+  it('attack 43: a job id that is forged leads nowhere but to the roots of the caller himself', async () => {
+    await prepare('411', userB, secret.reference.replace(secret.reference, image.reference))
+    await prepare('412', userB, other.reference)
+    const spaces = Object.values(pinned())
+    // Another's job, by every variable that is looked at.
+    for (const name of ['SHIFTER_JOB_ID', 'SLURM_JOB_ID', 'PBS_JOBID']) {
+      const result = await start(undefined, SPACE, { env: { [name]: '411' } })
+      expect(result.status).toBe(0)
+      expect(spaces).not.toContain(result.stdout.trim())
+    }
+    await prepare('413')
+    const mine = Object.values(pinned()).filter((each) => !spaces.includes(each))
+    const { uid } = userA
+    const forged: ReadonlyArray<readonly [string, string, boolean]> = [
+      ['SHIFTER_JOB_ID', '413', true], ['SLURM_JOB_ID', '413', true], ['PBS_JOBID', '413', true], ['SHIFTER_JOB_ID', '411', false],
+      ...[
+        '', '.', '..', '../413', '413/', `413/${uid}`, `../jobs/413/${uid}`, './413', '/', `${RUN}/jobs/413`, '413\n', '4*3', '413 ', '-413', '%s%n', '413\\0', 'a'.repeat(128), 'a'.repeat(129), 'a'.repeat(100_000),
+        "413;id", '$(id)', 'é', '\x01', 'SLURM_JOB_ID=413', '413.', 'pins',
+      ].map((job): [string, string, boolean] => ['SLURM_JOB_ID', job, false]),
+      ['SLURM_JOBID', '413', false], ['SLURM_SPANK_SHIFTER_JOB_ID', '413', false], ['PBS_JOB_ID', '413', false], ['SHIFTER_RUN_DIRECTORY', RUN, false], ['XDG_RUNTIME_DIR', RUN, false],
+    ]
+    for (const [name, job, lands] of forged) {
+      const result = await start(undefined, SPACE, { env: { [name]: job } })
+      expect([name, job.slice(0, 200), result.status, result.stderr, mine.includes(result.stdout.trim())]).toEqual([name, job.slice(0, 200), 0, '', lands])
+      expect(spaces).not.toContain(result.stdout.trim())
+    }
+    // The first that is a job of his counts, whatever the others say.
+    expect(mine).toContain((await start('413', SPACE, { env: { SHIFTER_JOB_ID: '411', PBS_JOBID: '../411' } })).stdout.trim())
+    // What a workload manager's variables say of image, volumes and modules has to be what was prepared.
+    const lied = await start('413', SPACE, { env: { SLURM_SPANK_SHIFTER_IMAGE: other.record.id, SLURM_SPANK_SHIFTER_IMAGETYPE: 'id', SHIFTER_IMAGEREQUEST: other.reference } })
+    expect(mine).toContain(lied.stdout.trim())
+    for (const job of ['411', '412', '413']) await takeDown(`--job=${job}`)
+    await expectNothing()
+  })
+
+  it('attack 43: nobody but root makes, sees or changes anything of the run directory', async () => {
+    await prepare('421')
+    await prepare('421', userB)
+    const paths = ['', 'jobs', 'jobs/421', `jobs/421/${userA.uid}`, `jobs/421/${userB.uid}`, 'pins']
+    for (const path of paths) {
+      const { uid, mode } = statSync(join(RUN, path))
+      expect([path, uid, mode & 0o077]).toEqual([path, 0, path === '' ? 0o011 : 0])
+      const result = await runAs(userA, ['sh', '-c', 'ls "$0"; mkdir "$0/x"; touch "$0/y"; flock --nonblock "$0" true && echo LOCKED', join(RUN, path)])
+      expect([path, result.stdout]).toEqual([path, ''])
+      expect(result.stderr.match(/Permission denied/g)?.length).toBe(4)
+    }
+    for (const [job, , , , state] of await list()) expect([job, state]).toEqual(['421', 'ready'])
+    await takeDown('--job=421')
+    await expectNothing()
+  })
+
+  it('attack 43: entries in directories that others could change count for nothing', async () => {
+    await prepare('431')
+    const directory = join(RUN, 'jobs/431', String(userA.uid))
+    const spoil: ReadonlyArray<readonly [string, number, number]> = [[directory, userA.uid, 0o700], [directory, 0, 0o770], [directory, 0, 0o707], [RUN, 0, 0o777], [RUN, userA.uid, 0o711], [PREFIX, 0, 0o757]]
+    for (const [path, uid, mode] of spoil) {
+      const had = statSync(path)
+      chownSync(path, uid, 0)
+      chmodSync(path, mode)
+      try {
+        if (path !== PREFIX) {
+          expect((await start('431', ['true'])).status).toBe(0)
+          expect([path, uid, mode, await joins('431', [])]).toEqual([path, uid, mode, false])
+        }
+        expect((await setup('431', userA, other.reference)).status).toBe(1)
+      } finally {
+        chownSync(path, had.uid, had.gid)
+        chmodSync(path, had.mode & 0o7777)
+      }
+    }
+    expect(await joins('431', [])).toBe(true)
+    await takeDown('--job=431')
+    await expectNothing()
+  })
+
+  it('attack 43: a pin that is another namespace, or a plain file, is no root', async () => {
+    await prepare('441')
+    const pin = join(RUN, 'pins', Object.keys(pinned())[0] ?? '')
+    // Somebody inside keeps the namespace, and with it its number, from being another's.
+    const rank = await waiting('441', 'true')
+    await runOk(['umount', pin])
+    const inside = async () => {
+      const result = await start('441', ['sh', '-c', 'cat /etc/os-release; readlink /proc/self/ns/mnt'])
+      expect(result.stdout).toContain('PRETTY_NAME="Test image"\n')
+      return result.stdout.trim().split('\n').at(-1)
+    }
+    expect(await inside()).not.toBe((await runOk(SPACE)).stdout.trim())
+    for (const kind of ['net', 'mnt']) {
+      await runOk(['unshare', '--mount', '--net', 'sh', '-c', `nsenter --mount=/proc/${process.pid}/ns/mnt mount --bind /proc/$$/ns/${kind} ${pin}`])
+      expect(await inside()).not.toBe(`mnt:[${statSync(pin).ino}]`)
+      expect(await states()).toEqual([`441 ${userA.uid} gone`])
+      await runOk(['umount', pin])
+    }
+    await prepare('441')
+    expect(await joins('441', [])).toBe(true)
+    await rank.goOn()
+    await takeDown('--job=441')
+    await expectNothing()
+  })
+})
+
+describe('many ranks', () => {
+  it.each([128, 256])('attack 42: of %i at once, one stopped and one killed, all others run in the one root', { timeout: 120_000 }, async (count) => {
+    await prepare('501')
+    const devices = await loops()
+    // Those two at the middle of their start, with everything open that they open.
+    const odd = ['SIGSTOP', 'SIGKILL'].map((signal) => run(['strace', '-o', '/dev/null', '-e', 'trace=setns', '-e', `inject=setns:signal=${signal}`, '-u', userA.name, '-E', 'SLURM_JOB_ID=501', helper, `--image=${image.reference}`, 'echo', 'late'], { cwd: '/' }))
+    const script = `i=0; while [ $i -lt ${count} ]; do "$@" & i=$((i+1)); done; wait`
+    const ranks = await runAs(userA, ['sh', '-c', script, 'sh', helper, `--image=${image.reference}`, ...SPACE], { env: { SLURM_JOB_ID: '501' } })
+    expect(ranks.stderr).toBe('')
+    expect(ranks.stdout.trimEnd().split('\n')).toEqual(Array.from({ length: count }, () => Object.values(pinned())[0]))
+    expect(await loops()).toEqual(devices)
+    const stopped = (): number[] => readdirSync('/proc').map(Number).filter((pid) => {
+      try {
+        return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(helper) && /[tT]/.test(stateOf(pid))
+      } catch {
+        return false // it ended meanwhile
+      }
+    })
+    await vi.waitFor(() => expect(stopped()).toHaveLength(1), { timeout: 10_000, interval: 20 })
+    await takeDown('--job=501')
+    for (const pid of stopped()) process.kill(pid, 'SIGCONT')
+    const [late, killed] = await Promise.all(odd)
+    // Its root is what it was when it joined.
+    expect([late?.stdout, late?.status, killed?.signal]).toEqual(['late\n', 0, 'SIGKILL'])
+    await expectNothing()
+  })
+
+  it('attack 42: 64 that can\'t join run over the one device', async () => {
+    await prepare('511')
+    const devices = await loops()
+    const script = 'i=0; while [ $i -lt 64 ]; do "$@" & i=$((i+1)); done; wait'
+    const ranks = await runAs(userA, ['sh', '-c', script, 'sh', helper, `--image=${image.reference}`, 'sh', '-c', 'echo $FROM_IMAGE'], { env: { SLURM_JOB_ID: '511' }, groups: [userA.gid, userB.gid] })
+    expect([ranks.stdout, ranks.stderr]).toEqual(['yes\n'.repeat(64), ''])
+    expect(await loops()).toEqual(devices)
+    await takeDown('--job=511')
     await expectNothing()
   })
 })
