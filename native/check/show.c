@@ -139,6 +139,8 @@ static void show_value(struct buffer *out, const struct conf_key *key, const str
     break;
   case CONF_PATH:
   case CONF_EXECUTABLE:
+  case CONF_PROGRAM:
+  case CONF_DIRECTORY:
   case CONF_ENUM:
   case CONF_TEXT:
     break;

@@ -41,6 +41,8 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
   switch (key->type) {
   case CONF_PATH:
   case CONF_EXECUTABLE:
+  case CONF_PROGRAM:
+  case CONF_DIRECTORY:
     if (!path_is_plain(text, length)) return "is not an absolute path without '..'";
     value->text = path_clean(text, length);
     return NULL;

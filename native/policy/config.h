@@ -4,8 +4,9 @@
 #include "policy/failure.h"
 #include "policy/volume_map.h"
 
+// CONF_EXECUTABLE: must exist and is never run; CONF_PROGRAM: run with root's rights; CONF_DIRECTORY: shown, or read, with them.
 enum conf_type {
-  CONF_PATH, CONF_EXECUTABLE, CONF_ENUM, CONF_BOOL, CONF_INTEGER, CONF_SIZE, CONF_UID, CONF_TEXT, CONF_WORDS, CONF_PATHS, CONF_MODULES, CONF_SITEFS
+  CONF_PATH, CONF_EXECUTABLE, CONF_PROGRAM, CONF_DIRECTORY, CONF_ENUM, CONF_BOOL, CONF_INTEGER, CONF_SIZE, CONF_UID, CONF_TEXT, CONF_WORDS, CONF_PATHS, CONF_MODULES, CONF_SITEFS
 };
 // CONF_WITHOUT_EFFECT: read, checked and shown, and this version does nothing with it.
 enum conf_status { CONF_IN_USE, CONF_WITHOUT_EFFECT, CONF_DEPRECATED, CONF_IGNORED };
