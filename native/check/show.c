@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "check/explain.h"
 #include "check/json.h"
 #include "policy/sha256.h"
 
@@ -155,7 +156,32 @@ static void show_values(struct buffer *out, const struct conf_key *keys, size_t 
   buffer_byte(out, '}');
 }
 
-void show_config(struct buffer *out, const struct config *config) {
+static void show_origins(struct buffer *out, const char *file, const struct conf_key *keys, size_t count, const struct conf_value *values) {
+  buffer_byte(out, '{');
+  for (size_t i = 0; i < count; i++) {
+    AUTO_FREE char *origin = origin_of(file, &values[i]);
+    if (origin != NULL) text_field(out, keys[i].name, origin);
+  }
+  buffer_byte(out, '}');
+}
+
+static void show_all_origins(struct buffer *out, const struct config *config) {
+  buffer_byte(out, '{');
+  json_key(out, "modules");
+  buffer_byte(out, '{');
+  for (size_t i = 0; i < config->module_count; i++) {
+    json_key(out, config->modules[i].name);
+    show_origins(out, "udiRoot.conf", module_keys, MODULE_KEY_COUNT, config->modules[i].values);
+  }
+  buffer_byte(out, '}');
+  json_key(out, "runtime");
+  show_origins(out, "runtime.conf", runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
+  json_key(out, "udiRoot");
+  show_origins(out, "udiRoot.conf", udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
+  buffer_byte(out, '}');
+}
+
+void show_config(struct buffer *out, const struct config *config, const struct words *wrong) {
   buffer_byte(out, '{');
   json_key(out, "modules");
   buffer_byte(out, '{');
@@ -164,6 +190,8 @@ void show_config(struct buffer *out, const struct config *config) {
     show_values(out, module_keys, MODULE_KEY_COUNT, config->modules[i].values);
   }
   buffer_byte(out, '}');
+  json_key(out, "origins");
+  show_all_origins(out, config);
   json_key(out, "runtime");
   show_values(out, runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
   json_key(out, "udiRoot");
@@ -172,6 +200,7 @@ void show_config(struct buffer *out, const struct config *config) {
   for (size_t i = 0; i < config->warnings.count; i++) words_add_text(&warnings, config->warnings.items[i]);
   for (size_t i = 0; i < config->without_effect.count; i++) words_add_text(&warnings, config->without_effect.items[i]);
   words_field(out, "warnings", &warnings);
+  words_field(out, "wrong", wrong);
   buffer_byte(out, '}');
 }
 

@@ -862,7 +862,7 @@ describe('attack 44: configuration', () => {
   it('attack 44: a site that relies on a hook that is not run is told', async () => {
     native.configure({ ...config(), udiRoot: { sitePostMountHook: '/usr/sbin/hook' }, runtime: { verifyImage: 'prepare' } })
     const told = [expect.stringMatching(/^udiRoot\.conf:\d+: sitePostMountHook has no effect in this version$/) as string, 'runtime.conf:2: verifyImage has no effect in this version']
-    expect(JSON.parse((await asUser([native.bin('shifter-check'), 'config'])).stdout)).toMatchObject({ warnings: told })
+    expect(JSON.parse((await asUser([native.bin('shifter-check'), 'config', '--json'])).stdout)).toMatchObject({ warnings: told })
     const node = await asUser([native.bin('shifter-check'), 'node'])
     expect(node.status).toBe(1)
     expect((JSON.parse(node.stdout) as { readonly checks: unknown[] }).checks).toContainEqual({
@@ -876,7 +876,7 @@ describe('attack 44: configuration', () => {
     writeFileSync(native.udiRootConf, `${readFileSync(native.udiRootConf, 'utf8')}imagePath=/nowhere\nimagePath=${IMAGES}\nsystem=one\nsystem=two\n`)
     writeFileSync(native.runtimeConf, `imageOwner=0\nimageOwner=${service.uid}\n`)
     expect(await shifter([`--image=id:${ours}`, 'true'])).toMatchObject({ status: 0, stderr: '' })
-    const { stdout } = await asUser([native.bin('shifter-check'), 'config'])
+    const { stdout } = await asUser([native.bin('shifter-check'), 'config', '--json'])
     expect(JSON.parse(stdout)).toMatchObject({ runtime: { imageOwner: service.uid }, udiRoot: { imagePath: IMAGES, system: 'two' } })
   })
 })
