@@ -80,7 +80,7 @@ def config_keys_h(formats, cases):
 
 def config_keys_c(formats, cases):
     out = '#include "policy/config.h"\n'
-    status = {None: "CONF_IN_USE", "without-effect": "CONF_WITHOUT_EFFECT", "deprecated": "CONF_DEPRECATED", "ignored": "CONF_IGNORED"}
+    status = {None: "CONF_IN_USE", "deprecated": "CONF_DEPRECATED", "ignored": "CONF_IGNORED"}
     for name, keys in key_tables(formats):
         rows = ""
         for key, spec in keys.items():

@@ -33,7 +33,7 @@ static void paragraph(struct buffer *out, const char *text) {
 static void explain_keys(struct buffer *out, const char *file, const char *prefix, const struct conf_key *keys, size_t count, const char *const *texts,
                          const struct conf_value *values) {
   for (size_t i = 0; i < count; i++) {
-    if (keys[i].status == CONF_DEPRECATED || keys[i].status == CONF_IGNORED) continue; // they have no value; warnings name them
+    if (keys[i].status != CONF_IN_USE) continue; // they have no value; warnings name them
     AUTO_FREE char *origin = origin_of(file, &values[i]);
     buffer_print(out, "  %s%s", prefix, keys[i].name);
     if (origin == NULL) {
@@ -68,7 +68,6 @@ void explain_config(struct buffer *out, const char *directory, const struct conf
   explain_keys(out, "runtime.conf", "", runtime_keys, RUNTIME_KEY_COUNT, runtime_texts, config->runtime);
   buffer_byte(out, '\n');
   list(out, "warning", &config->warnings);
-  list(out, "warning", &config->without_effect);
   list(out, "wrong", wrong);
   if (wrong->count == 0) buffer_text(out, "Nothing is wrong with what is named.\n");
 }

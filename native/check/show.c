@@ -152,7 +152,7 @@ static void show_value(struct buffer *out, const struct conf_key *key, const str
 static void show_values(struct buffer *out, const struct conf_key *keys, size_t count, const struct conf_value *values) {
   buffer_byte(out, '{');
   for (size_t i = 0; i < count; i++)
-    if (keys[i].status == CONF_IN_USE || keys[i].status == CONF_WITHOUT_EFFECT) show_value(out, &keys[i], &values[i]);
+    if (keys[i].status == CONF_IN_USE) show_value(out, &keys[i], &values[i]);
   buffer_byte(out, '}');
 }
 
@@ -196,10 +196,7 @@ void show_config(struct buffer *out, const struct config *config, const struct w
   show_values(out, runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
   json_key(out, "udiRoot");
   show_values(out, udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
-  AUTO_WORDS warnings = {0};
-  for (size_t i = 0; i < config->warnings.count; i++) words_add_text(&warnings, config->warnings.items[i]);
-  for (size_t i = 0; i < config->without_effect.count; i++) words_add_text(&warnings, config->without_effect.items[i]);
-  words_field(out, "warnings", &warnings);
+  words_field(out, "warnings", &config->warnings);
   words_field(out, "wrong", wrong);
   buffer_byte(out, '}');
 }

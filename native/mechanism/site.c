@@ -25,11 +25,15 @@ static bool explain(enum walk walk, const char *file, const char *unsafe, struct
 
 typedef bool parser(struct config *config, const char *at, size_t length, const char *file, struct failure *why);
 
-static bool load_file(int fd, const char *directory, const char *name, bool optional, parser *parse, struct config *config, struct failure *why) {
+// Adds what is read to `bytes`.
+static bool load_file(int fd, const char *directory, const char *name, bool optional, parser *parse, struct buffer *bytes, struct config *config,
+                      struct failure *why) {
   AUTO_BUFFER path = {0}, content = {0};
   buffer_print(&path, "%s/%s", directory, name);
   enum walk walk = open_protected_file(fd, name, 0, LIMIT_CONFIG_BYTES, &content, NULL);
   if (walk == WALK_MISSING && optional) return true;
+  buffer_print(bytes, "%s %zu:", name, content.length);
+  buffer_add(bytes, content.at, content.length);
   return explain(walk, path.at, NULL, why) && parse(config, content.at, content.length, path.at, why);
 }
 
@@ -37,13 +41,14 @@ bool site_load(const char *directory, struct config *config, struct failure *why
   *config = (struct config){0};
   AUTO_FREE char *unsafe = NULL;
   AUTO_FD fd = -1;
-  AUTO_BUFFER file = {0};
+  AUTO_BUFFER file = {0}, bytes = {0};
   buffer_print(&file, "%s/udiRoot.conf", directory);
   enum walk walk = walk_protected(directory, 0, &fd, &unsafe);
   bool loaded = explain(walk, directory, unsafe, why) &&
-                load_file(fd, directory, "udiRoot.conf", false, config_parse_udiroot, config, why) &&
-                load_file(fd, directory, "runtime.conf", true, config_parse_runtime, config, why) &&
+                load_file(fd, directory, "udiRoot.conf", false, config_parse_udiroot, &bytes, config, why) &&
+                load_file(fd, directory, "runtime.conf", true, config_parse_runtime, &bytes, config, why) &&
                 config_finish(config, false, file.at, why);
+  if (loaded) sha256_hex(bytes.at, bytes.length, config->digest);
   if (!loaded) config_free(config);
   return loaded;
 }
@@ -70,21 +75,26 @@ static bool check_value(const struct conf_key *key, const char *path, struct fai
   return key->type != CONF_EXECUTABLE || access(path, X_OK) == 0 || fail(why, ERROR_UDIROOT_CONF_INVALID, "%s: %s is no executable file", key->name, path);
 }
 
-static void check_values(const struct conf_key *keys, size_t count, const struct conf_value *values, const char *prefix, struct words *wrong) {
+static bool check_values(const struct conf_key *keys, size_t count, const struct conf_value *values, const char *prefix, struct words *wrong,
+                         struct failure *why) {
+  bool right = true;
   for (size_t i = 0; i < count; i++) {
-    struct failure why;
+    struct failure one;
     AUTO_BUFFER text = {0};
-    if (check_value(&keys[i], values[i].text, &why)) continue;
-    buffer_print(&text, "udiRoot.conf:%u: %s%s", values[i].line, prefix, why.what);
+    if (check_value(&keys[i], values[i].text, &one)) continue;
+    buffer_print(&text, "udiRoot.conf:%u: %s%s", values[i].line, prefix, one.what);
     words_add(wrong, text.at, text.length);
+    right = fail(why, one.code, "%s", text.at);
   }
+  return right;
 }
 
-void site_check(const struct config *config, struct words *wrong) {
-  check_values(udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot, "", wrong);
+bool site_check(const struct config *config, struct words *wrong, struct failure *why) {
+  bool right = check_values(udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot, "", wrong, why);
   for (size_t i = 0; i < config->module_count; i++) {
     AUTO_BUFFER prefix = {0};
     buffer_print(&prefix, "module_%s_", config->modules[i].name);
-    check_values(module_keys, MODULE_KEY_COUNT, config->modules[i].values, prefix.at, wrong);
+    right = check_values(module_keys, MODULE_KEY_COUNT, config->modules[i].values, prefix.at, wrong, why) && right;
   }
+  return right;
 }

@@ -111,7 +111,7 @@ static int check_config(const char *named, bool json) {
   if (!site_load(directory, &config, &why)) return tell_failure(json, &why);
   AUTO_BUFFER out = {0};
   AUTO_WORDS wrong = {0};
-  site_check(&config, &wrong);
+  bool right = site_check(&config, &wrong, &why);
   if (json)
     show_config(&out, &config, &wrong);
   else
@@ -119,7 +119,7 @@ static int check_config(const char *named, bool json) {
   if (json) buffer_byte(&out, '\n');
   config_free(&config);
   if (!write_all(STDOUT_FILENO, out.at, out.length)) return error_exit(ERROR_RESOURCE);
-  return wrong.count == 0 ? 0 : 1;
+  return right ? 0 : 1;
 }
 
 struct report {
@@ -190,19 +190,13 @@ static void check_directory(struct report *report, const char *name, const char 
   add_check(report, name, walk == WALK_OK, detail.at);
 }
 
-static void join(struct buffer *out, const struct words *lines) {
-  for (size_t i = 0; i < lines->count; i++) buffer_print(out, "%s%s", out->length > 0 ? "; " : "", lines->items[i]);
-}
-
-// A site that relies on a hook must not learn from an accident that it does not run.
 static void check_settings(struct report *report, const struct config *config) {
   AUTO_BUFFER detail = {0};
   AUTO_WORDS wrong = {0};
-  site_check(config, &wrong);
-  join(&detail, &wrong);
-  join(&detail, &config->without_effect);
-  bool ok = detail.length == 0;
-  add_check(report, "settings", ok, ok ? "what is set has its effect" : detail.at);
+  struct failure why;
+  bool ok = site_check(config, &wrong, &why);
+  for (size_t i = 0; i < wrong.count; i++) buffer_print(&detail, "%s%s", i > 0 ? "; " : "", wrong.items[i]);
+  add_check(report, "settings", ok, ok ? "what they name can be used" : detail.at);
 }
 
 static bool uses_etc_path(const struct config *config) {
