@@ -15,8 +15,8 @@
 #define LOOP_MAJOR 7
 #define ATTEMPTS 500
 
-static int open_device(const char *path) {
-  AUTO_FD device = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+static int open_device(const char *path, int access) {
+  AUTO_FD device = open(path, access | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   struct stat status;
   if (device < 0 || fstat(device, &status) != 0) return -1;
   if (S_ISBLK(status.st_mode) && major(status.st_rdev) == LOOP_MAJOR) return steal_fd(&device);
@@ -31,17 +31,17 @@ static void wait_a_little(int attempt) {
   nanosleep(&pause, NULL);
 }
 
-// Before: `file` was checked, and only its owner can change it. After: *device shows that very file, read-only. Direct I/O is not
-// asked for: the page cache of the file is what concurrent starts on a node share.
-bool loop_attach(int file, int *device, char path[static LOOP_PATH], struct failure *why) {
+// Before: `file` was checked, and only its owner can change it. After: *device shows that very file. Direct I/O is not asked for: the
+// page cache of the file is what concurrent starts on a node share.
+bool loop_attach(int file, enum loop_access access, int *device, char path[static LOOP_PATH], struct failure *why) {
   AUTO_FD control = open("/dev/loop-control", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   if (control < 0) return fail(why, ERROR_RESOURCE, "/dev/loop-control: %s", strerror(errno));
-  const struct loop_config config = {.fd = (uint32_t)file, .info = {.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR}};
+  const struct loop_config config = {.fd = (uint32_t)file, .info = {.lo_flags = LO_FLAGS_AUTOCLEAR | (access == LOOP_READ_ONLY ? LO_FLAGS_READ_ONLY : 0)}};
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     int number = ioctl(control, LOOP_CTL_GET_FREE);
     if (number < 0) return fail(why, ERROR_RESOURCE, "no free loop device: %s", strerror(errno));
     snprintf(path, LOOP_PATH, "/dev/loop%d", number);
-    AUTO_FD opened = open_device(path);
+    AUTO_FD opened = open_device(path, O_RDWR);
     if (opened < 0 && errno != ENXIO && errno != EBUSY) return fail(why, ERROR_RESOURCE, "%s: %s", path, strerror(errno));
     if (opened >= 0 && ioctl(opened, LOOP_CONFIGURE, &config) == 0) {
       *device = steal_fd(&opened);
@@ -52,4 +52,27 @@ bool loop_attach(int file, int *device, char path[static LOOP_PATH], struct fail
     wait_a_little(attempt);
   }
   return fail(why, ERROR_RESOURCE, "no loop device became free");
+}
+
+bool loop_reuse(int number, int file, int *device, char path[static LOOP_PATH]) {
+  struct stat status;
+  struct loop_info64 info;
+  snprintf(path, LOOP_PATH, "/dev/loop%d", number);
+  AUTO_FD opened = open_device(path, O_RDONLY);
+  if (opened < 0 || fstat(file, &status) != 0 || ioctl(opened, LOOP_GET_STATUS64, &info) != 0) return false;
+  if (info.lo_device != status.st_dev || info.lo_inode != status.st_ino || (info.lo_flags & LO_FLAGS_READ_ONLY) == 0) return false;
+  if (info.lo_offset != 0 || info.lo_sizelimit != 0) return false;
+  *device = steal_fd(&opened);
+  return true;
+}
+
+int loop_number(int device) {
+  struct loop_info64 info;
+  return ioctl(device, LOOP_GET_STATUS64, &info) == 0 ? (int)info.lo_number : -1;
+}
+
+bool loop_is_source(int tree, int device, const char *path, struct failure *why) {
+  struct stat mounted, wanted;
+  if (fstat(tree, &mounted) == 0 && fstat(device, &wanted) == 0 && mounted.st_dev == wanted.st_rdev) return true;
+  return fail(why, ERROR_MOUNT_FAILED, "%s is not the device that was set up", path);
 }

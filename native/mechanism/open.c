@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -87,6 +89,41 @@ enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) 
   }
   *fd = steal_fd(&at);
   return WALK_OK;
+}
+
+// Links are followed, since each lies in a directory that root alone can change.
+bool program_is_protected(const char *path) {
+  AUTO_FREE char *rest = memory_copy(path, strlen(path));
+  AUTO_FD at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const char *part = rest;
+  for (int steps = 0; steps < 256; steps++) {
+    struct stat status;
+    size_t length = 0;
+    if (at < 0 || fstat(at, &status) != 0) return false;
+    const char *name = path_component(part, &length);
+    if (!is_protected(&status, 0)) return false;
+    if (name == NULL) return S_ISREG(status.st_mode) && (status.st_mode & S_IXUSR) != 0;
+    AUTO_FREE char *component = memory_copy(name, length);
+    part = name + length;
+    AUTO_FD next = openat(at, component, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (next < 0 || fstat(next, &status) != 0) return false;
+    if (S_ISLNK(status.st_mode)) {
+      char target[PATH_MAX];
+      ssize_t size = readlinkat(next, "", target, sizeof target - 1);
+      if (size <= 0) return false;
+      target[size] = '\0';
+      AUTO_BUFFER onwards = {0};
+      buffer_print(&onwards, "%s/%s", target, part);
+      free(rest);
+      part = rest = steal(&onwards.at);
+      if (target[0] != '/') continue;
+      cleanup_fd(&next);
+      next = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    }
+    cleanup_fd(&at);
+    at = steal_fd(&next);
+  }
+  return false;
 }
 
 bool read_all(int fd, size_t most, struct buffer *content) {
