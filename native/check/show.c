@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "check/explain.h"
 #include "check/json.h"
 #include "policy/sha256.h"
 
@@ -98,17 +99,21 @@ static void show_volumes(struct buffer *out, const struct volume_map *map) {
   buffer_byte(out, '[');
   for (size_t i = 0; i < map->count; i++) {
     const struct volume *volume = &map->items[i];
+    static const struct {
+      const char *key;
+      unsigned flag;
+    } flags[] = {{"private", VOLUME_PRIVATE}, {"readOnly", VOLUME_READ_ONLY}, {"recursive", VOLUME_RECURSIVE}, {"slave", VOLUME_SLAVE}};
     if (i > 0) buffer_byte(out, ',');
     buffer_byte(out, '{');
+    if ((volume->flags & VOLUME_CACHE) != 0) {
+      json_key(out, "cacheBytes");
+      buffer_print(out, "%llu", (unsigned long long)volume->cache_size);
+    }
     text_field(out, "from", volume->from);
-    json_key(out, "private");
-    buffer_text(out, (volume->flags & VOLUME_PRIVATE) != 0 ? "true" : "false");
-    json_key(out, "readOnly");
-    buffer_text(out, (volume->flags & VOLUME_READ_ONLY) != 0 ? "true" : "false");
-    json_key(out, "recursive");
-    buffer_text(out, (volume->flags & VOLUME_RECURSIVE) != 0 ? "true" : "false");
-    json_key(out, "slave");
-    buffer_text(out, (volume->flags & VOLUME_SLAVE) != 0 ? "true" : "false");
+    for (size_t j = 0; j < COUNT_OF(flags); j++) {
+      json_key(out, flags[j].key);
+      buffer_text(out, (volume->flags & flags[j].flag) != 0 ? "true" : "false");
+    }
     text_field(out, "to", volume->to);
     buffer_byte(out, '}');
   }
@@ -139,6 +144,8 @@ static void show_value(struct buffer *out, const struct conf_key *key, const str
     break;
   case CONF_PATH:
   case CONF_EXECUTABLE:
+  case CONF_PROGRAM:
+  case CONF_DIRECTORY:
   case CONF_ENUM:
   case CONF_TEXT:
     break;
@@ -149,11 +156,36 @@ static void show_value(struct buffer *out, const struct conf_key *key, const str
 static void show_values(struct buffer *out, const struct conf_key *keys, size_t count, const struct conf_value *values) {
   buffer_byte(out, '{');
   for (size_t i = 0; i < count; i++)
-    if (keys[i].status == CONF_IN_USE || keys[i].status == CONF_WITHOUT_EFFECT) show_value(out, &keys[i], &values[i]);
+    if (keys[i].status == CONF_IN_USE) show_value(out, &keys[i], &values[i]);
   buffer_byte(out, '}');
 }
 
-void show_config(struct buffer *out, const struct config *config) {
+static void show_origins(struct buffer *out, const char *file, const struct conf_key *keys, size_t count, const struct conf_value *values) {
+  buffer_byte(out, '{');
+  for (size_t i = 0; i < count; i++) {
+    AUTO_FREE char *origin = origin_of(file, &values[i]);
+    if (origin != NULL) text_field(out, keys[i].name, origin);
+  }
+  buffer_byte(out, '}');
+}
+
+static void show_all_origins(struct buffer *out, const struct config *config) {
+  buffer_byte(out, '{');
+  json_key(out, "modules");
+  buffer_byte(out, '{');
+  for (size_t i = 0; i < config->module_count; i++) {
+    json_key(out, config->modules[i].name);
+    show_origins(out, "udiRoot.conf", module_keys, MODULE_KEY_COUNT, config->modules[i].values);
+  }
+  buffer_byte(out, '}');
+  json_key(out, "runtime");
+  show_origins(out, "runtime.conf", runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
+  json_key(out, "udiRoot");
+  show_origins(out, "udiRoot.conf", udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
+  buffer_byte(out, '}');
+}
+
+void show_config(struct buffer *out, const struct config *config, const struct words *wrong) {
   buffer_byte(out, '{');
   json_key(out, "modules");
   buffer_byte(out, '{');
@@ -162,14 +194,14 @@ void show_config(struct buffer *out, const struct config *config) {
     show_values(out, module_keys, MODULE_KEY_COUNT, config->modules[i].values);
   }
   buffer_byte(out, '}');
+  json_key(out, "origins");
+  show_all_origins(out, config);
   json_key(out, "runtime");
   show_values(out, runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
   json_key(out, "udiRoot");
   show_values(out, udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
-  AUTO_WORDS warnings = {0};
-  for (size_t i = 0; i < config->warnings.count; i++) words_add_text(&warnings, config->warnings.items[i]);
-  for (size_t i = 0; i < config->without_effect.count; i++) words_add_text(&warnings, config->without_effect.items[i]);
-  words_field(out, "warnings", &warnings);
+  words_field(out, "warnings", &config->warnings);
+  words_field(out, "wrong", wrong);
   buffer_byte(out, '}');
 }
 
@@ -180,6 +212,26 @@ void show_failure(struct buffer *out, const struct failure *why) {
   text_field(out, "code", error_name(why->code));
   text_field(out, "message", why->what);
   buffer_text(out, "}}");
+}
+
+// A user's map, or one of a site.
+static bool show_map(struct buffer *out, const char *kind, const char *at, size_t length, struct failure *why) {
+  struct volume_map map = {0};
+  AUTO_BUFFER what = {0}, signature = {0};
+  AUTO_FREE char *text = memory_copy(at, length);
+  bool site = strcmp(kind, "siteFs") == 0;
+  bool whole = strlen(text) == length || (buffer_text(&what, "a NUL byte"), false);
+  bool taken = whole && (site ? volume_map_add_site(&map, text, &what) : volume_map_add_user(&map, text, &what));
+  if (taken) {
+    volume_map_signature(&map, &signature);
+    buffer_byte(out, '{');
+    text_field(out, "signature", signature.at == NULL ? "" : signature.at);
+    json_key(out, "volumes");
+    show_volumes(out, &map);
+    buffer_byte(out, '}');
+  }
+  volume_map_free(&map);
+  return taken || fail(why, site ? ERROR_UDIROOT_CONF_INVALID : ERROR_VOLUME_INVALID, "%s", what.at);
 }
 
 int show_parsed(struct buffer *out, const char *kind, const char *at, size_t length, const char *default_type) {
@@ -197,6 +249,8 @@ int show_parsed(struct buffer *out, const char *kind, const char *at, size_t len
   } else if (strcmp(kind, "meta") == 0) {
     AUTO_META meta = {0};
     if ((shown = meta_parse(at, length, &meta, &why))) show_meta(out, &meta);
+  } else if (strcmp(kind, "volume") == 0 || strcmp(kind, "siteFs") == 0) {
+    shown = show_map(out, kind, at, length, &why);
   } else {
     fail(&why, ERROR_USAGE, "there is no kind '%s'", kind);
   }

@@ -10,6 +10,7 @@
 #include "mechanism/loop.h"
 #include "mechanism/mounts.h"
 #include "mechanism/open.h"
+#include "mechanism/site.h"
 
 static bool check_limits(const struct root_plan *plan, const struct volume *volume, struct failure *why) {
   const struct conf_value *conf = plan->config.udiroot;
@@ -25,11 +26,9 @@ static bool check_limits(const struct root_plan *plan, const struct volume *volu
 
 // Before: only root can change the directory. After: a file without a name, so nothing is left of it after any end.
 static int make_file(const char *path, uint64_t size, struct failure *why) {
-  AUTO_FREE char *unsafe = NULL;
   AUTO_FD directory = -1;
-  enum walk walk = walk_protected(path, 0, &directory, &unsafe);
-  if (walk == WALK_UNSAFE) return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "perNodeCachePath: %s", unsafe), -1;
-  AUTO_FD file = walk != WALK_OK ? -1 : openat(directory, ".", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+  if (!site_open("perNodeCachePath", path, S_IFDIR, &directory, why)) return -1;
+  AUTO_FD file = openat(directory, ".", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
   if (file >= 0 && ftruncate(file, (off_t)size) == 0) return steal_fd(&file);
   return fail(why, ERROR_CACHE_REFUSED, "perNodeCachePath %s can't hold a file of %llu bytes: %s", path, (unsigned long long)size, strerror(errno)), -1;
 }

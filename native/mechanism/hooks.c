@@ -10,6 +10,7 @@
 
 #include "mechanism/drop.h"
 #include "mechanism/open.h"
+#include "mechanism/site.h"
 
 #define GIVEN 3 // the number of a given descriptor
 #define NOT_STARTED 126
@@ -46,7 +47,8 @@ static void first_line(int output, char *line, size_t size) {
 }
 
 bool run_site_program(const struct site_program *program, struct failure *why) {
-  if (!program_is_protected(program->path)) return fail(why, ERROR_HOOK_FAILED, "%s: %s is no program that root alone can change", program->setting, program->path);
+  AUTO_FD found = -1;
+  if (!site_open(program->setting, program->path, S_IFREG, &found, why)) return false;
   AUTO_FD output = memfd_create("output", MFD_CLOEXEC);
   pid_t child = output < 0 ? -1 : fork();
   if (child < 0) return fail(why, ERROR_RESOURCE, "%s: %s", program->setting, strerror(errno));

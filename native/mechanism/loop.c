@@ -15,8 +15,8 @@
 #define LOOP_MAJOR 7
 #define ATTEMPTS 500
 
-static int open_device(const char *path, int access) {
-  AUTO_FD device = open(path, access | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+static int open_device(const char *path, int mode) {
+  AUTO_FD device = open(path, mode | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   struct stat status;
   if (device < 0 || fstat(device, &status) != 0) return -1;
   if (S_ISBLK(status.st_mode) && major(status.st_rdev) == LOOP_MAJOR) return steal_fd(&device);
@@ -54,21 +54,25 @@ bool loop_attach(int file, enum loop_access access, int *device, char path[stati
   return fail(why, ERROR_RESOURCE, "no loop device became free");
 }
 
-bool loop_reuse(int number, int file, int *device, char path[static LOOP_PATH]) {
-  struct stat status;
+// After: the device can't come to show another file, since it is let go only with its last user, and we are one.
+bool loop_hold(unsigned number, dev_t device_of_file, ino_t inode, int *device) {
+  char path[LOOP_PATH];
   struct loop_info64 info;
-  snprintf(path, LOOP_PATH, "/dev/loop%d", number);
+  snprintf(path, sizeof path, "/dev/loop%u", number);
   AUTO_FD opened = open_device(path, O_RDONLY);
-  if (opened < 0 || fstat(file, &status) != 0 || ioctl(opened, LOOP_GET_STATUS64, &info) != 0) return false;
-  if (info.lo_device != status.st_dev || info.lo_inode != status.st_ino || (info.lo_flags & LO_FLAGS_READ_ONLY) == 0) return false;
+  if (opened < 0 || ioctl(opened, LOOP_GET_STATUS64, &info) != 0) return false;
+  if (info.lo_device != device_of_file || info.lo_inode != inode || (info.lo_flags & LO_FLAGS_READ_ONLY) == 0) return false;
   if (info.lo_offset != 0 || info.lo_sizelimit != 0) return false;
   *device = steal_fd(&opened);
   return true;
 }
 
-int loop_number(int device) {
+bool loop_name(int device, unsigned *number, char path[static LOOP_PATH]) {
   struct loop_info64 info;
-  return ioctl(device, LOOP_GET_STATUS64, &info) == 0 ? (int)info.lo_number : -1;
+  if (ioctl(device, LOOP_GET_STATUS64, &info) != 0) return false;
+  *number = info.lo_number;
+  snprintf(path, LOOP_PATH, "/dev/loop%u", info.lo_number);
+  return true;
 }
 
 bool loop_is_source(int tree, int device, const char *path, struct failure *why) {

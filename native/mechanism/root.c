@@ -14,6 +14,7 @@
 #include "mechanism/hooks.h"
 #include "mechanism/identity.h"
 #include "mechanism/loop.h"
+#include "mechanism/site.h"
 #include "policy/path.h"
 
 // --- Clones of the host, taken while its mounts are still as the caller sees them ---
@@ -58,11 +59,10 @@ static bool clone_site(struct root *root, const struct module *module, const str
 
 // A tree of the site's own, shown read-only as it is. Only root can change which one it is.
 static bool clone_opt(struct root *root, enum tree_kind kind, const struct module *module, const char *path, const char *to, struct failure *why) {
-  AUTO_FREE char *unsafe = NULL;
   AUTO_FD source = -1;
-  enum walk walk = walk_protected(path, 0, &source, &unsafe);
-  AUTO_FD fd = walk == WALK_OK ? tree_clone(source, "", true) : -1;
-  if (fd < 0 || !tree_set(fd, SAFE | MOUNT_ATTR_RDONLY, MS_PRIVATE, true)) return site_failed(module, path, unsafe == NULL ? strerror(errno) : unsafe, why);
+  if (!site_open(module == NULL ? "optUdiImage" : "copyPath", path, S_IFDIR, &source, why)) return false;
+  AUTO_FD fd = tree_clone(source, "", true);
+  if (fd < 0 || !tree_set(fd, SAFE | MOUNT_ATTR_RDONLY, MS_PRIVATE, true)) return site_failed(module, path, strerror(errno), why);
   trees_add(&root->trees, (struct tree){kind, steal_fd(&fd), NULL, true, module}, to);
   return true;
 }
@@ -162,15 +162,16 @@ static bool attach_at(int tree, int directory, const char *name, struct failure 
 // Each gives a detached read-only mount of the image file, as the file system it is named for and nothing else; -1 and *why.
 static int mount_squashfs(const struct root_plan *plan, struct failure *why) {
   char path[LOOP_PATH];
-  AUTO_FD device = -1;
-  bool reused = plan->device >= 0 && loop_reuse(plan->device, plan->image.fd, &device, path);
-  if (!reused && !loop_attach(plan->image.fd, LOOP_READ_ONLY, &device, path, why)) return -1;
+  unsigned number;
+  AUTO_FD attached = -1;
+  if (plan->device >= 0 && !loop_name(plan->device, &number, path)) return mount_failed("the loop device of the image", why), -1;
+  if (plan->device < 0 && !loop_attach(plan->image.fd, LOOP_READ_ONLY, &attached, path, why)) return -1;
   const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
   AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), SAFE | MOUNT_ATTR_RDONLY, why);
-  return tree >= 0 && loop_is_source(tree, device, path, why) ? steal_fd(&tree) : -1;
+  return tree >= 0 && loop_is_source(tree, plan->device >= 0 ? plan->device : attached, path, why) ? steal_fd(&tree) : -1;
 }
 
-// Before: the image file was opened and checked. After: it is mounted read-only at "lower".
+// Before: the image file was opened and checked, or a device was seen to show it. After: it is mounted read-only at "lower".
 static bool mount_image(struct root *root, struct failure *why) {
   static int (*const mounters[])(const struct root_plan *plan, struct failure *why) = {[FORMAT_SQUASHFS] = mount_squashfs};
   AUTO_FD tree = mounters[root->plan->image.format](root->plan, why);

@@ -8,6 +8,7 @@
 #include "mechanism/drop.h"
 #include "mechanism/identity.h"
 #include "mechanism/open.h"
+#include "mechanism/prepared.h"
 #include "mechanism/process.h"
 #include "mechanism/root.h"
 #include "payload/start.h"
@@ -20,6 +21,7 @@ struct session {
   struct words argv;
   char *asked; // the image
   char *const *environment;
+  bool joined; // this process is inside a root that was prepared
 };
 
 // Where a refusal is told: a descriptor that report_take has taken, or -1 for standard error.
@@ -60,16 +62,6 @@ static void answer_simple(const struct arguments *arguments, const struct identi
   print_and_exit(arguments->mode == MODE_HELP ? shifter_options.help : "shifter " PROGRAM_VERSION "\n");
 }
 
-static void print_warnings(const struct session *session) {
-  AUTO_BUFFER lines = {0};
-  for (size_t i = 0; i < session->plan.config.warnings.count; i++) {
-    buffer_text(&lines, "shifter: warning: ");
-    buffer_visible(&lines, session->plan.config.warnings.items[i]);
-    buffer_byte(&lines, '\n');
-  }
-  write_message(&lines);
-}
-
 static bool select_program(struct session *session, struct failure *why) {
   const struct arguments *arguments = &session->arguments;
   const struct image_facts *facts = &session->plan.image.facts;
@@ -83,12 +75,17 @@ static bool prepare(struct session *session, struct failure *why) {
                                      .volumes = arguments_volumes(arguments, session->environment),
                                      .modules = arguments_modules(arguments, session->environment),
                                      .writable = arguments->writable};
-  return plan_begin(&asked, &session->plan, why) && plan_complete(&session->plan, why) && select_program(session, why);
+  AUTO_WORDS jobs = {0};
+  if (!plan_begin(&asked, &session->plan, why)) return false;
+  job_hints(session->environment, &jobs);
+  session->joined = prepared_join(&session->plan, &jobs);
+  return (session->joined || plan_complete(&session->plan, why)) && select_program(session, why);
 }
 
 static bool enter(struct session *session, struct failure *why) {
-  if (!root_enter(&session->plan, why)) return false;
+  if (!session->joined && !root_enter(&session->plan, why)) return false;
   cleanup_fd(&session->plan.image.fd);
+  cleanup_fd(&session->plan.device);
   return drop_privileges(&session->plan.who, why);
 }
 
@@ -105,7 +102,6 @@ static _Noreturn void resolve(struct session *session, struct failure *why) {
 static _Noreturn void run(struct session *session, struct failure *why) {
   const struct root_plan *plan = &session->plan;
   if (!prepare(session, why) || !enter(session, why)) finish_as(&plan->who, why);
-  print_warnings(session);
   const struct start start = {&session->arguments, plan, &session->inherited, session->environment, &session->argv};
   start_program(&start, why);
   finish(why);
