@@ -395,7 +395,7 @@ describe('setupRoot', () => {
     const group = 'shifter-tg'
     await run(['groupdel', group])
     await runOk(['groupadd', '--system', '--users', userA.name, group])
-    onTestFinished(async () => void (await run(['groupdel', group])))
+    onTestFinished(async () => { await run(['groupdel', group]) })
     const gid = Number((await runOk(['getent', 'group', group])).stdout.split(':')[2])
     const reference = publishMeta(IMAGES, service, 'for-the-group', busyboxRoot(), `FORMAT: squashfs\nENV: PATH=/bin\nGROUPACL: ${gid}\n`)
     await prepare('141', userA, reference)
@@ -693,7 +693,7 @@ describe('another mount namespace', () => {
     mkdirSync(root)
     await runOk(['mount', '--rbind', '/', root])
     await runOk(['mount', '--make-rprivate', root])
-    onTestFinished(async () => void (await run(['umount', '--recursive', '--lazy', root])))
+    onTestFinished(async () => { await run(['umount', '--recursive', '--lazy', root]) })
     const below = await run(['chroot', root, 'setpriv', `--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', '--reset-env', 'env', 'SLURM_JOB_ID=351', helper, `--image=${image.reference}`, ...SPACE], { cwd: '/' })
     expect(Object.values(pinned())).not.toContain(below.stdout.trim())
     await run(['umount', '--recursive', '--lazy', root])
