@@ -18,22 +18,20 @@
 
 #define LOOK_UP_SECONDS 60
 
-static bool add_account(struct buffer *out, const char *kind, const struct passwd *entry) {
+static bool add_account(struct buffer *out, const struct passwd *entry) {
   if (entry == NULL) return false;
   char empty[1] = "";
   const struct account account = {.name = entry->pw_name, .uid = entry->pw_uid, .gid = entry->pw_gid,
                                   .gecos = entry->pw_gecos == NULL ? empty : entry->pw_gecos,
                                   .home = entry->pw_dir == NULL ? empty : entry->pw_dir,
                                   .shell = entry->pw_shell == NULL ? empty : entry->pw_shell};
-  accounts_write_account(out, kind, &account);
-  return true;
+  return passwd_write_line(out, &account);
 }
 
+// A group without a name, or with one that no file can hold, stays a number.
 static void add_group(struct buffer *out, gid_t gid) {
   const struct group *entry = getgrgid(gid);
-  if (entry == NULL || entry->gr_name == NULL) return;
-  const struct group_entry group = {.name = entry->gr_name, .gid = gid};
-  accounts_write_group(out, &group);
+  if (entry != NULL) group_write_line(out, entry->gr_name, gid, "");
 }
 
 // The child: it is the user for good before the name service, whose modules are not ours, is asked. 0 or an exit status.
@@ -43,13 +41,14 @@ static int look_up(int pipe, const struct identity *who, const struct words *imp
   AUTO_BUFFER reply = {0};
   if (!drop_privileges(who, &why) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return 1;
   environ = nothing;
-  if (!add_account(&reply, "caller", getpwuid(who->uid))) return 2;
+  if (!add_account(&reply, getpwuid(who->uid))) return 2;
   for (size_t i = 0; i < import->count; i++)
-    if (!add_account(&reply, "import", getpwnam(import->items[i]))) return 3;
+    if (!add_account(&reply, getpwnam(import->items[i]))) return 3;
+  buffer_byte(&reply, '\0');
   add_group(&reply, who->gid);
   for (size_t i = 0; i < who->groups.count; i++)
     if (who->groups.items[i] != who->gid) add_group(&reply, who->groups.items[i]);
-  buffer_add(&reply, "end", sizeof "end");
+  buffer_byte(&reply, '\0');
   return write_all(pipe, reply.at, reply.length) ? 0 : 1;
 }
 
@@ -95,7 +94,7 @@ static bool ask_name_service(const struct identity *who, const struct words *imp
   if (WIFEXITED(status) && WEXITSTATUS(status) == 3) return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names an unknown account");
   if (!complete || !WIFEXITED(status) || WEXITSTATUS(status) > 2) return fail(why, ERROR_CALLER_UNKNOWN, "uid %u: the look-up failed", who->uid);
   if (WEXITSTATUS(status) == 1) return fail(why, ERROR_RESOURCE, "the account look-up failed");
-  return accounts_parse_reply(reply.at, reply.length, who, out, why);
+  return accounts_from_reply(&reply, who, import, out, why);
 }
 
 static bool read_site_file(int directory, const char *path, const char *name, struct buffer *content, struct failure *why) {

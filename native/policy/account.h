@@ -20,18 +20,17 @@ struct accounts {
   size_t group_count;
 };
 
-// No ':', no line break or other control character.
-bool account_field_is_valid(const char *text);
-bool account_is_valid(const struct account *account);
 bool passwd_parse_line(const char *at, size_t length, struct account *out) MUST_USE;
 bool group_parse_line(const char *at, size_t length, struct group_entry *out) MUST_USE;
-// What the look-up child sends: NUL-ended texts, "caller" or "import" and six fields, "group" and two, "end".
-void accounts_write_account(struct buffer *out, const char *kind, const struct account *account);
-void accounts_write_group(struct buffer *out, const struct group_entry *group);
-bool accounts_parse_reply(const char *at, size_t length, const struct identity *who, struct accounts *out, struct failure *why) MUST_USE;
+// The line that is parsed to the same again; nothing, and false, when a text holds ':', a line break or another control character.
+bool passwd_write_line(struct buffer *out, const struct account *account);
+bool group_write_line(struct buffer *out, const char *name, uint32_t gid, const char *member);
 // Accounts out of passwd and group files, for sites without a name service.
 bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const struct words *import,
                          struct accounts *out, struct failure *why) MUST_USE;
+// What the look-up child sends: the lines of a passwd file, a NUL, those of a group file, a NUL.
+bool accounts_from_reply(const struct buffer *reply, const struct identity *who, const struct words *import, struct accounts *out,
+                         struct failure *why) MUST_USE;
 void accounts_free(struct accounts *accounts);
 void account_free(struct account *account);
 

@@ -98,11 +98,15 @@ static bool is_repository(const char *at, size_t length) {
   return true;
 }
 
-static bool is_digest(const char *at, size_t length) {
-  if (length != 71 || memcmp(at, "sha256:", 7) != 0) return false;
-  for (size_t i = 7; i < length; i++)
-    if (!is_digit(at[i]) && !(at[i] >= 'a' && at[i] <= 'f')) return false;
+bool hash_is_valid(const char *at, size_t length) {
+  if (length != 64) return false;
+  for (size_t i = 0; i < length; i++)
+    if (!is_digit(at[i]) && (at[i] < 'a' || at[i] > 'f')) return false;
   return true;
+}
+
+bool digest_is_valid(const char *at, size_t length) {
+  return length == 71 && memcmp(at, "sha256:", 7) == 0 && hash_is_valid(at + 7, length - 7);
 }
 
 static void add_host(struct buffer *out, const char *at, size_t length) {
@@ -133,7 +137,7 @@ static bool docker_canonical(const char *at, size_t length, struct buffer *out) 
     digest++;
     digest_length = length - (size_t)(digest - at);
     length -= digest_length + 1;
-    if (!is_digest(digest, digest_length)) return false;
+    if (!digest_is_valid(digest, digest_length)) return false;
   }
   const char *tag = memchr(at, ':', length);
   size_t tag_length = 0;
