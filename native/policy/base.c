@@ -78,10 +78,7 @@ void buffer_print(struct buffer *buffer, const char *format, ...) {
   va_start(arguments, format);
   int length = vasprintf(&text, format, arguments);
   va_end(arguments);
-  if (length < 0) {
-    text = NULL;
-    memory_exhausted();
-  }
+  if (length < 0) memory_exhausted();
   buffer_add(buffer, text, (size_t)length);
 }
 

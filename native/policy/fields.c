@@ -52,7 +52,8 @@ static bool fill(const struct field_form *form, const char *name, size_t length,
     if ((*seen >> i & 1) != 0 && key->times != FIELD_MANY) return fail(why, ERROR_RECORD_INVALID, "%s: %s is there twice", form->kind, key->name);
     *seen |= UINT32_C(1) << i;
     bool valid = (key->check == NULL || key->check(field->value, field->length)) && key->take((char *)filled + key->member, field);
-    return valid || fail(why, ERROR_RECORD_INVALID, "%s: %s is not valid", form->kind, key->name);
+    if (!valid) fail(why, ERROR_RECORD_INVALID, "%s: %s is not valid", form->kind, key->name);
+    return valid;
   }
   return fail(why, ERROR_RECORD_INVALID, "%s: unknown key %.*s", form->kind, (int)length, name);
 }

@@ -6,24 +6,6 @@
 #include "limits.gen.h"
 #include "policy/path.h"
 
-static const char *const type_names[IMAGE_TYPE_COUNT] = {
-    [IMAGE_DOCKER] = "docker", [IMAGE_ID] = "id", [IMAGE_LOCAL] = "local", [IMAGE_CUSTOM] = "custom", [IMAGE_OCI] = "oci",
-    [IMAGE_OCI_ARCHIVE] = "oci-archive", [IMAGE_DOCKER_ARCHIVE] = "docker-archive", [IMAGE_DOCKER_DAEMON] = "docker-daemon",
-    [IMAGE_VM] = "vm", [IMAGE_CHOS] = "chos"};
-
-const char *image_type_name(enum image_type type) {
-  return type_names[type];
-}
-
-bool image_type_parse(const char *at, size_t length, enum image_type *type) {
-  for (size_t i = 0; i < IMAGE_TYPE_COUNT; i++) {
-    if (!text_is(at, length, type_names[i])) continue;
-    *type = (enum image_type)i;
-    return true;
-  }
-  return false;
-}
-
 // The C library's character classes depend on a locale; these do not.
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
@@ -186,45 +168,66 @@ static bool local_canonical(const char *at, size_t length, struct buffer *out) {
   return true;
 }
 
-// PATH or PATH[:TAG]. *canonical is false where only a path relative to someone is known.
-static bool path_canonical(const char *at, size_t length, bool tagged, struct buffer *out, bool *canonical) {
-  if (has_control(at, length)) return false;
-  size_t path = length;
-  const char *colon = tagged ? memrchr(at, ':', length) : NULL;
-  if (colon != NULL && is_tag(colon + 1, length - (size_t)(colon - at) - 1)) path = (size_t)(colon - at);
-  if (path == 0) return false;
-  *canonical = path_is_absolute(at, path) && !path_has_parent(at, path);
-  if (!*canonical) return true;
+static bool id_canonical(const char *at, size_t length, struct buffer *out) {
+  buffer_add(out, at, length);
+  return image_id_is_valid(at, length);
+}
+
+static bool chos_canonical(const char *at, size_t length, struct buffer *out) {
+  buffer_add(out, at, length);
+  return length > 0 && !has_control(at, length);
+}
+
+// A path, and what follows it from `path` on. A relative one means something only to who said it.
+static bool path_canonical(const char *at, size_t path, size_t length, struct buffer *out) {
+  if (path == 0 || has_control(at, length)) return false;
+  if (!path_is_absolute(at, path) || path_has_parent(at, path)) {
+    out->length = 0;
+    return true;
+  }
   AUTO_FREE char *clean = path_clean(at, path);
   buffer_text(out, clean);
   buffer_add(out, at + path, length - path);
   return true;
 }
 
-static bool canonical_form(enum image_type type, const char *at, size_t length, struct buffer *out, bool *canonical) {
-  *canonical = true;
-  switch (type) {
-  case IMAGE_DOCKER:
-  case IMAGE_DOCKER_DAEMON:
-    return docker_canonical(at, length, out);
-  case IMAGE_ID:
-    buffer_add(out, at, length);
-    return image_id_is_valid(at, length);
-  case IMAGE_CUSTOM:
-    return custom_canonical(at, length, out);
-  case IMAGE_LOCAL:
-    return local_canonical(at, length, out);
-  case IMAGE_OCI:
-  case IMAGE_OCI_ARCHIVE:
-  case IMAGE_DOCKER_ARCHIVE:
-    return path_canonical(at, length, true, out, canonical);
-  case IMAGE_VM:
-    return path_canonical(at, length, false, out, canonical);
-  case IMAGE_CHOS:
-    buffer_add(out, at, length);
-    return length > 0 && !has_control(at, length);
-  case IMAGE_TYPE_COUNT:
-    break;
+static bool disk_canonical(const char *at, size_t length, struct buffer *out) {
+  return path_canonical(at, length, length, out);
+}
+
+// PATH or PATH:TAG
+static bool tagged_canonical(const char *at, size_t length, struct buffer *out) {
+  const char *colon = memrchr(at, ':', length);
+  bool tagged = colon != NULL && is_tag(colon + 1, length - (size_t)(colon - at) - 1);
+  return path_canonical(at, tagged ? (size_t)(colon - at) : length, length, out);
+}
+
+// How each type is called, and what its canonical form is; an empty one where there is none here.
+static const struct {
+  const char *name;
+  bool (*canonical)(const char *at, size_t length, struct buffer *out);
+} types[IMAGE_TYPE_COUNT] = {
+    [IMAGE_DOCKER] = {"docker", docker_canonical},
+    [IMAGE_ID] = {"id", id_canonical},
+    [IMAGE_LOCAL] = {"local", local_canonical},
+    [IMAGE_CUSTOM] = {"custom", custom_canonical},
+    [IMAGE_OCI] = {"oci", tagged_canonical},
+    [IMAGE_OCI_ARCHIVE] = {"oci-archive", tagged_canonical},
+    [IMAGE_DOCKER_ARCHIVE] = {"docker-archive", tagged_canonical},
+    [IMAGE_DOCKER_DAEMON] = {"docker-daemon", docker_canonical},
+    [IMAGE_VM] = {"vm", disk_canonical},
+    [IMAGE_CHOS] = {"chos", chos_canonical},
+};
+
+const char *image_type_name(enum image_type type) {
+  return types[type].name;
+}
+
+bool image_type_parse(const char *at, size_t length, enum image_type *type) {
+  for (size_t i = 0; i < IMAGE_TYPE_COUNT; i++) {
+    if (!text_is(at, length, types[i].name)) continue;
+    *type = (enum image_type)i;
+    return true;
   }
   return false;
 }
@@ -262,11 +265,9 @@ bool reference_parse(const char *at, size_t length, const char *default_type, st
   AUTO_BUFFER canonical = {0};
   buffer_text(&canonical, image_type_name(type));
   buffer_byte(&canonical, ':');
-  bool has_canonical;
-  if (!canonical_form(type, reference, reference_length, &canonical, &has_canonical))
-    return invalid(type, at, length, reference, reference_length, why);
+  if (!types[type].canonical(reference, reference_length, &canonical)) return invalid(type, at, length, reference, reference_length, why);
   *out = (struct image_reference){.type = type, .reference = memory_copy(reference, reference_length)};
-  if (has_canonical) out->canonical = steal(&canonical.at);
+  if (canonical.length > 0) out->canonical = steal(&canonical.at);
   return true;
 }
 

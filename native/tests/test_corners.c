@@ -1,0 +1,218 @@
+// The odd ends of every grammar, which the vectors and cases don't have. With them each branch of native/policy is gone both ways
+// (scripts/coverage.sh).
+#include "tests/testing.h"
+
+#include "limits.gen.h"
+#include "policy/account.h"
+#include "policy/meta.h"
+#include "policy/path.h"
+#include "policy/record.h"
+#include "policy/reference.h"
+
+// Bytes with NUL among them.
+#define BYTES(text) text, sizeof(text) - 1
+
+static void memory(void **state) {
+  (void)state;
+  AUTO_FREE char *none = memory_get(0, 1);
+  assert_non_null(none);
+  void *grown = memory_resize(NULL, 0, 1);
+  assert_non_null(grown);
+  free(grown);
+}
+
+static void messages(void **state) {
+  (void)state;
+  struct failure why;
+  AUTO_BUFFER line = {0}, longer = {0};
+  while (longer.length < 2 * sizeof why.what) buffer_byte(&longer, 'x');
+  assert_false(fail(&why, ERROR_USAGE, "%s", longer.at));
+  assert_int_equal(strlen(why.what), sizeof why.what - 1);
+  assert_string_equal(why.what + sizeof why.what - 5, "x...");
+  failure_line(&why, "p", &line);
+  assert_non_null(strstr(line.at, "x... See --help.\n"));
+  line.length = 0;
+  why.what[0] = '\0';
+  failure_line(&why, "p", &line);
+  assert_string_equal(line.at, "p: USAGE: . See --help.\n");
+}
+
+static void references(void **state) {
+  (void)state;
+  static const struct {
+    const char *input;
+    size_t length;
+    const char *canonical; // NULL: refused
+  } rows[] = {{BYTES("docker:a:_x"), "docker:docker.io/library/a:_x"},
+              {BYTES("docker:a:.x"), NULL},
+              {BYTES("docker:a:\0"), NULL},
+              {BYTES("docker:a:x\0"), NULL},
+              {BYTES("docker:h_st:5/a"), NULL},
+              {BYTES("docker:h.x_/a"), NULL},
+              {BYTES("docker:a_"), NULL},
+              {BYTES("docker:a__b/c_d"), "docker:docker.io/a__b/c_d:latest"},
+              {BYTES("docker:registry-1.docker.io/a"), "docker:docker.io/library/a:latest"},
+              {BYTES("docker:a@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdeg"), NULL},
+              {BYTES("docker:a@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdeF"), NULL},
+              {BYTES("docker:a@sha512:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"), NULL},
+              {BYTES("docker://a"), NULL},
+              {BYTES("docker:Http://a"), NULL},
+              {BYTES("docker:https2:A//b"), NULL},
+              {BYTES("docker:https:/"), NULL},
+              {BYTES("docker:ftp"), "docker:docker.io/library/ftp:latest"},
+              {BYTES("docker:0//"), NULL},
+              {BYTES("docker:{:x"), NULL},
+              {BYTES("local:/a\0"), NULL},
+              {BYTES("local:/a~"), NULL},
+              {BYTES("local:/_a:b.c+d@e-"), "local:/_a:b.c+d@e-"},
+              {BYTES("id:\0"), NULL}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    AUTO_REFERENCE reference = {0};
+    struct failure why;
+    bool accepted = reference_parse(rows[i].input, rows[i].length, NULL, &reference, &why);
+    check(accepted == (rows[i].canonical != NULL), rows[i].input);
+    if (accepted) check(same_text(reference.canonical, rows[i].canonical), rows[i].input);
+  }
+}
+
+#define RECORD "shifter-record 1\n"
+
+static void records(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *says;
+  } rows[] = {{RECORD "i~ 1:a\nend\n", "not a field"},
+              {RECORD "Id 1:a\nend\n", "not a field"},
+              {RECORD "1d 1:a\nend\n", "not a field"},
+              {RECORD "a:b 1:a\nend\n", "not a field"},
+              {RECORD "a-1 1:a\nend\n", "unknown key a-1"},
+              {RECORD "platform 9:linux/a+b\nend\n", "platform is not valid"},
+              {RECORD "platform 5:linux\nend\n", "platform is not valid"},
+              {RECORD "env 2:AB\nend\n", "env is not valid"},
+              {RECORD "env 1:A\nend\n", "env is not valid"},
+              {RECORD "env 2:=A\nend\n", "env is not valid"},
+              {RECORD "profile 0:\nend\n", "profile is not valid"},
+              {RECORD "profile 1:\n\nend\n", "profile is not valid"},
+              {RECORD "label 1:a\nend\n", "label is not valid"},
+              {RECORD "label 0:\nend\n", "label is not valid"},
+              {RECORD "owner 10:4294967295\nend\n", "owner is not valid"},
+              {RECORD "allow-uid 1:x\nend\n", "allow-uid is not valid"},
+              {RECORD "end\n", "id is missing"}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    AUTO_RECORD record = {0};
+    struct failure why = {0};
+    check(!record_parse(rows[i].text, strlen(rows[i].text), &record, &why), rows[i].text);
+    if (strstr(why.what, rows[i].says) == NULL) fail_row("%s: %s", rows[i].text, why.what);
+  }
+  struct failure why = {0};
+  AUTO_RECORD record = {0};
+  AUTO_NAME name = {0};
+  static const char nul[] = RECORD "env 3:A=\0\nend\n", word[] = RECORD "command 1:\0\nend\n", label[] = RECORD "label 4:a\0b\0\nend\n";
+  assert_false(record_parse(nul, sizeof nul - 1, &record, &why));
+  assert_false(record_parse(word, sizeof word - 1, &record, &why));
+  assert_false(record_parse(label, sizeof label - 1, &record, &why));
+  static const char relative[] = RECORD "workdir 1:a\nend\n", cut[] = RECORD "workdir 3:/\0a\nend\n";
+  assert_false(record_parse(relative, sizeof relative - 1, &record, &why));
+  assert_false(record_parse(cut, sizeof cut - 1, &record, &why));
+  AUTO_BUFFER large = {0};
+  while (large.length <= LIMIT_NAME_BYTES) buffer_byte(&large, 'x');
+  assert_false(name_parse(large.at, large.length, &name, &why));
+  assert_non_null(strstr(why.what, "larger than"));
+}
+
+static void meta_lists(void **state) {
+  (void)state;
+  static const struct {
+    const char *input;
+    size_t length;
+    const char *word; // of a list of one; NULL: refused
+  } rows[] = {{BYTES("['\\u0041']"), "A"},       {BYTES("['\\u00e9']"), "\xc3\xa9"}, {BYTES("['\\ue000']"), "\xee\x80\x80"},
+              {BYTES("['\\u0000']"), NULL},      {BYTES("['\\ud800']"), NULL},       {BYTES("['\\udfff']"), NULL},
+              {BYTES("['\\uD7FF']"), "\xed\x9f\xbf"}, {BYTES("['\\u00g0']"), NULL},  {BYTES("['\\u00"), NULL},
+              {BYTES("['\\x00']"), NULL},        {BYTES("['\\x4"), NULL},            {BYTES("['\\x4G']"), NULL},
+              {BYTES("['\\x4@']"), NULL},        {BYTES("['\\x:0']"), NULL},         {BYTES("['\\x`0']"), NULL},
+              {BYTES("['\\\0']"), NULL},         {BYTES("['\\"), NULL},              {BYTES("['a'"), NULL},
+              {BYTES("['a',u"), NULL},           {BYTES("['a',]"), NULL},            {BYTES("['a'x]"), NULL}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    AUTO_WORDS words = {0};
+    check(meta_words(rows[i].input, rows[i].length, &words) == (rows[i].word != NULL), rows[i].input);
+    if (rows[i].word != NULL) check(words.count == 1 && same_text(words.items[0], rows[i].word), rows[i].input);
+  }
+}
+
+static bool accepts_meta(const struct buffer *text) {
+  AUTO_META meta = {0};
+  struct failure why;
+  return meta_parse(text->at, text->length, &meta, &why);
+}
+
+static void meta_sizes(void **state) {
+  (void)state;
+  for (size_t over = 0; over < 2; over++) {
+    AUTO_BUFFER lines = {0}, list = {0}, large = {0};
+    buffer_text(&lines, "FORMAT: squashfs\n");
+    for (size_t i = 1; i < LIMIT_FIELD_COUNT + over; i++) buffer_text(&lines, "VOLUME: x\n");
+    assert_int_equal(accepts_meta(&lines), over == 0);
+    buffer_text(&list, "FORMAT: squashfs\nCMD: ['a'");
+    for (size_t i = 1; i < LIMIT_FIELD_COUNT + over; i++) buffer_text(&list, ",'a'");
+    buffer_text(&list, "]\n");
+    assert_int_equal(accepts_meta(&list), over == 0);
+    buffer_text(&large, "FORMAT: squashfs\n");
+    while (large.length < LIMIT_META_BYTES + over) buffer_byte(&large, '\n');
+    assert_int_equal(accepts_meta(&large), over == 0);
+  }
+}
+
+static void account_lines(void **state) {
+  (void)state;
+  static const char *const passwd[] = {"me:x:1:2:\x01:/:/bin/sh", "me:x:1:2::/", "me:x:1:2::/::", ":x:1:2::/:", "me:x:a:2::/:", "me:x:1::::", "me:x:4294967295:2::/:"};
+  for (size_t i = 0; i < COUNT_OF(passwd); i++) {
+    struct account account;
+    check(!passwd_parse_line(passwd[i], strlen(passwd[i]), &account), passwd[i]);
+  }
+  static const char *const groups[] = {"g:x:1:\x7f", "g:x:1", "g:x:1::", ":x:1:", "g:x:-1:", "g:x::"};
+  for (size_t i = 0; i < COUNT_OF(groups); i++) {
+    struct group_entry group;
+    check(!group_parse_line(groups[i], strlen(groups[i]), &group), groups[i]);
+  }
+}
+
+// Lines that are no entries are passed over; of several groups all are found.
+static void account_files(void **state) {
+  (void)state;
+  struct identity who = {1000, 100, {0}};
+  for (uint32_t gid = 1; gid <= 5; gid++) ids_add(&who.groups, gid);
+  struct buffer passwd = {0}, group = {0};
+  AUTO_BUFFER text = {0};
+  const struct words none = {0};
+  buffer_text(&passwd, "# accounts\n\nroot:x:0:0::/:/bin/sh\nalice:x:1000:100::/home/alice:/bin/sh");
+  buffer_text(&group, "broken\na:x:1:\nb:x:2:\n:\nc:x:3:\nd:x:4:\ne:x:5:\nf:x:6:\nusers:x:100:");
+  struct accounts accounts;
+  struct failure why;
+  assert_true(accounts_from_files(&passwd, &group, &who, &none, &accounts, &why));
+  write_group(&text, &accounts, 2);
+  assert_string_equal(text.at, "a:x:1:alice\nb:x:2:alice\nc:x:3:\nd:x:4:\ne:x:5:\nusers:x:100:\n");
+  accounts_free(&accounts);
+  buffer_free(&passwd);
+  buffer_free(&group);
+  identity_free(&who);
+  assert_false(home_is_mountable("/opt"));
+  assert_true(home_is_mountable("/opt/a"));
+}
+
+static void paths(void **state) {
+  (void)state;
+  assert_false(path_has_parent("/.a", 3));
+  assert_false(path_has_parent("/a.", 3));
+  size_t length;
+  assert_null(path_component("///", &length));
+  assert_non_null(path_component("//a/b", &length));
+  assert_int_equal(length, 1);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(memory),     cmocka_unit_test(messages),      cmocka_unit_test(references),
+                                     cmocka_unit_test(records),    cmocka_unit_test(meta_lists),    cmocka_unit_test(meta_sizes),
+                                     cmocka_unit_test(account_lines), cmocka_unit_test(account_files), cmocka_unit_test(paths)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
