@@ -254,13 +254,15 @@ struct environment_case { const char *const *start, *const *image, *const *set, 
     )
     out += "static const struct access_case access_cases[] = {\n%s};\n" % rows
 
-    rows = ""
-    for row in map(wanted, read(cases / "volumemap_site.json")["cases"]):
-        # Per-node caches come later; until then every map with one is refused.
-        accept = row["accept"] and "pernodecache" not in row["input"].lower()
-        count = row["signature"].count(";") + 1 if row["signature"] else 0  # n is the reference's, also where want differs
-        rows += "  {%s, %s, %d, %s},\n" % (literal(row["input"]), flag(accept), count, literal(row["signature"]))
-    out += "static const struct map_case map_cases[] = {\n%s};\n" % rows
+    for kind in ("site", "user"):
+        rows = ""
+        for row in map(wanted, read(cases / ("volumemap_%s.json" % kind))["cases"]):
+            count = row["signature"].count(";") + 1 if row["signature"] else 0  # n is the reference's, also where want differs
+            rows += "  {%s, %s, %d, %s},\n" % (literal(row["input"]), flag(row["accept"]), count, literal(row["signature"]))
+        out += "static const struct map_case %s_map_cases[] = {\n%s};\n" % (kind, rows)
+
+    rows = "".join("  {%s, %d},\n" % (literal(row["input"]), row["value"]) for row in read(cases / "parse_bytes.json")["cases"])
+    out += "static const struct { const char *input; int64_t value; } bytes_cases[] = {\n%s};\n" % rows
 
     rows = ""
     for row in map(wanted, read(cases / "entrypoint_array.json")["cases"]):

@@ -35,21 +35,6 @@ static bool is_one_of(const char *text, const char *const *values) {
   return false;
 }
 
-// 4096, 100M, 4T
-static bool size_parse(const char *text, size_t length, uint64_t *size) {
-  static const char units[] = "kmgtp";
-  uint64_t factor = 1;
-  char last = length > 0 ? text[length - 1] : '0';
-  const char *unit = strchr(units, last >= 'A' && last <= 'Z' ? last - 'A' + 'a' : last);
-  if (unit != NULL && length > 0) {
-    factor = UINT64_C(1) << (10 * (unit - units + 1));
-    length--;
-  }
-  if (!number_parse(text, length, LARGEST_SIZE / factor, true, size)) return false;
-  *size *= factor;
-  return true;
-}
-
 // NULL, or what is wrong with the text.
 static const char *take_value(const struct conf_key *key, const char *text, struct conf_value *value, struct buffer *detail) {
   size_t length = strlen(text);
@@ -72,7 +57,7 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
     if (!number_parse(text, length, LARGEST_ID, false, &value->number)) return "is not a uid";
     break;
   case CONF_SIZE:
-    if (!size_parse(text, length, &value->number)) return "is not a size";
+    if (!bytes_parse(text, length, LARGEST_SIZE, &value->number)) return "is not a size";
     break;
   case CONF_TEXT:
     break;
@@ -131,14 +116,14 @@ static const char *check_settings(const struct conf_key *key, const struct conf_
   return NULL;
 }
 
-static struct module *find_module(struct config *config, const char *name, size_t length) {
+struct module *config_module(const struct config *config, const char *name, size_t length) {
   for (size_t i = 0; i < config->module_count; i++)
     if (text_is(name, length, config->modules[i].name)) return &config->modules[i];
   return NULL;
 }
 
 static struct module *get_module(struct config *config, const char *name, size_t length) {
-  struct module *module = find_module(config, name, length);
+  struct module *module = config_module(config, name, length);
   if (module != NULL) return module;
   config->modules = memory_resize(config->modules, config->module_count + 1, sizeof *config->modules);
   module = &config->modules[config->module_count++];
@@ -265,7 +250,7 @@ static void set_defaults(const struct conf_key *keys, size_t count, struct conf_
   }
 }
 
-static bool conflicts(const struct module *one, const struct module *other) {
+bool modules_conflict(const struct module *one, const struct module *other) {
   return words_hold(&one->values[MODULE_CONFLICT].words, other->name) || words_hold(&other->values[MODULE_CONFLICT].words, one->name);
 }
 
@@ -274,7 +259,7 @@ static bool check_conflict_names(struct config *config, const char *file, struct
     const struct conf_value *named = &config->modules[i].values[MODULE_CONFLICT];
     struct place place = {file, named->line};
     for (size_t j = 0; j < named->words.count; j++)
-      if (find_module(config, named->words.items[j], strlen(named->words.items[j])) == NULL)
+      if (config_module(config, named->words.items[j], strlen(named->words.items[j])) == NULL)
         return invalid(&place, named->words.items[j], "is named as a conflict and is no module", why);
   }
   return true;
@@ -285,12 +270,12 @@ static bool check_default_modules(struct config *config, const char *file, struc
   struct place place = {file, defaults->line};
   for (size_t i = 0; i < defaults->words.count; i++) {
     const char *name = defaults->words.items[i];
-    const struct module *module = find_module(config, name, strlen(name));
+    const struct module *module = config_module(config, name, strlen(name));
     if (module == NULL) return invalid(&place, name, "in defaultModules is no module", why);
     if (module->values[MODULE_ENABLED].number == 0) return invalid(&place, name, "in defaultModules is not enabled", why);
     for (size_t j = 0; j < i; j++) {
       const char *earlier = defaults->words.items[j];
-      if (conflicts(module, find_module(config, earlier, strlen(earlier))))
+      if (modules_conflict(module, config_module(config, earlier, strlen(earlier))))
         return invalid(&place, name, "in defaultModules conflicts with another", why);
     }
   }

@@ -91,7 +91,7 @@ static void refused(void **state) {
   static const char *const added[] = {
       "system=a\r\n", "allowLocalChroot=yes\n", "allowLocalChroot=2\n", "maxGroupCount=-1\n", "maxGroupCount=99999999999\n", "udiMount=relative\n",
       "udiMount=/a/../b\n", "udiMount=/a:b\n", "udiMount=/a,b\n", "udiMount=/a\\b\n", "udiMount=/\n", "rootfsType=ext4\n", "siteEnv=A\n",
-      "siteEnv=A=\n", "siteEnvUnset=A=b\n", "siteFs=/a:b\n", "siteFs=/none:/x:perNodeCache=size=1G\n", "perNodeCacheSizeLimit=1Q\n",
+      "siteEnv=A=\n", "siteEnvUnset=A=b\n", "siteFs=/a:b\n", "siteFs=/none:/x:perNodeCache=size=1Q\n", "perNodeCacheSizeLimit=1Q\n",
       "defaultModules=none\n", "module_a_enabled=0\ndefaultModules=a\n", "module_a_siteEnv=A\n", "cpPath=\n", "siteenv=A=1\n", "=x\n", "imageOwner=0\n"};
   for (size_t i = 0; i < COUNT_OF(added); i++) {
     struct config config;
@@ -165,36 +165,10 @@ static void runtime(void **state) {
   }
 }
 
-static void site_maps(void **state) {
-  (void)state;
-  for (size_t i = 0; i < COUNT_OF(map_cases); i++) {
-    struct volume_map map = {0};
-    AUTO_BUFFER what = {0}, signature = {0};
-    bool accepted = volume_map_add_site(&map, map_cases[i].input, &what);
-    check(accepted == map_cases[i].accept, map_cases[i].input);
-    volume_map_signature(&map, &signature);
-    if (accepted) check(map.count == map_cases[i].count, map_cases[i].input);
-    if (accepted && map.count > 0) check(same_text(signature.at, map_cases[i].signature), map_cases[i].input);
-    volume_map_free(&map);
-  }
-}
-
-static void covering(void **state) {
-  (void)state;
-  struct volume_map map = {0};
-  AUTO_BUFFER what = {0};
-  assert_true(volume_map_add_site(&map, "/home;/x:/scratch", &what));
-  assert_true(volume_map_covers(&map, "/home/a"));
-  assert_true(volume_map_covers(&map, "/scratch"));
-  assert_false(volume_map_covers(&map, "/scratch2"));
-  assert_false(volume_map_covers(&map, "/homes/a"));
-  volume_map_free(&map);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows),    cmocka_unit_test(values),  cmocka_unit_test(continued_last_line),
                                      cmocka_unit_test(without_effect), cmocka_unit_test(paths),
                                      cmocka_unit_test(refused), cmocka_unit_test(names_the_line), cmocka_unit_test(sizes),
-                                     cmocka_unit_test(runtime), cmocka_unit_test(site_maps), cmocka_unit_test(covering)};
+                                     cmocka_unit_test(runtime)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
