@@ -4,10 +4,14 @@
 
 #include "limits.gen.h"
 #include "policy/account.h"
+#include "policy/arguments.h"
+#include "policy/config.h"
+#include "policy/environment.h"
 #include "policy/meta.h"
 #include "policy/path.h"
 #include "policy/record.h"
 #include "policy/reference.h"
+#include "policy/setup_arguments.h"
 
 // Bytes with NUL among them.
 #define BYTES(text) text, sizeof(text) - 1
@@ -210,9 +214,122 @@ static void paths(void **state) {
   assert_int_equal(length, 1);
 }
 
+#define ARGV(...) ((char *[]){"shifter", __VA_ARGS__, NULL})
+
+static bool parse_words(char **argv, struct arguments *arguments) {
+  int argc = 0;
+  struct failure why;
+  while (argv[argc] != NULL) argc++;
+  bool parsed = arguments_parse(argc, argv, arguments, &why);
+  arguments_free(arguments);
+  return parsed;
+}
+
+static void command_lines(void **state) {
+  (void)state;
+  struct arguments a;
+  struct failure why;
+  assert_true(parse_words(ARGV("--help"), &a));
+  assert_int_equal(a.mode, MODE_HELP);
+  assert_true(parse_words(ARGV("--version"), &a));
+  assert_int_equal(a.mode, MODE_VERSION);
+  assert_true(parse_words(ARGV("--verbose", "--writable", "--explain", "-n", "-E", "ls"), &a));
+  assert_true(a.verbose && a.writable && a.explain && a.clear_environment);
+  assert_true(parse_words(ARGV("-w", "ls", "x"), &a));
+  assert_true(parse_words(ARGV("-", "x"), &a));
+  assert_string_equal(a.command[0], "-");
+  assert_false(parse_words(ARGV("-\x01"), &a));
+  // The kernel's count is not trusted beyond the NULL that ends the words.
+  assert_true(arguments_parse(3, (char *[]){"shifter", NULL, "--nope", NULL}, &a, &why));
+  assert_false(arguments_parse(3, (char *[]){"shifter", "--image", NULL, NULL}, &a, &why));
+  struct setup_arguments setup;
+  assert_true(setup_arguments_parse(8, (char *[]){"setupRoot", "-V", "-U", "5", "-G", "6", "id", "x", NULL}, &setup, &why));
+  assert_true(setup.verbose);
+  setup_arguments_free(&setup);
+}
+
+static void asked_by_variables(void **state) {
+  (void)state;
+  struct arguments a = {0};
+  struct failure why;
+  AUTO_FREE char *request = NULL;
+  static char *const both[] = {(char *)"SHIFTER_IMAGEREQUEST=docker:b", (char *)"SHIFTER_IMAGETYPE=id", NULL};
+  static char *const empty[] = {(char *)"SHIFTER_IMAGEREQUEST=", (char *)"SLURM_SPANK_SHIFTER_IMAGEREQUEST=", NULL};
+  assert_false(arguments_image(&a, both, &request, &why));
+  assert_false(arguments_image(&a, empty, &request, &why));
+  assert_false(arguments_image(&a, NULL, &request, &why));
+  a.image = "";
+  assert_true(arguments_image(&a, NULL, &request, &why));
+  assert_string_equal(request, "");
+}
+
+static void sizes(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    uint64_t largest, bytes; // 0: refused
+  } rows[] = {{"5", 3, 0},   {"15", 9, 0},       {"1k", 1023, 0},          {"1k", 1024, 1024},      {"1.5k", 1535, 0},           {"1.5k", 1536, 1536},
+              {"1ki", 9999, 0}, {"1kB", 9999, 1024}, {"1kiB", 9999, 1024}, {"1kx", 9999, 0},     {"1kxB", 9999, 0},           {"0x1f", 99, 31},
+              {"0xg", 99, 0}, {"1.", 9, 1},       {".5k", 9999, 512},       {".", 9, 0},             {"17E", UINT64_C(1) << 63, 0}, {"0.999E", UINT64_MAX, UINT64_C(1151768583102240129)},
+              {"0.017E", UINT64_MAX, UINT64_C(19599665578316398)}, {"", 9, 0}, {"b", 9, 0}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    uint64_t bytes = 0;
+    bool parsed = bytes_parse(rows[i].text, strlen(rows[i].text), rows[i].largest, &bytes);
+    check(parsed == (rows[i].bytes != 0), rows[i].text);
+    if (parsed && bytes != rows[i].bytes) fail_row("%s: %llu", rows[i].text, (unsigned long long)bytes);
+  }
+}
+
+static void configurations(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    bool accept;
+  } rows[] = {{"siteEnvAppend=A=1\nsiteEnvPrepend=B=2\nsiteEnvUnset=A B\n", true},
+              {"siteEnvAppend=A\n", false},
+              {"siteEnvPrepend=A\n", false},
+              {"siteEnvUnset=A=1\n", false},
+              {"module_a_enabled=1\nmodule_a_siteEnv=A=1\nmodule_b_enabled=1\n", true},
+              {"module_a\n", true},
+              {"module_a=1\n", true},
+              {"module__enabled=1\n", true},
+              {"sys\x01tem=a\n", false},
+              {"system=a\x01\n", false},
+              {"system=a\x7f\n", false},
+              {"system=a\tb\n", true},
+              {"system=a\\", true},
+              {"nonsense=a\\", false},
+              {"# nothing\nno setting\n", true}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    struct config config = {0};
+    struct failure why;
+    bool accepted = config_parse_udiroot(&config, rows[i].text, strlen(rows[i].text), "f", &why) && config_finish(&config, true, "f", &why);
+    check(accepted == rows[i].accept, rows[i].text);
+    config_free(&config);
+  }
+}
+
+static void variables(void **state) {
+  (void)state;
+  assert_null(environment_value(NULL, "A"));
+  AUTO_WORDS environment = {0}, settings = {0};
+  struct failure why;
+  environment_import(&environment, NULL);
+  environment_put(&environment, "A=1");
+  environment_unset(&environment, "B");
+  assert_int_equal(environment.count, 1);
+  environment_unset(&environment, "A");
+  assert_int_equal(environment.count, 0);
+  assert_true(environment_parse_file(&settings, "", 0, "f", &why));
+  assert_true(environment_parse_file(&settings, "\r\n \r A=1", 8, "f", &why));
+  assert_int_equal(settings.count, 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(memory),     cmocka_unit_test(messages),      cmocka_unit_test(references),
                                      cmocka_unit_test(records),    cmocka_unit_test(meta_lists),    cmocka_unit_test(meta_sizes),
-                                     cmocka_unit_test(account_lines), cmocka_unit_test(account_files), cmocka_unit_test(paths)};
+                                     cmocka_unit_test(account_lines), cmocka_unit_test(account_files), cmocka_unit_test(paths),
+                                     cmocka_unit_test(command_lines), cmocka_unit_test(asked_by_variables), cmocka_unit_test(sizes),
+                                     cmocka_unit_test(configurations), cmocka_unit_test(variables)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
