@@ -233,7 +233,7 @@ static void command_lines(void **state) {
   assert_int_equal(a.mode, MODE_HELP);
   assert_true(parse_words(ARGV("--version"), &a));
   assert_int_equal(a.mode, MODE_VERSION);
-  assert_true(parse_words(ARGV("--verbose", "--writable", "--explain", "-n", "-E", "ls"), &a));
+  assert_true(parse_words(ARGV("--verbose", "--writable", "--explain", "-n", "-E", "--env-file=f", "ls"), &a));
   assert_true(a.verbose && a.writable && a.explain && a.clear_environment);
   assert_true(parse_words(ARGV("-w", "ls", "x"), &a));
   assert_true(parse_words(ARGV("-", "x"), &a));
