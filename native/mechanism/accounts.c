@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -28,26 +29,42 @@ static bool add_account(struct buffer *out, const struct passwd *entry) {
   return passwd_write_line(out, &account);
 }
 
-// A group without a name, or with one that no file can hold, stays a number.
-static void add_group(struct buffer *out, gid_t gid) {
+// `member` is "", or the account that is in it. A group without a name, or with one that no file can hold, is named by its number.
+static void add_group(struct buffer *out, gid_t gid, const char *member) {
   const struct group *entry = getgrgid(gid);
-  if (entry != NULL) group_write_line(out, entry->gr_name, gid, "");
+  char number[16];
+  snprintf(number, sizeof number, "%u", gid);
+  if (entry == NULL || !group_write_line(out, entry->gr_name, gid, member)) group_write_line(out, number, gid, member);
+}
+
+static bool add_memberships(struct buffer *out, const char *user, gid_t gid) {
+  int count = 0, wanted = 0;
+  getgrouplist(user, gid, NULL, &wanted);
+  if (wanted < 0 || wanted > LIMIT_GROUP_COUNT) return false;
+  AUTO_FREE gid_t *groups = memory_get((size_t)wanted, sizeof *groups);
+  count = wanted;
+  if (getgrouplist(user, gid, groups, &count) < 0) return false;
+  for (int i = 0; i < count; i++) add_group(out, groups[i], user);
+  return true;
 }
 
 // The child: it is the user for good before the name service, whose modules are not ours, is asked. 0 or an exit status.
-static int look_up(int pipe, const struct identity *who, const struct words *import) {
+static int look_up(int pipe, const struct identity *who, const char *user, const struct words *import) {
   struct failure why;
   static char *nothing[] = {NULL};
   AUTO_BUFFER reply = {0};
   if (!drop_privileges(who, &why) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return 1;
   environ = nothing;
-  if (!add_account(&reply, getpwuid(who->uid))) return 2;
+  const struct passwd *entry = user == NULL || *user == '\0' ? getpwuid(who->uid) : getpwnam(user);
+  if (!add_account(&reply, entry)) return 2;
+  AUTO_FREE char *name = memory_copy(entry->pw_name, strlen(entry->pw_name));
   for (size_t i = 0; i < import->count; i++)
     if (!add_account(&reply, getpwnam(import->items[i]))) return 3;
   buffer_byte(&reply, '\0');
-  add_group(&reply, who->gid);
+  if (user != NULL && !add_memberships(&reply, name, who->gid)) return 2;
+  if (user == NULL) add_group(&reply, who->gid, "");
   for (size_t i = 0; i < who->groups.count; i++)
-    if (who->groups.items[i] != who->gid) add_group(&reply, who->groups.items[i]);
+    if (who->groups.items[i] != who->gid) add_group(&reply, who->groups.items[i], "");
   buffer_byte(&reply, '\0');
   return write_all(pipe, reply.at, reply.length) ? 0 : 1;
 }
@@ -77,13 +94,13 @@ static bool read_reply(int pipe, struct buffer *reply) {
 }
 
 // Before: ids all root, SIGCHLD at its default. After: the child is gone; what it said is only data that was checked.
-static bool ask_name_service(const struct identity *who, const struct words *import, struct accounts *out, struct failure *why) {
+static bool ask_name_service(const struct identity *who, const char *user, const struct words *import, struct accounts *out, struct failure *why) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return fail(why, ERROR_RESOURCE, "pipe: %s", strerror(errno));
   AUTO_FD reader = ends[0], writer = ends[1];
   pid_t child = fork();
   if (child < 0) return fail(why, ERROR_RESOURCE, "fork: %s", strerror(errno));
-  if (child == 0) _exit(look_up(writer, who, import));
+  if (child == 0) _exit(look_up(writer, who, user, import));
   cleanup_fd(&writer);
 
   AUTO_BUFFER reply = {0};
@@ -94,7 +111,7 @@ static bool ask_name_service(const struct identity *who, const struct words *imp
   if (WIFEXITED(status) && WEXITSTATUS(status) == 3) return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names an unknown account");
   if (!complete || !WIFEXITED(status) || WEXITSTATUS(status) > 2) return fail(why, ERROR_CALLER_UNKNOWN, "uid %u: the look-up failed", who->uid);
   if (WEXITSTATUS(status) == 1) return fail(why, ERROR_RESOURCE, "the account look-up failed");
-  return accounts_from_reply(&reply, who, import, out, why);
+  return accounts_from_reply(&reply, who, user == NULL ? NULL : "", import, out, why);
 }
 
 static bool read_site_file(int directory, const char *path, const char *name, struct buffer *content, struct failure *why) {
@@ -103,7 +120,8 @@ static bool read_site_file(int directory, const char *path, const char *name, st
   return fail(why, walk == WALK_UNSAFE ? ERROR_UDIROOT_CONF_UNSAFE : ERROR_UDIROOT_CONF_INVALID, "%s/%s can't be used", path, name);
 }
 
-static bool read_files(const char *path, const struct identity *who, const struct words *import, struct accounts *out, struct failure *why) {
+static bool read_files(const char *path, const struct identity *who, const char *user, const struct words *import, struct accounts *out,
+                       struct failure *why) {
   AUTO_FREE char *unsafe = NULL;
   AUTO_FD directory = -1;
   AUTO_BUFFER passwd = {0}, group = {0};
@@ -111,12 +129,12 @@ static bool read_files(const char *path, const struct identity *who, const struc
   if (walk == WALK_UNSAFE) return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "etcPath: %s", unsafe);
   if (walk != WALK_OK) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: %s: %s", path, strerror(errno));
   return read_site_file(directory, path, "passwd", &passwd, why) && read_site_file(directory, path, "group", &group, why) &&
-         accounts_from_files(&passwd, &group, who, import, out, why);
+         accounts_from_files(&passwd, &group, who, user, import, out, why);
 }
 
-bool accounts_look_up(const struct config *config, const struct identity *who, struct accounts *out, struct failure *why) {
+bool accounts_look_up(const struct config *config, const struct identity *who, const char *user, struct accounts *out, struct failure *why) {
   const struct words *import = &config->udiroot[UDIROOT_USERS_TO_IMPORT].words;
   *out = (struct accounts){0};
-  if (config->udiroot[UDIROOT_ALLOW_LIBC_PWD_CALLS].number != 0) return ask_name_service(who, import, out, why);
-  return read_files(config->udiroot[UDIROOT_ETC_PATH].text, who, import, out, why);
+  if (config->udiroot[UDIROOT_ALLOW_LIBC_PWD_CALLS].number != 0) return ask_name_service(who, user, import, out, why);
+  return read_files(config->udiroot[UDIROOT_ETC_PATH].text, who, user, import, out, why);
 }

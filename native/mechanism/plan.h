@@ -14,6 +14,7 @@ struct root_request {
 
 struct root_plan {
   struct identity who; // whose root it is; set before plan_begin
+  const char *user;    // NULL where the groups of `who` are known; or the account whose groups he has then, "": that of his uid
   // Known after plan_begin: everything but what is read from the image path and the accounts.
   struct config config;
   struct image_reference reference;

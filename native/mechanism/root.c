@@ -155,11 +155,16 @@ static bool attach_at(int tree, int directory, const char *name, struct failure 
   return (target >= 0 && tree_attach(tree, target)) || mount_failed(name, why);
 }
 
-// Before: the image file was opened and checked. After: it is mounted read-only at "lower", as a squashfs and nothing else.
+// Before: the image file was opened and checked, or a device was seen to show it. After: it is mounted read-only at "lower", as a
+// squashfs and nothing else.
 static bool mount_image(struct root *root, struct failure *why) {
   char path[LOOP_PATH];
-  AUTO_FD device = -1;
-  if (!loop_attach(root->plan->image.fd, &device, path, why)) return false;
+  unsigned number;
+  AUTO_FD attached = -1;
+  int device = root->plan->device;
+  if (device >= 0 && !loop_name(device, &number, path)) return mount_failed("the loop device of the image", why);
+  if (device < 0 && !loop_attach(root->plan->image.fd, &attached, path, why)) return false;
+  if (device < 0) device = attached;
   const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
   AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), SAFE | MOUNT_ATTR_RDONLY, why);
   struct stat mounted, wanted;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "limits.gen.h"
 #include "policy/path.h"
 
 // Cuts an entry at its colons; true when there are exactly `count` fields, the name is not empty and nothing is a control character.
@@ -39,12 +40,12 @@ bool passwd_parse_line(const char *at, size_t length, struct account *out) {
   return true;
 }
 
-bool group_parse_line(const char *at, size_t length, struct group_entry *out) {
+bool group_parse_line(const char *at, size_t length, struct group_line *out) {
   const char *fields[4];
   size_t sizes[4];
-  *out = (struct group_entry){0};
   if (!cut(at, length, 4, fields, sizes) || !read_id(fields[2], sizes[2], &out->gid)) return false;
-  out->name = memory_copy(fields[0], sizes[0]);
+  out->name = fields[0], out->name_length = sizes[0];
+  out->members = fields[3], out->members_length = sizes[3];
   return true;
 }
 
@@ -78,9 +79,7 @@ static struct account *add_imported(struct accounts *accounts) {
 static struct group_entry *add_group(struct accounts *accounts) {
   if ((accounts->group_count & (accounts->group_count + 1)) == 0) // room is doubled
     accounts->groups = memory_resize(accounts->groups, 2 * accounts->group_count + 2, sizeof *accounts->groups);
-  struct group_entry *added = &accounts->groups[accounts->group_count++];
-  *added = (struct group_entry){0};
-  return added;
+  return &accounts->groups[accounts->group_count++];
 }
 
 typedef bool take_line(void *context, const char *at, size_t length);
@@ -113,28 +112,41 @@ static bool search_passwd(void *context, const char *at, size_t length) {
   return !search->found;
 }
 
+static bool is_member(const struct group_line *group, const char *user) {
+  for (size_t start = 0; start <= group->members_length;) {
+    size_t end = start;
+    while (end < group->members_length && group->members[end] != ',') end++;
+    if (text_is(group->members + start, end - start, user)) return true;
+    start = end + 1;
+  }
+  return false;
+}
+
 struct group_search {
   const struct identity *who;
+  const char *user; // whose memberships are wanted, or NULL
   struct accounts *out;
 };
 
 static bool search_group(void *context, const char *at, size_t length) {
   struct group_search *search = context;
-  struct group_entry group;
-  bool mine = group_parse_line(at, length, &group) && (group.gid == search->who->gid || ids_hold(&search->who->groups, group.gid));
-  if (mine)
-    *add_group(search->out) = group;
-  else
-    free(group.name);
+  struct group_line group;
+  if (!group_parse_line(at, length, &group)) return true;
+  bool member = search->user != NULL && is_member(&group, search->user);
+  if (member && search->out->memberships.count < LIMIT_GROUP_COUNT) ids_add(&search->out->memberships, group.gid);
+  uint64_t number; // a group that is only a number has no name
+  if (!member && group.gid != search->who->gid && !ids_hold(&search->who->groups, group.gid)) return true;
+  if (number_parse(group.name, group.name_length, UINT64_MAX, true, &number)) return true;
+  *add_group(search->out) = (struct group_entry){memory_copy(group.name, group.name_length), group.gid};
   return true;
 }
 
-bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const struct words *import,
-                         struct accounts *out, struct failure *why) {
+bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const char *user,
+                         const struct words *import, struct accounts *out, struct failure *why) {
   *out = (struct accounts){0};
-  struct passwd_search search = {.uid = who->uid, .out = &out->caller};
+  struct passwd_search search = {.name = user != NULL && *user != '\0' ? user : NULL, .uid = who->uid, .out = &out->caller};
   each_line(passwd->at, passwd->length, search_passwd, &search);
-  if (!search.found) return fail(why, ERROR_CALLER_UNKNOWN, "uid %u", who->uid);
+  if (!search.found || out->caller.uid != who->uid) return accounts_free(out), fail(why, ERROR_CALLER_UNKNOWN, "uid %u", who->uid);
   for (size_t i = 0; i < import->count; i++) {
     search = (struct passwd_search){.name = import->items[i], .out = add_imported(out)};
     each_line(passwd->at, passwd->length, search_passwd, &search);
@@ -142,19 +154,19 @@ bool accounts_from_files(const struct buffer *passwd, const struct buffer *group
     accounts_free(out);
     return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names the unknown account %s", import->items[i]);
   }
-  struct group_search groups = {who, out};
+  struct group_search groups = {who, user == NULL ? NULL : out->caller.name, out};
   each_line(group->at, group->length, search_group, &groups);
   return true;
 }
 
-bool accounts_from_reply(const struct buffer *reply, const struct identity *who, const struct words *import, struct accounts *out,
-                         struct failure *why) {
+bool accounts_from_reply(const struct buffer *reply, const struct identity *who, const char *user, const struct words *import,
+                         struct accounts *out, struct failure *why) {
   size_t end = reply->length == 0 ? 0 : reply->length - 1; // of the last text
   const char *nul = memchr(reply->at, '\0', end);
   if (nul == NULL || reply->at[end] != '\0') return fail(why, ERROR_CALLER_UNKNOWN, "uid %u", who->uid);
   size_t first = (size_t)(nul - reply->at);
   const struct buffer passwd = {reply->at, first, 0}, group = {reply->at + first + 1, end - first - 1, 0};
-  return accounts_from_files(&passwd, &group, who, import, out, why);
+  return accounts_from_files(&passwd, &group, who, user, import, out, why);
 }
 
 void account_free(struct account *account) {
@@ -171,6 +183,7 @@ void accounts_free(struct accounts *accounts) {
   for (size_t i = 0; i < accounts->group_count; i++) free(accounts->groups[i].name);
   free(accounts->imported);
   free(accounts->groups);
+  ids_free(&accounts->memberships);
   *accounts = (struct accounts){0};
 }
 
@@ -196,27 +209,15 @@ struct group_filter {
   uint64_t left;
 };
 
-static bool member_is_listed(const char *at, size_t length, const char *user) {
-  for (size_t start = 0; start <= length;) {
-    size_t end = start;
-    while (end < length && at[end] != ',') end++;
-    if (text_is(at + start, end - start, user)) return true;
-    start = end + 1;
-  }
-  return false;
-}
-
 static bool filter_line(void *context, const char *at, size_t length) {
   struct group_filter *filter = context;
-  const char *fields[4];
-  size_t sizes[4];
-  uint32_t gid;
-  if (!cut(at, length, 4, fields, sizes) || !read_id(fields[2], sizes[2], &gid) || gid == 0) return true;
+  struct group_line group;
+  if (!group_parse_line(at, length, &group) || group.gid == 0) return true;
   // A group named like the user counts as membership.
-  bool member = text_is(fields[0], sizes[0], filter->user) || member_is_listed(fields[3], sizes[3], filter->user);
+  bool member = text_is(group.name, group.name_length, filter->user) || is_member(&group, filter->user);
   bool listed = member && filter->left > 0;
   if (listed) filter->left--;
-  buffer_print(filter->out, "%.*s:x:%u:%s\n", (int)sizes[0], fields[0], gid, listed ? filter->user : "");
+  buffer_print(filter->out, "%.*s:x:%u:%s\n", (int)group.name_length, group.name, group.gid, listed ? filter->user : "");
   return true;
 }
 

@@ -12,25 +12,34 @@ struct group_entry {
   uint32_t gid;
 };
 
+// A line of a group file; its texts lie in the line.
+struct group_line {
+  const char *name, *members;
+  size_t name_length, members_length;
+  uint32_t gid;
+};
+
 struct accounts {
   struct account caller;
   struct account *imported;
   size_t imported_count;
   struct group_entry *groups; // those of the caller that have a name
   size_t group_count;
+  struct ids memberships; // where they were asked for: the groups the account database puts the user in
 };
 
 bool passwd_parse_line(const char *at, size_t length, struct account *out) MUST_USE;
-bool group_parse_line(const char *at, size_t length, struct group_entry *out) MUST_USE;
+bool group_parse_line(const char *at, size_t length, struct group_line *out) MUST_USE;
 // The line that is parsed to the same again; nothing, and false, when a text holds ':', a line break or another control character.
 bool passwd_write_line(struct buffer *out, const struct account *account);
 bool group_write_line(struct buffer *out, const char *name, uint32_t gid, const char *member);
-// Accounts out of passwd and group files, for sites without a name service.
-bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const struct words *import,
-                         struct accounts *out, struct failure *why) MUST_USE;
+// Accounts out of passwd and group files, for sites without a name service. `user`: NULL, or the name whose memberships are asked for
+// ("": the name of the uid).
+bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const char *user,
+                         const struct words *import, struct accounts *out, struct failure *why) MUST_USE;
 // What the look-up child sends: the lines of a passwd file, a NUL, those of a group file, a NUL.
-bool accounts_from_reply(const struct buffer *reply, const struct identity *who, const struct words *import, struct accounts *out,
-                         struct failure *why) MUST_USE;
+bool accounts_from_reply(const struct buffer *reply, const struct identity *who, const char *user, const struct words *import,
+                         struct accounts *out, struct failure *why) MUST_USE;
 void accounts_free(struct accounts *accounts);
 void account_free(struct account *account);
 

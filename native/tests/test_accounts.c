@@ -49,7 +49,7 @@ static void replies(void **state) {
   struct accounts accounts;
   struct failure why = {0};
   reply_of(&reply, &alice);
-  assert_true(accounts_from_reply(&reply, &who, &import, &accounts, &why));
+  assert_true(accounts_from_reply(&reply, &who, NULL, &import, &accounts, &why));
   write_passwd(&text, &accounts);
   assert_string_equal(text.at, "alice:x:1000:100:Alice, 1:/home/alice:/bin/sh\nsshd:x:22:22::/run:/bin/false\n");
   text.length = 0;
@@ -62,19 +62,19 @@ static void replies(void **state) {
     assert_non_null(exact);
     memcpy(exact, reply.at, length);
     const struct buffer cut = {exact, length, 0};
-    assert_false(accounts_from_reply(&cut, &who, &import, &accounts, &why));
+    assert_false(accounts_from_reply(&cut, &who, NULL, &import, &accounts, &why));
     free(exact);
   }
   buffer_text(&reply, "more");
-  assert_false(accounts_from_reply(&reply, &who, &import, &accounts, &why));
+  assert_false(accounts_from_reply(&reply, &who, NULL, &import, &accounts, &why));
   struct account other = alice;
   other.uid = 1001;
   reply_of(&reply, &other);
-  assert_false(accounts_from_reply(&reply, &who, &import, &accounts, &why));
+  assert_false(accounts_from_reply(&reply, &who, NULL, &import, &accounts, &why));
   assert_int_equal(why.code, ERROR_CALLER_UNKNOWN);
   words_add_text(&import, "nobody");
   reply_of(&reply, &alice);
-  assert_false(accounts_from_reply(&reply, &who, &import, &accounts, &why));
+  assert_false(accounts_from_reply(&reply, &who, NULL, &import, &accounts, &why));
   assert_int_equal(why.code, ERROR_UDIROOT_CONF_INVALID);
   identity_free(&who);
 }
@@ -111,17 +111,17 @@ static void files(void **state) {
   words_add_text(&import, "sshd");
   struct accounts accounts;
   struct failure why = {0};
-  assert_true(accounts_from_files(&passwd, &group, &who, &import, &accounts, &why));
+  assert_true(accounts_from_files(&passwd, &group, &who, NULL, &import, &accounts, &why));
   AUTO_BUFFER text = {0};
   write_group(&text, &accounts, 1);
   assert_string_equal(text.at, "users:x:100:alice\nmore:x:7:\n");
   assert_int_equal(accounts.imported[0].uid, 22);
   accounts_free(&accounts);
   words_add_text(&import, "nobody");
-  assert_false(accounts_from_files(&passwd, &group, &who, &import, &accounts, &why));
+  assert_false(accounts_from_files(&passwd, &group, &who, NULL, &import, &accounts, &why));
   assert_int_equal(why.code, ERROR_UDIROOT_CONF_INVALID);
   who.uid = 5;
-  assert_false(accounts_from_files(&passwd, &group, &who, &import, &accounts, &why));
+  assert_false(accounts_from_files(&passwd, &group, &who, NULL, &import, &accounts, &why));
   assert_int_equal(why.code, ERROR_CALLER_UNKNOWN);
   buffer_free(&passwd);
   buffer_free(&group);

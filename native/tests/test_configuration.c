@@ -64,8 +64,7 @@ static void without_effect(void **state) {
   assert_true(config_parse_runtime(&config, runtime, sizeof runtime - 1, "r", &why));
   assert_true(config_finish(&config, true, "f", &why));
   static const char *const wanted[] = {"udiRoot.conf:1: sitePreMountHook has no effect in this version",
-                                       "udiRoot.conf:5: defaultModules has no effect in this version",
-                                       "runtime.conf:2: verifyImage has no effect in this version"};
+                                       "udiRoot.conf:5: defaultModules has no effect in this version"};
   assert_int_equal(config.without_effect.count, COUNT_OF(wanted));
   for (size_t i = 0; i < COUNT_OF(wanted); i++) assert_string_equal(config.without_effect.items[i], wanted[i]);
   assert_int_equal(config.warnings.count, 0);

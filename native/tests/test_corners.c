@@ -176,7 +176,7 @@ static void account_lines(void **state) {
   }
   static const char *const groups[] = {"g:x:1:\x7f", "g:x:1", "g:x:1::", ":x:1:", "g:x:-1:", "g:x::"};
   for (size_t i = 0; i < COUNT_OF(groups); i++) {
-    struct group_entry group;
+    struct group_line group;
     check(!group_parse_line(groups[i], strlen(groups[i]), &group), groups[i]);
   }
 }
@@ -193,7 +193,7 @@ static void account_files(void **state) {
   buffer_text(&group, "broken\na:x:1:\nb:x:2:\n:\nc:x:3:\nd:x:4:\ne:x:5:\nf:x:6:\nusers:x:100:");
   struct accounts accounts;
   struct failure why;
-  assert_true(accounts_from_files(&passwd, &group, &who, &none, &accounts, &why));
+  assert_true(accounts_from_files(&passwd, &group, &who, NULL, &none, &accounts, &why));
   write_group(&text, &accounts, 2);
   assert_string_equal(text.at, "a:x:1:alice\nb:x:2:alice\nc:x:3:\nd:x:4:\ne:x:5:\nusers:x:100:\n");
   accounts_free(&accounts);

@@ -1,0 +1,26 @@
+// Prepared roots on disk (formats/README.md, "Entries of prepared roots"), and joining one. Below a run directory, all of it root's own:
+//   jobs/JOB/UID/KEY   an entry a root; whoever makes roots for that job and user holds a lock on the directory UID
+//   pins/UID.RANDOM.JOB  in a tmpfs, since a namespace can be pinned only where mounts are private
+#pragma once
+#include "mechanism/plan.h"
+#include "policy/prepared.h"
+
+#define JOBS "jobs"
+#define PINS "pins"
+
+// Descriptors of directories that root alone can change, or -1 with errno.
+int run_open(const char *path) MUST_USE;
+int job_open(int run, const char *job, const char *uid) MUST_USE; // uid NULL: the job's directory
+// Names in a directory, without those that begin with a dot unless `hidden`.
+void names_in(int directory, bool hidden, struct words *names);
+bool entry_read(int directory, const char *name, struct prepared *entry, struct failure *why) MUST_USE;
+// The namespace of an entry, or -1 when nothing of it is left in our own.
+int pin_open(int run, const struct prepared *entry) MUST_USE;
+bool set_field(struct prepared *entry, enum prepared_field field, const char *text); // always true
+// Job and the fields that follow from the plan, up to where the caller looks from: its mount namespace and root directory.
+bool describe(const struct root_plan *plan, const char *job, struct prepared *entry) MUST_USE;
+
+// Before: ids all root, plan_begin done. True: this process is inside a root that was prepared for just this plan, and plan->image says
+// what it is. False: it is where it was; if the image was prepared at all, plan->image and plan->device say so, and nothing of the image
+// path is needed. Whatever is in doubt is no reason for an error.
+bool prepared_join(struct root_plan *plan, const struct words *jobs) MUST_USE;
