@@ -3,19 +3,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "limits.gen.h"
 #include "mechanism/drop.h"
 #include "mechanism/open.h"
+#include "mechanism/process.h"
 
 #define LOOK_UP_SECONDS 60
 
@@ -69,30 +68,6 @@ static int look_up(int pipe, const struct identity *who, const char *user, const
   return write_all(pipe, reply.at, reply.length) ? 0 : 1;
 }
 
-static long seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (long)now.tv_sec;
-}
-
-// The child's reply, bounded in length and time.
-static bool read_reply(int pipe, struct buffer *reply) {
-  long end = seconds() + LOOK_UP_SECONDS;
-  char chunk[8192];
-  for (;;) {
-    struct pollfd wait = {.fd = pipe, .events = POLLIN};
-    long left = end - seconds();
-    int ready = left <= 0 ? 0 : poll(&wait, 1, (int)left * 1000);
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) return false;
-    ssize_t size = read(pipe, chunk, sizeof chunk);
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return size == 0;
-    if (reply->length + (size_t)size > LIMIT_ACCOUNT_REPLY_BYTES) return false;
-    buffer_add(reply, chunk, (size_t)size);
-  }
-}
-
 // Before: ids all root, SIGCHLD at its default. After: the child is gone; what it said is only data that was checked.
 static bool ask_name_service(const struct identity *who, const char *user, const struct words *import, struct accounts *out, struct failure *why) {
   int ends[2];
@@ -104,7 +79,7 @@ static bool ask_name_service(const struct identity *who, const char *user, const
   cleanup_fd(&writer);
 
   AUTO_BUFFER reply = {0};
-  bool complete = read_reply(reader, &reply);
+  bool complete = pipe_read(reader, LOOK_UP_SECONDS, LIMIT_ACCOUNT_REPLY_BYTES, &reply);
   if (!complete) kill(child, SIGKILL);
   int status = -1;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;

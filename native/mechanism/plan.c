@@ -32,14 +32,17 @@ bool plan_open_image(struct root_plan *plan, struct failure *why) {
   return image_open(&plan->config, &plan->reference, plan->request, &plan->who, &plan->image, why);
 }
 
+bool plan_identify(struct root_plan *plan, struct failure *why) {
+  if (!accounts_look_up(&plan->config, &plan->who, plan->user, &plan->accounts, why)) return false;
+  if (plan->user == NULL) return true;
+  plan->who.groups = plan->accounts.memberships;
+  plan->accounts.memberships = (struct ids){0};
+  return true;
+}
+
 bool plan_complete(struct root_plan *plan, struct failure *why) {
   // Accounts first: their child, which is the user, inherits no descriptor of an image.
-  if (!accounts_look_up(&plan->config, &plan->who, plan->user, &plan->accounts, why)) return false;
-  if (plan->user != NULL) {
-    plan->who.groups = plan->accounts.memberships;
-    plan->accounts.memberships = (struct ids){0};
-  }
-  return plan_open_image(plan, why) &&
+  return plan_identify(plan, why) && plan_open_image(plan, why) &&
          etc_files_collect(&plan->config, &plan->accounts, &plan->who, &plan->etc, why);
 }
 

@@ -34,6 +34,8 @@ struct root_plan {
 
 // Before: ids all root, plan->who known. Reads the configuration and checks what was asked for against it; opens nothing of an image.
 bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct failure *why) MUST_USE;
+// Accounts, and the groups of plan->who where they were not known. plan_complete begins with it.
+bool plan_identify(struct root_plan *plan, struct failure *why) MUST_USE;
 // Only the image, for the answer of --resolve.
 bool plan_open_image(struct root_plan *plan, struct failure *why) MUST_USE;
 // Accounts, image (opened and checked, with the right of plan->who to use it) and the files of /etc and /var.

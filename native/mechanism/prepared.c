@@ -69,7 +69,7 @@ int pin_open(int run, const struct prepared *entry) {
 }
 
 // Where this process looks from. A namespace alone would not do: someone who was put below another root directory has the same.
-static bool describe_view(struct buffer *out) {
+bool describe_view(struct buffer *out) {
   struct stat space;
   struct statx top;
   if (stat("/proc/self/ns/mnt", &space) != 0 || statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &top) != 0) return false;
@@ -106,7 +106,7 @@ static bool take_image(const struct prepared *entry, const struct root_plan *pla
   return true;
 }
 
-static bool hold_device(const struct prepared *entry, int *device) {
+bool device_hold(const struct prepared *entry, int *device) {
   const char *file = prepared_text(entry, PREPARED_FILE), *colon = strchr(file, ':');
   uint64_t of = 0, inode = 0;
   return colon != NULL && number_parse(file, (size_t)(colon - file), INT64_MAX, false, &of) &&
@@ -124,7 +124,7 @@ static bool try_entry(int run, const struct prepared *entry, const struct prepar
     joined = pin >= 0 && setns(pin, CLONE_NEWNS) == 0;
   }
   if (joined) cleanup_fd(&plan->device);
-  if (joined || (taken && plan->device < 0 && hold_device(entry, &plan->device))) {
+  if (joined || (taken && plan->device < 0 && device_hold(entry, &plan->device))) {
     image_close(&plan->image);
     plan->image = image;
   } else {

@@ -283,12 +283,11 @@ static bool check_default_modules(struct config *config, const char *file, struc
   return true;
 }
 
-// After the defaults: a value that is the default's asks for nothing.
+// None of them has a default.
 static void note_without_effect(struct config *config, const char *file, const struct conf_key *keys, size_t count, const struct conf_value *values) {
   for (size_t i = 0; i < count; i++) {
     const struct conf_value *value = &values[i];
     if (keys[i].status != CONF_WITHOUT_EFFECT || value->text == NULL) continue;
-    if (keys[i].fallback != NULL && strcmp(value->text, keys[i].fallback) == 0) continue;
     AUTO_BUFFER text = {0};
     buffer_print(&text, "%s:%u: %s has no effect in this version", file, value->line, keys[i].name);
     words_add(&config->without_effect, text.at, text.length);

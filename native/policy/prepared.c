@@ -10,12 +10,6 @@
 
 #define MAGIC "shifter-root"
 
-bool job_is_valid(const char *job) {
-  static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@[]-";
-  size_t length = strlen(job);
-  return length > 0 && length <= JOB_BYTES && job[0] != '.' && strspn(job, allowed) == length;
-}
-
 static bool is_number(const char *at, size_t length) {
   uint64_t number;
   return number_parse(at, length, INT64_MAX, false, &number);
@@ -60,7 +54,7 @@ static const struct field_key keys[] = {
     [PREPARED_IMAGE] = {"image", FIELD_NEEDED, FIELD(PREPARED_IMAGE), image_id_is_valid},
     [PREPARED_RECORD] = {"record", FIELD_ONCE, FIELD(PREPARED_RECORD), NULL},
     [PREPARED_META] = {"meta", FIELD_ONCE, FIELD(PREPARED_META), NULL},
-    [PREPARED_NODES] = {"nodes", FIELD_ONCE, FIELD(PREPARED_NODES), is_text},
+    [PREPARED_NODES] = {"nodes", FIELD_ONCE, FIELD(PREPARED_NODES), hash_is_valid},
     [PREPARED_PIN] = {"pin", FIELD_NEEDED, FIELD(PREPARED_PIN), is_pin},
     [PREPARED_NAMESPACE] = {"namespace", FIELD_NEEDED, FIELD(PREPARED_NAMESPACE), is_pair},
     [PREPARED_LOOP] = {"loop", FIELD_NEEDED, FIELD(PREPARED_LOOP), is_number},
@@ -150,7 +144,7 @@ void job_hints(char *const *environment, struct words *jobs) {
     const char *job = environment_value(environment, names[i]);
     if (job != NULL && job_is_valid(job) && !words_hold(jobs, job)) words_add_text(jobs, job);
   }
-  if (!words_hold(jobs, JOB_OF_NODE)) words_add_text(jobs, JOB_OF_NODE);
+  if (!words_hold(jobs, NODE_JOB)) words_add_text(jobs, NODE_JOB);
 }
 
 void pin_name(const char *uid, uint64_t random, const char *job, struct buffer *out) {

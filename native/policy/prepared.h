@@ -1,6 +1,6 @@
 // Prepared roots: what one was made from and where it is kept, as its entry says (formats/README.md, "Entries of prepared roots").
 #pragma once
-#include "policy/failure.h"
+#include "policy/setup_arguments.h"
 #include "policy/sha256.h"
 
 // Those up to PREPARED_META are what the root was made from: equal ones are the same root.
@@ -28,11 +28,7 @@ uint64_t prepared_number(const struct prepared *entry, enum prepared_field field
 // Sorted, without repetition, the primary one among them: "7,100".
 void prepared_groups(uint32_t gid, const struct ids *groups, struct buffer *out);
 
-#define JOB_BYTES 128
-#define JOB_OF_NODE "node" // what was prepared without naming a job
-// Letters, digits and ._@[]-, not beginning with a dot.
-bool job_is_valid(const char *job);
-// What the caller's environment says of its job, as far as it could be one; JOB_OF_NODE comes last. Only where to look: that there is
+// What the caller's environment says of its job, as far as it could be one; NODE_JOB comes last. Only where to look: that there is
 // such a job, and that the root is the caller's, is said by directories that root made.
 void job_hints(char *const *environment, struct words *jobs);
 

@@ -3,10 +3,14 @@
 #include <string.h>
 
 #include "limits.gen.h"
-#include "policy/prepared.h"
 
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #define DIGITS "0123456789"
+
+bool job_is_valid(const char *job) {
+  size_t length = strspn(job, LETTERS DIGITS "._@[]-");
+  return length > 0 && length <= 128 && job[length] == '\0' && strcmp(job, ".") != 0 && strcmp(job, "..") != 0;
+}
 
 static bool take_job(const char *value, const char **job, struct failure *why) {
   if (!job_is_valid(value)) return fail(why, ERROR_USAGE, "--job '%s' is not 1 to 128 of A-Z a-z 0-9 . _ @ [ ] -", value);

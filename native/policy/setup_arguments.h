@@ -28,6 +28,8 @@ struct unsetup_arguments {
   const char *run_directory; // NULL: the configured one
 };
 
+// 1 to 128 of A-Z a-z 0-9 . _ @ [ ] -, and a name that a directory can have.
+bool job_is_valid(const char *job);
 bool setup_arguments_parse(int argc, char *const *argv, struct setup_arguments *out, struct failure *why) MUST_USE;
 void setup_arguments_free(struct setup_arguments *arguments);
 bool unsetup_arguments_parse(int argc, char *const *argv, struct unsetup_arguments *out, struct failure *why) MUST_USE;

@@ -9,6 +9,7 @@
 #include "policy/environment.h"
 #include "policy/meta.h"
 #include "policy/path.h"
+#include "policy/prepared.h"
 #include "policy/record.h"
 #include "policy/reference.h"
 #include "policy/setup_arguments.h"
@@ -214,6 +215,197 @@ static void paths(void **state) {
   assert_int_equal(length, 1);
 }
 
+// Groups out of member lists, as they are asked for when a root is prepared for somebody.
+static void memberships(void **state) {
+  (void)state;
+  const struct identity who = {1000, 100, {0}};
+  struct buffer passwd = {0}, group = {0};
+  AUTO_BUFFER text = {0};
+  const struct words none = {0};
+  buffer_text(&passwd, "twin:x:1000:7::/:/bin/sh\nalice:x:1000:100::/:/bin/sh\nbob:x:1001:100::/:/bin/sh\n");
+  buffer_text(&group, "users:x:100:\na:x:1:bob,alice\nb:x:2:bob\nc:x:3:alice2\n4:x:4:alice\n");
+  struct accounts accounts;
+  struct failure why;
+  assert_true(accounts_from_files(&passwd, &group, &who, "alice", &none, &accounts, &why));
+  assert_string_equal(accounts.caller.name, "alice");
+  assert_int_equal(accounts.memberships.count, 2);
+  assert_int_equal(accounts.memberships.items[1], 4);
+  write_group(&text, &accounts, 9);
+  assert_string_equal(text.at, "users:x:100:alice\na:x:1:alice\n"); // a name that is a number is none
+  accounts_free(&accounts);
+  assert_true(accounts_from_files(&passwd, &group, &who, "", &none, &accounts, &why));
+  assert_string_equal(accounts.caller.name, "twin");
+  assert_int_equal(accounts.memberships.count, 0);
+  accounts_free(&accounts);
+  assert_false(accounts_from_files(&passwd, &group, &who, "bob", &none, &accounts, &why)); // another's name
+  assert_int_equal(why.code, ERROR_CALLER_UNKNOWN);
+  group.length = 0;
+  for (size_t i = 0; i <= LIMIT_GROUP_COUNT; i++) buffer_print(&group, "g:x:%zu:alice\n", i + 5);
+  assert_true(accounts_from_files(&passwd, &group, &who, "alice", &none, &accounts, &why));
+  assert_int_equal(accounts.memberships.count, LIMIT_GROUP_COUNT);
+  accounts_free(&accounts);
+  buffer_free(&passwd);
+  buffer_free(&group);
+}
+
+static enum facts take(bool is_meta, const char *text, const char *id, uint32_t uid, struct image_facts *facts, struct failure *why) {
+  struct buffer content = {0};
+  const struct identity who = {uid, 100, {0}};
+  buffer_text(&content, text);
+  facts_free(facts);
+  enum facts taken = facts_take(is_meta, &content, id, &who, facts, why);
+  buffer_free(&content);
+  return taken;
+}
+
+#define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+static const char private_record[] =
+    "shifter-record 1\nid 3:abc\nreference 10:docker:a/b\nsource-digest 71:sha256:" HASH "\nprofile 1:p\nplatform 11:linux/amd64\n"
+    "image-size 4:4096\nimage-sha256 64:" HASH "\nentries 1:1\nowner 4:1000\naccess 7:private\nworkdir 2:/w\ncommand 1:c\nend\n";
+
+static void facts(void **state) {
+  (void)state;
+  struct image_facts facts = {0};
+  struct failure why = {0};
+  AUTO_BUFFER record = {0};
+  buffer_text(&record, private_record);
+  char *reference = strstr(record.at, "10:docker:a/b\n");
+  assert_non_null(reference);
+  AUTO_BUFFER good = {0};
+  buffer_add(&good, record.at, (size_t)(reference - record.at));
+  buffer_print(&good, "24:docker:docker.io/a/b:1.0\n%s", reference + strlen("10:docker:a/b\n"));
+  assert_int_equal(take(false, record.at, "abc", 1000, &facts, &why), FACTS_INVALID);
+  if (take(false, good.at, "abc", 1000, &facts, &why) != FACTS_TAKEN) fail_row("%s", why.what);
+  assert_true(facts.sized && facts.image_size == 4096 && same_text(facts.workdir, "/w"));
+  assert_int_equal(take(false, good.at, "abd", 1000, &facts, &why), FACTS_INVALID);
+  assert_int_equal(take(false, good.at, "abc", 1001, &facts, &why), FACTS_DENIED);
+  assert_int_equal(take(true, "FORMAT: squashfs\nUSERACL: 1000\nCMD: x\n", "abc", 1000, &facts, &why), FACTS_TAKEN);
+  assert_int_equal(facts.command.count, 1);
+  assert_int_equal(take(true, "FORMAT: squashfs\nUSERACL: 1000\n", "abc", 1001, &facts, &why), FACTS_DENIED);
+  assert_int_equal(take(true, "FORMAT: ext4\n", "abc", 1000, &facts, &why), FACTS_INVALID);
+  facts_free(&facts);
+}
+
+// A prepared root as it could be: each field in the order of the enum.
+static const char *const entry_fields[PREPARED_COUNT] = {
+    [PREPARED_JOB] = "job 4:12.a\n", [PREPARED_UID] = "uid 4:1000\n", [PREPARED_GID] = "gid 3:100\n", [PREPARED_GROUPS] = "groups 5:7,100\n",
+    [PREPARED_CONFIGURATION] = "configuration 64:" HASH "\n", [PREPARED_BUILD] = "build 1:b\n", [PREPARED_MODULES] = "modules 1:m\n",
+    [PREPARED_VOLUMES] = "volumes 5:/a:/b\n", [PREPARED_VIEW] = "view 1:v\n", [PREPARED_IMAGE] = "image 3:abc\n", [PREPARED_RECORD] = "record 3:\n\t\x01\n",
+    [PREPARED_META] = NULL, [PREPARED_NODES] = "nodes 64:" HASH "\n", [PREPARED_PIN] = "pin 26:1000.0123456789abcdef.12.a\n", [PREPARED_NAMESPACE] = "namespace 3:4:5\n",
+    [PREPARED_LOOP] = "loop 1:7\n", [PREPARED_FILE] = "file 3:8:9\n", [PREPARED_MADE] = "made 2:10\n"};
+
+static void entry_text(struct buffer *out, size_t changed, const char *as, bool references) {
+  out->length = 0;
+  buffer_text(out, "shifter-root 1\n");
+  if (references) buffer_text(out, "reference 6:id:abc\nreference 6:id:abd\n");
+  for (size_t i = 0; i < PREPARED_COUNT; i++) {
+    const char *text = i == changed ? as : entry_fields[i];
+    if (text != NULL) buffer_text(out, text);
+  }
+  buffer_text(out, "end\n");
+}
+
+static void entries(void **state) {
+  (void)state;
+  static const struct {
+    size_t field;
+    const char *as;
+    bool accept;
+  } rows[] = {{PREPARED_COUNT, NULL, true},
+              {PREPARED_MODULES, NULL, true},
+              {PREPARED_RECORD, NULL, false},
+              {PREPARED_META, "meta 1:x\n", false},
+              {PREPARED_PIN, NULL, false},
+              {PREPARED_JOB, "job 0:\n", false},
+              {PREPARED_JOB, "job 2:..\n", false},
+              {PREPARED_GROUPS, "groups 1:\x01\n", false},
+              {PREPARED_CONFIGURATION, "configuration 1:a\n", false},
+              {PREPARED_IMAGE, "image 3:a/b\n", false},
+              {PREPARED_PIN, "pin 4:1000\n", false},
+              {PREPARED_PIN, "pin 26:x000.0123456789abcdef.12.a\n", false},
+              {PREPARED_PIN, "pin 25:1000.0123456789abcde.12.a\n", false},
+              {PREPARED_PIN, "pin 27:1000.0123456789abcdef0.12.a\n", false},
+              {PREPARED_PIN, "pin 26:1000.0123456789abcdefx12.a\n", false},
+              {PREPARED_PIN, "pin 22:1000.0123456789abcdef.\n", false},
+              {PREPARED_NAMESPACE, "namespace 0:\n", false},
+              {PREPARED_NAMESPACE, "namespace 2:45\n", false},
+              {PREPARED_NAMESPACE, "namespace 2:4:\n", false},
+              {PREPARED_NAMESPACE, "namespace 2::4\n", false},
+              {PREPARED_LOOP, "loop 2:-1\n", false}};
+  AUTO_BUFFER text = {0}, written = {0};
+  struct failure why;
+  struct prepared entry;
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    entry_text(&text, rows[i].field, rows[i].as, true);
+    check(prepared_parse(text.at, text.length, &entry, &why) == rows[i].accept, rows[i].as == NULL ? "(left out)" : rows[i].as);
+    if (!rows[i].accept) continue;
+    written.length = 0;
+    prepared_write(&entry, &written);
+    check(same_text(written.at, text.at), "written as it was read");
+    prepared_free(&entry);
+  }
+  entry_text(&text, PREPARED_COUNT, NULL, false);
+  assert_false(prepared_parse(text.at, text.length, &entry, &why));
+  static const char job_nul[] = "shifter-root 1\njob 2:a\0\nend\n", pin_nul[] = "shifter-root 1\npin 2:a\0\nend\n";
+  assert_false(prepared_parse(job_nul, sizeof job_nul - 1, &entry, &why));
+  assert_false(prepared_parse(pin_nul, sizeof pin_nul - 1, &entry, &why));
+}
+
+static void entry_values(void **state) {
+  (void)state;
+  AUTO_BUFFER text = {0}, groups = {0}, pin = {0};
+  struct failure why;
+  AUTO_PREPARED entry = {0};
+  AUTO_PREPARED other = {0};
+  entry_text(&text, PREPARED_COUNT, NULL, true);
+  assert_true(prepared_parse(text.at, text.length, &entry, &why));
+  assert_true(prepared_parse(text.at, text.length, &other, &why));
+  assert_true(prepared_same(&entry, &other, PREPARED_JOB, PREPARED_MADE));
+  other.fields[PREPARED_BUILD].at[0] = 'c';
+  assert_false(prepared_same(&entry, &other, PREPARED_JOB, PREPARED_MADE));
+  assert_true(prepared_same(&entry, &other, PREPARED_MODULES, PREPARED_META));
+  buffer_text(&other.fields[PREPARED_VIEW], "more");
+  assert_false(prepared_same(&entry, &other, PREPARED_MODULES, PREPARED_META));
+  assert_string_equal(prepared_text(&entry, PREPARED_META), "");
+  assert_string_equal(prepared_text(&entry, PREPARED_VOLUMES), "/a:/b");
+  assert_int_equal(prepared_number(&entry, PREPARED_LOOP), 7);
+  assert_int_equal(prepared_number(&entry, PREPARED_PIN), 0);
+  char one[SHA256_HEX], same[SHA256_HEX], another[SHA256_HEX];
+  prepared_key(&entry, one);
+  buffer_text(&entry.fields[PREPARED_MADE], "0"); // not what it was made from
+  prepared_key(&entry, same);
+  prepared_key(&other, another);
+  assert_string_equal(one, same);
+  assert_string_not_equal(one, another);
+
+  const struct ids none = {0}, some = {(uint32_t[]){100, 9, 7, 9}, 4, 4};
+  prepared_groups(100, &some, &groups);
+  assert_string_equal(groups.at, "7,9,100");
+  groups.length = 0;
+  prepared_groups(5, &none, &groups);
+  assert_string_equal(groups.at, "5");
+
+  pin_name("1000", 0x1234, "12.a", &pin);
+  assert_true(pin_is_of(pin.at, "1000", "12.a"));
+  assert_true(pin_is_of(pin.at, NULL, "12.a"));
+  assert_false(pin_is_of(pin.at, "100", "12.a"));
+  assert_false(pin_is_of(pin.at, NULL, "12"));
+  assert_false(pin_is_of("1000", NULL, "12"));
+}
+
+static void job_names(void **state) {
+  (void)state;
+  static char *const environment[] = {(char *)"SHIFTER_JOB_ID=12", (char *)"SLURM_JOB_ID=../x", (char *)"PBS_JOBID=12", NULL};
+  static char *const node[] = {(char *)"SLURM_JOB_ID=node", (char *)"PBS_JOBID=7[].server", NULL};
+  AUTO_WORDS jobs = {0}, more = {0};
+  job_hints(environment, &jobs);
+  assert_int_equal(jobs.count, 2);
+  assert_string_equal(jobs.items[0], "12");
+  assert_string_equal(jobs.items[1], "node");
+  job_hints(node, &more);
+  assert_int_equal(more.count, 2);
+}
+
 #define ARGV(...) ((char *[]){"shifter", __VA_ARGS__, NULL})
 
 static bool parse_words(char **argv, struct arguments *arguments) {
@@ -287,6 +479,8 @@ static void configurations(void **state) {
     bool accept;
   } rows[] = {{"siteEnvAppend=A=1\nsiteEnvPrepend=B=2\nsiteEnvUnset=A B\n", true},
               {"siteEnvAppend=A\n", false},
+              {"siteFs=/a\nsiteFs=\n", true},
+              {"sitePostMountHook=/a\nrootfsType=tmpfs\n", true},
               {"siteEnvPrepend=A\n", false},
               {"siteEnvUnset=A=1\n", false},
               {"module_a_enabled=1\nmodule_a_siteEnv=A=1\nmodule_b_enabled=1\n", true},
@@ -328,7 +522,8 @@ static void variables(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(memory),     cmocka_unit_test(messages),      cmocka_unit_test(references),
                                      cmocka_unit_test(records),    cmocka_unit_test(meta_lists),    cmocka_unit_test(meta_sizes),
-                                     cmocka_unit_test(account_lines), cmocka_unit_test(account_files), cmocka_unit_test(paths),
+                                     cmocka_unit_test(account_lines), cmocka_unit_test(account_files), cmocka_unit_test(paths),      cmocka_unit_test(memberships),   cmocka_unit_test(facts),
+                                     cmocka_unit_test(entries),    cmocka_unit_test(entry_values),  cmocka_unit_test(job_names),
                                      cmocka_unit_test(command_lines), cmocka_unit_test(asked_by_variables), cmocka_unit_test(sizes),
                                      cmocka_unit_test(configurations), cmocka_unit_test(variables)};
   return cmocka_run_group_tests(tests, NULL, NULL);

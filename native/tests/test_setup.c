@@ -2,7 +2,6 @@
 #include "tests/testing.h"
 
 #include "limits.gen.h"
-#include "policy/prepared.h"
 #include "policy/setup_arguments.h"
 
 #define USER "-U", "1000", "-G", "100"
@@ -125,8 +124,8 @@ static void jobs(void **state) {
   (void)state;
   char longest[130] = {0};
   memset(longest, 'a', 128);
-  static const char *const good[] = {"1", "123[].server", "a.b_c@d-e", "a...", "-"};
-  static const char *const bad[] = {"", ".", "..", "...", ".a", "a/b", "a b", "a\n", "\xc3\xa9", "a:b", "../x"};
+  static const char *const good[] = {"1", "123[].server", "a.b_c@d-e", "...", "-"};
+  static const char *const bad[] = {"", ".", "..", "a/b", "a b", "a\n", "\xc3\xa9", "a:b", "../x"};
   for (size_t i = 0; i < COUNT_OF(good); i++) check(job_is_valid(good[i]), good[i]);
   for (size_t i = 0; i < COUNT_OF(bad); i++) check(!job_is_valid(bad[i]), bad[i]);
   assert_true(job_is_valid(longest));
