@@ -248,10 +248,13 @@ static bool invalid(enum image_type type, const char *whole, size_t whole_length
               at + prefix, (int)prefix, at);
 }
 
+static bool too_long(struct failure *why) {
+  return fail(why, ERROR_REFERENCE_INVALID, "the image reference is longer than %d bytes", LIMIT_IMAGE_REFERENCE_BYTES);
+}
+
 bool reference_parse(const char *at, size_t length, const char *default_type, struct image_reference *out, struct failure *why) {
   if (length == 0) return fail(why, ERROR_REFERENCE_INVALID, "the image reference is empty");
-  if (length > LIMIT_IMAGE_REFERENCE_BYTES)
-    return fail(why, ERROR_REFERENCE_INVALID, "the image reference is longer than %d bytes", LIMIT_IMAGE_REFERENCE_BYTES);
+  if (length > LIMIT_IMAGE_REFERENCE_BYTES) return too_long(why);
   enum image_type type = IMAGE_DOCKER;
   const char *reference = at;
   size_t reference_length = length;
@@ -266,6 +269,8 @@ bool reference_parse(const char *at, size_t length, const char *default_type, st
   buffer_text(&canonical, image_type_name(type));
   buffer_byte(&canonical, ':');
   if (!types[type].canonical(reference, reference_length, &canonical)) return invalid(type, at, length, reference, reference_length, why);
+  // Names and records hold it, and are read with the same limit.
+  if (canonical.length > LIMIT_IMAGE_REFERENCE_BYTES) return too_long(why);
   *out = (struct image_reference){.type = type, .reference = memory_copy(reference, reference_length)};
   if (canonical.length > 0) out->canonical = steal(&canonical.at);
   return true;

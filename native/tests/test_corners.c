@@ -13,6 +13,7 @@
 #include "policy/record.h"
 #include "policy/reference.h"
 #include "policy/setup_arguments.h"
+#include "policy/volume_map.h"
 
 // Bytes with NUL among them.
 #define BYTES(text) text, sizeof(text) - 1
@@ -393,6 +394,24 @@ static void entry_values(void **state) {
   assert_false(pin_is_of("1000", NULL, "12"));
 }
 
+// Two volumes whose texts would be those of two others, were a ';' not told from the end of an element.
+static void signatures(void **state) {
+  (void)state;
+  static const char *const maps[] = {"\"/p:/q;/x\";/a:/b", "/p:/q;\"/x;/a:/b\""};
+  struct buffer text[2] = {{0}, {0}};
+  for (size_t i = 0; i < 2; i++) {
+    struct volume_map map = {0};
+    AUTO_BUFFER what = {0};
+    assert_true(volume_map_add_user(&map, maps[i], &what));
+    assert_int_equal(map.count, 2);
+    volume_map_signature(&map, &text[i]);
+    volume_map_free(&map);
+  }
+  assert_string_not_equal(text[0].at, text[1].at);
+  assert_string_equal(text[0].at, "\"/p:/q;/x\";/a:/b");
+  for (size_t i = 0; i < 2; i++) buffer_free(&text[i]);
+}
+
 static void job_names(void **state) {
   (void)state;
   static char *const environment[] = {(char *)"SHIFTER_JOB_ID=12", (char *)"SLURM_JOB_ID=../x", (char *)"PBS_JOBID=12", NULL};
@@ -524,6 +543,7 @@ int main(void) {
                                      cmocka_unit_test(records),    cmocka_unit_test(meta_lists),    cmocka_unit_test(meta_sizes),
                                      cmocka_unit_test(account_lines), cmocka_unit_test(account_files), cmocka_unit_test(paths),      cmocka_unit_test(memberships),   cmocka_unit_test(facts),
                                      cmocka_unit_test(entries),    cmocka_unit_test(entry_values),  cmocka_unit_test(job_names),
+                                     cmocka_unit_test(signatures),
                                      cmocka_unit_test(command_lines), cmocka_unit_test(asked_by_variables), cmocka_unit_test(sizes),
                                      cmocka_unit_test(configurations), cmocka_unit_test(variables)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,17 +83,19 @@ const refuse = (input: string, why: string): Either.Either<never, FormatError> =
  */
 export const parse = (input: string, defaultType: string = "docker"): Either.Either<ImageRef, FormatError> => {
   if (input.length === 0) return refuse(input, "it is empty")
-  if (bytesOf(input).length > formatLimits.imageReferenceBytes) {
-    return refuse(`${input.slice(0, 60)}…`, `it is longer than ${formatLimits.imageReferenceBytes} bytes`)
-  }
+  const tooLong = (text: string) => bytesOf(text).length > formatLimits.imageReferenceBytes
+  const refuseLong = () => refuse(`${input.slice(0, 60)}…`, `it is longer than ${formatLimits.imageReferenceBytes} bytes`)
+  if (tooLong(input)) return refuseLong()
   const colon = input.indexOf(":")
   const prefix = colon < 0 ? undefined : imageTypes.find((type) => type === input.slice(0, colon))
   const type = prefix ?? imageTypes.find((known) => known === defaultType)
   if (type === undefined) return refuse(input, `it names no type and the default type "${defaultType}" is none of ${imageTypes.join(", ")}`)
   const reference = prefix === undefined ? input : input.slice(colon + 1)
   const canonical = canonicalOf(type, reference)
-  return typeof canonical === "object" && canonical !== null
-    ? refuse(input, canonical.why)
+  if (typeof canonical === "object" && canonical !== null) return refuse(input, canonical.why)
+  // Names and records hold it, and are read with the same limit.
+  return canonical !== null && tooLong(`${type}:${canonical}`)
+    ? refuseLong()
     : Either.right({ type, reference, canonical: canonical === null ? null : `${type}:${canonical}`, file: fileOf(type, reference) })
 }
 
