@@ -70,7 +70,6 @@ static bool is_path_component(const char *at, size_t length) {
 }
 
 static bool is_repository(const char *at, size_t length) {
-  if (length > 255) return false;
   for (size_t start = 0; start <= length;) {
     size_t end = start;
     while (end < length && at[end] != '/') end++;
@@ -134,8 +133,11 @@ static bool docker_canonical(const char *at, size_t length, struct buffer *out) 
   size_t start = out->length;
   add_host(out, host, host_length);
   bool hub = strcmp(out->at + start, "docker.io") == 0;
-  buffer_text(out, hub && memchr(at, '/', length) == NULL ? "/library/" : "/");
+  buffer_byte(out, '/');
+  size_t repository = out->length;
+  if (hub && memchr(at, '/', length) == NULL) buffer_text(out, "library/");
   buffer_add(out, at, length);
+  if (out->length - repository > 255) return false;
   if (digest != NULL) {
     buffer_byte(out, '@');
     buffer_add(out, digest, digest_length);
@@ -178,28 +180,32 @@ static bool chos_canonical(const char *at, size_t length, struct buffer *out) {
   return length > 0 && !has_control(at, length);
 }
 
-// A path, and what follows it from `path` on. A relative one means something only to who said it.
-static bool path_canonical(const char *at, size_t path, size_t length, struct buffer *out) {
-  if (path == 0 || has_control(at, length)) return false;
-  if (!path_is_absolute(at, path) || path_has_parent(at, path)) {
+// A relative path means something only to who said it, so it has no canonical form.
+static bool path_canonical(const char *at, size_t length, struct buffer *out) {
+  AUTO_FREE char *clean = path_clean(at, length);
+  bool canonical = path_is_absolute(at, length) && !path_has_parent(at, length);
+  if (canonical)
+    buffer_text(out, clean);
+  else
     out->length = 0;
-    return true;
-  }
-  AUTO_FREE char *clean = path_clean(at, path);
-  buffer_text(out, clean);
+  return length > 0 && !has_control(at, length);
+}
+
+// The length of PATH in PATH or PATH:TAG.
+static size_t path_of_tagged(const char *at, size_t length) {
+  const char *colon = memrchr(at, ':', length);
+  return colon != NULL && is_tag(colon + 1, length - (size_t)(colon - at) - 1) ? (size_t)(colon - at) : length;
+}
+
+static bool tagged_canonical(const char *at, size_t length, struct buffer *out) {
+  size_t path = path_of_tagged(at, length), before = out->length;
+  if (!path_canonical(at, path, out)) return false;
+  if (out->length == 0) return !has_control(at, length);
+  const char *clean = out->at + before;
+  // A path that would be taken apart itself keeps a '/' behind it.
+  if (path == length && path_of_tagged(clean, strlen(clean)) < strlen(clean)) buffer_byte(out, '/');
   buffer_add(out, at + path, length - path);
   return true;
-}
-
-static bool disk_canonical(const char *at, size_t length, struct buffer *out) {
-  return path_canonical(at, length, length, out);
-}
-
-// PATH or PATH:TAG
-static bool tagged_canonical(const char *at, size_t length, struct buffer *out) {
-  const char *colon = memrchr(at, ':', length);
-  bool tagged = colon != NULL && is_tag(colon + 1, length - (size_t)(colon - at) - 1);
-  return path_canonical(at, tagged ? (size_t)(colon - at) : length, length, out);
 }
 
 // How each type is called, and what its canonical form is; an empty one where there is none here.
@@ -215,7 +221,7 @@ static const struct {
     [IMAGE_OCI_ARCHIVE] = {"oci-archive", tagged_canonical},
     [IMAGE_DOCKER_ARCHIVE] = {"docker-archive", tagged_canonical},
     [IMAGE_DOCKER_DAEMON] = {"docker-daemon", docker_canonical},
-    [IMAGE_VM] = {"vm", disk_canonical},
+    [IMAGE_VM] = {"vm", path_canonical},
     [IMAGE_CHOS] = {"chos", chos_canonical},
 };
 
