@@ -95,7 +95,7 @@ const failed = (error: unknown, directory: string): Effect.Effect<never, Catalog
   Effect.flatMap(isFull(directory), (full) => {
     const causes = [error, typeof error === "object" && error !== null && "cause" in error ? error.cause : undefined].map((each) => (each === undefined ? "" : messageOf(each)))
     const said = printable(causes.filter(Boolean).join(": "))
-    return full && /SQLITE_(FULL|IOERR|CANTOPEN)|disk is full|disk I\/O|Unable to open connection/.test(said)
+    return full && /SQLITE_(FULL|IOERR|CANTOPEN)|disk is full|disk I\/O|unable to open/i.test(said)
       ? Effect.fail(new CatalogError(errorFields("STORAGE_FULL", `The catalogue in ${directory} can't be written: ${said}`, { cause: error })))
       : Effect.fail(new CatalogError(errorFields("CATALOG_FAILED", `The catalogue in ${directory} can't be used: ${said}`, { cause: error })))
   })
