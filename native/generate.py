@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Makes C from the contracts in ../formats and the case tables in tests/cases. Called by meson; needs nothing but Python.
 
-generate.py errors.gen.h|errors.gen.c|limits.gen.h|config_keys.gen.h|config_keys.gen.c|vectors.gen.h FORMATS CASES OUTPUT
+generate.py errors.gen.h|errors.gen.c|limits.gen.h|config_keys.gen.h|config_keys.gen.c|config_texts.gen.c|options.gen.h|options.gen.c|vectors.gen.h FORMATS CASES OUTPUT
 """
 import json
 import pathlib
 import re
 import sys
+import textwrap
 
 BANNER = "// Made by generate.py; do not edit.\n"
 
@@ -79,7 +80,7 @@ def config_keys_h(formats, cases):
 
 def config_keys_c(formats, cases):
     out = '#include "policy/config.h"\n'
-    status = {None: "CONF_IN_USE", "without-effect": "CONF_WITHOUT_EFFECT", "deprecated": "CONF_DEPRECATED", "ignored": "CONF_IGNORED"}
+    status = {None: "CONF_IN_USE", "deprecated": "CONF_DEPRECATED", "ignored": "CONF_IGNORED"}
     for name, keys in key_tables(formats):
         rows = ""
         for key, spec in keys.items():
@@ -91,6 +92,85 @@ def config_keys_c(formats, cases):
                 flag(spec.get("repeat") == "append"), status[spec.get("status")], values,
             )
         out += "const struct conf_key %s_keys[%s_KEY_COUNT] = {\n%s};\n" % (name, name.upper(), rows)
+    return out
+
+
+def config_texts_c(formats, cases):
+    """What the keys mean: for those who explain, and not part of the programs with rights."""
+    out = '#include "check/explain.h"\n'
+    for name, keys in key_tables(formats):
+        out += "const char *const %s_texts[%s_KEY_COUNT] = {\n%s};\n" % (name, name.upper(), "".join("  %s,\n" % literal(k["text"]) for k in keys.values()))
+    return out
+
+
+HELP_WIDTH = 80
+HELP_INDENT = 29
+
+
+def option_key(option):
+    return constant(option.get("name", option.get("letter")))
+
+
+def option_words(option):
+    """"-w, --workdir[=DIR]", as help and manual show an option."""
+    value = {"none": "", "needed": "={}", "optional": "[={}]"}[option["value"]].format(option.get("metavar"))
+    letter = "-%s" % option["letter"] if "letter" in option else ""
+    return ", ".join(w for w in (letter, "--%s%s" % (option["name"], value) if "name" in option else "") if w)
+
+
+def option_text(option):
+    """What help and manual say of an option."""
+    return option["text"] + (" Repeatable." if option.get("repeat") else "") + (" Refused: %s." % option["refused"] if "refused" in option else "")
+
+
+def help_rows(rows):
+    out = ""
+    for words, text in rows:
+        lines = textwrap.wrap(text, HELP_WIDTH - HELP_INDENT)
+        if len(words) > HELP_INDENT - 2:
+            out += words + "\n"
+            words = ""
+        for line in lines:
+            out += "%-*s%s\n" % (HELP_INDENT, words, line)
+            words = ""
+    return out
+
+
+def help_text(program):
+    def paragraph(text):
+        return textwrap.fill(text, HELP_WIDTH) + "\n"
+
+    parts = ["".join("%s\n" % line for line in program["usage"]) + "".join(map(paragraph, program["description"]))]
+    if "commands" in program:
+        parts.append(help_rows(("  " + c["words"], c["text"]) for c in program["commands"]))
+    parts.append(help_rows((("  " if "letter" in o else "      ") + option_words(o), option_text(o)) for o in program["options"]))
+    if "notes" in program:
+        parts.append("".join(map(paragraph, program["notes"])))
+    return "\n".join(parts)
+
+
+def options_h(formats, cases):
+    out = "#pragma once\n"
+    for name, program in read(formats / "options.json").items():
+        upper = constant(name) + "_OPTION_"
+        out += "enum %soption {\n%s  %sCOUNT\n};\n" % (
+            constant(name).lower() + "_", "".join("  %s%s,\n" % (upper, option_key(o)) for o in program["options"]), upper)
+    return out
+
+
+def options_c(formats, cases):
+    out = '#include "policy/options.h"\n'
+    for name, program in read(formats / "options.json").items():
+        symbol = constant(name).lower()
+        rows = ""
+        for option in program["options"]:
+            for word in [option.get("name")] + option.get("aliases", []):
+                rows += "  {%s_OPTION_%s, %s, %s, VALUE_%s, %s},\n" % (
+                    constant(name), option_key(option), "'%s'" % option["letter"] if "letter" in option else "0", literal(word),
+                    option["value"].upper(), literal(option.get("refused")))
+        out += "static const struct option %s_rows[] = {\n%s};\n" % (symbol, rows)
+        out += "const struct option_table %s_options = {%s, %s_rows, COUNT_OF(%s_rows), %s};\n" % (
+            symbol, literal(name), symbol, symbol, literal(help_text(program)))
     return out
 
 
@@ -139,6 +219,7 @@ struct access_case { uint32_t uids[4]; size_t uid_count; uint32_t gids[4]; size_
 struct map_case { const char *input; bool accept; size_t count; const char *signature; };
 struct words_case { const char *input; const char *const *items; };
 struct ids_case { const char *input; uint32_t ids[4]; size_t count; bool accept; };
+struct hosts_case { const char *spec, *lines; };
 struct setting_case { const char *text; bool accept; };
 struct environment_case { const char *const *start, *const *image, *const *set, *const *append, *const *prepend, *const *unset, *const *result; };
 """
@@ -162,14 +243,15 @@ struct environment_case { const char *const *start, *const *image, *const *set, 
         out += "static const struct vector %s_vectors[] = {\n%s};\n" % (kind, vector_rows(vectors / (kind + ".json")))
 
     table = read(cases / "udiroot_conf.json")
+    programs = [name for name, spec in read(formats / "udiroot-conf.json").items() if spec["type"] in ("executable", "program")]
     rows = ""
     for row in table["cases"]:
         text = table["base"] + row["added"]
         if row["name"].startswith("missing "):
             key = row["name"].split()[1]
             text = "".join(l for l in table["base"].splitlines(True) if not l.startswith(key + "="))
-        # Modes and existing programs are the mechanism's; what is left is the text.
-        if row["name"] in ("world-writable file", "mkfsXfsPath missing file (validate all)"):
+        # Modes and existing programs are the mechanism's (test/native/configuration.test.ts); what is left is the text.
+        if int(row["mode"], 8) & 0o022 or any(line.split("=")[0].strip() in programs for line in row["added"].splitlines()):
             continue
         rows += "  {%s, %s, %s, %s},\n" % (literal(row["name"]), literal(text), flag(row["validate"] == 255), flag(row["accept"]))
     out += "static const struct conf_case conf_cases[] = {\n%s};\n" % rows
@@ -181,13 +263,15 @@ struct environment_case { const char *const *start, *const *image, *const *set, 
     )
     out += "static const struct access_case access_cases[] = {\n%s};\n" % rows
 
-    rows = ""
-    for row in map(wanted, read(cases / "volumemap_site.json")["cases"]):
-        # Per-node caches come later; until then every map with one is refused.
-        accept = row["accept"] and "pernodecache" not in row["input"].lower()
-        count = row["signature"].count(";") + 1 if row["signature"] else 0  # n is the reference's, also where want differs
-        rows += "  {%s, %s, %d, %s},\n" % (literal(row["input"]), flag(accept), count, literal(row["signature"]))
-    out += "static const struct map_case map_cases[] = {\n%s};\n" % rows
+    for kind in ("site", "user"):
+        rows = ""
+        for row in map(wanted, read(cases / ("volumemap_%s.json" % kind))["cases"]):
+            count = row["signature"].count(";") + 1 if row["signature"] else 0  # n is the reference's, also where want differs
+            rows += "  {%s, %s, %d, %s},\n" % (literal(row["input"]), flag(row["accept"]), count, literal(row["signature"]))
+        out += "static const struct map_case %s_map_cases[] = {\n%s};\n" % (kind, rows)
+
+    rows = "".join("  {%s, %d},\n" % (literal(row["input"]), row["value"]) for row in read(cases / "parse_bytes.json")["cases"])
+    out += "static const struct { const char *input; int64_t value; } bytes_cases[] = {\n%s};\n" % rows
 
     rows = ""
     for row in map(wanted, read(cases / "entrypoint_array.json")["cases"]):
@@ -201,6 +285,15 @@ struct environment_case { const char *const *start, *const *image, *const *set, 
         ids = row.get("ids", [])
         rows += "  {%s, %s, %s},\n" % (literal(row["input"].rstrip("\n")), id_list(ids), flag("error" not in row))
     out += "static const struct ids_case ids_cases[] = {\n%s};\n" % rows
+
+    rows = ""
+    for row in read(cases / "hostsfile.json")["cases"]:
+        spec = row["spec"] or ""
+        lines = None
+        if "error" not in row:
+            lines = "".join((host + "\n") * int(count) for host, count in (node.split("/") for node in spec.split()))
+        rows += "  {%s, %s},\n" % (literal(spec), literal(lines))
+    out += "static const struct hosts_case hosts_cases[] = {\n%s};\n" % rows
 
     table = read(cases / "environment.json")
     rows = "".join("  {%s, %s},\n" % (literal(r["arg"]), flag(r["accept"])) for r in table["env_option"])
@@ -238,6 +331,9 @@ MAKERS = {
     "limits.gen.h": limits_h,
     "config_keys.gen.h": config_keys_h,
     "config_keys.gen.c": config_keys_c,
+    "config_texts.gen.c": config_texts_c,
+    "options.gen.h": options_h,
+    "options.gen.c": options_c,
     "vectors.gen.h": vectors_h,
 }
 

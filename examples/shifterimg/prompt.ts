@@ -45,15 +45,21 @@ export const askSecretly = (question: string, signal: AbortSignal): Promise<stri
     const take = (input: Buffer) => {
       // A terminal may hand over several characters at once.
       for (const character of input.toString()) {
-        if (character === "\r" || character === "\n") return end(() => resolve(typed.join("")))
-        if (character === INTERRUPT) return void process.kill(process.pid, "SIGINT")
-        if (character === END) return end(() => reject(noAnswer()))
-        if (character === "\x7f" || character === "\b") typed = typed.slice(0, -1)
+        if (character === "\r" || character === "\n") {
+          end(() => resolve(typed.join("")))
+          return
+        }
+        if (character === END) {
+          end(() => reject(noAnswer()))
+          return
+        }
+        if (character === INTERRUPT) process.kill(process.pid, "SIGINT")
+        else if (character === "\x7f" || character === "\b") typed = typed.slice(0, -1)
         else if (character === ERASE_LINE) typed = []
         else typed = [...typed, character]
       }
     }
-    if (signal.aborted) return reject(new Error("interrupted"))
+    signal.throwIfAborted()
     signal.addEventListener("abort", aborted)
     stderr.write(question)
     stdin.setRawMode(true).on("data", take).resume()

@@ -89,10 +89,10 @@ static bool clone_site(struct host_trees *trees, const struct volume *volume, ui
 
 // The home directory, as far as the caller himself can reach it; none is no mistake.
 static bool clone_home(struct host_trees *trees, const struct root_plan *plan, uint64_t propagation, struct failure *why) {
-  if (plan->config->runtime[RUNTIME_MOUNT_HOME].number == 0 || !home_is_mountable(plan->home)) return true;
-  AUTO_FREE char *home = path_clean(plan->home, strlen(plan->home));
-  if (volume_map_covers(&plan->config->udiroot[UDIROOT_SITE_FS].volumes, home)) return true;
-  if (!file_identity_set(plan->who, why)) return false;
+  if (plan->config.runtime[RUNTIME_MOUNT_HOME].number == 0 || !home_is_mountable(plan->accounts.caller.home)) return true;
+  AUTO_FREE char *home = path_clean(plan->accounts.caller.home, strlen(plan->accounts.caller.home));
+  if (volume_map_covers(&plan->config.udiroot[UDIROOT_SITE_FS].volumes, home)) return true;
+  if (!file_identity_set(&plan->who, why)) return false;
   AUTO_FD source = open_resolved(AT_FDCWD, home, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
   file_identity_root();
   if (source < 0) return true;
@@ -105,9 +105,9 @@ static bool clone_home(struct host_trees *trees, const struct root_plan *plan, u
 // The directory of a local image. What was opened before belongs to the namespace that was left, so it is reached once more with the
 // caller's rights, and must still be the same.
 static bool clone_local(struct root *root, struct failure *why) {
-  const struct image *image = root->plan->image;
+  const struct image *image = &root->plan->image;
   struct stat wanted, found;
-  if (!file_identity_set(root->plan->who, why)) return false;
+  if (!file_identity_set(&root->plan->who, why)) return false;
   AUTO_FD source = open_resolved(AT_FDCWD, image->id, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
   file_identity_root();
   if (source < 0 || fstat(source, &found) != 0 || fstat(image->fd, &wanted) != 0 || wanted.st_dev != found.st_dev || wanted.st_ino != found.st_ino)
@@ -117,7 +117,7 @@ static bool clone_local(struct root *root, struct failure *why) {
 }
 
 static bool clone_host(struct root *root, struct failure *why) {
-  const struct config *config = root->plan->config;
+  const struct config *config = &root->plan->config;
   struct host_trees *trees = &root->trees;
   const char *style = config->udiroot[UDIROOT_MOUNT_PROPAGATION_STYLE].text;
   uint64_t propagation = strcmp(style, "slave") == 0 ? MS_SLAVE : MS_PRIVATE;
@@ -134,7 +134,7 @@ static bool clone_host(struct root *root, struct failure *why) {
 
 // Before: `/` is private in this namespace. After: a tmpfs nobody else sees covers udiMount.
 static bool mount_scratch(struct root *root, struct failure *why) {
-  const char *path = root->plan->config->udiroot[UDIROOT_UDI_MOUNT].text;
+  const char *path = root->plan->config.udiroot[UDIROOT_UDI_MOUNT].text;
   AUTO_FREE char *unsafe = NULL;
   AUTO_FD target = -1;
   enum walk walk = walk_protected(path, 0, &target, &unsafe);
@@ -155,11 +155,16 @@ static bool attach_at(int tree, int directory, const char *name, struct failure 
   return (target >= 0 && tree_attach(tree, target)) || mount_failed(name, why);
 }
 
-// Before: the image file was opened and checked. After: it is mounted read-only at "lower", as a squashfs and nothing else.
+// Before: the image file was opened and checked, or a device was seen to show it. After: it is mounted read-only at "lower", as a
+// squashfs and nothing else.
 static bool mount_image(struct root *root, struct failure *why) {
   char path[LOOP_PATH];
-  AUTO_FD device = -1;
-  if (!loop_attach(root->plan->image->fd, &device, path, why)) return false;
+  unsigned number;
+  AUTO_FD attached = -1;
+  int device = root->plan->device;
+  if (device >= 0 && !loop_name(device, &number, path)) return mount_failed("the loop device of the image", why);
+  if (device < 0 && !loop_attach(root->plan->image.fd, &attached, path, why)) return false;
+  if (device < 0) device = attached;
   const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
   AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), SAFE | MOUNT_ATTR_RDONLY, why);
   struct stat mounted, wanted;
@@ -277,16 +282,16 @@ static bool attach_tree(const struct root *root, const struct host_tree *tree, s
 static bool write_etc(struct root *root, struct failure *why) {
   root->etc = inside_directory(root, "/etc");
   if (root->etc < 0) return fail(why, ERROR_IMAGE_LAYOUT, "/etc is not a directory");
-  return etc_files_write(root->plan->etc, root->etc, why);
+  return etc_files_write(&root->plan->etc, root->etc, why);
 }
 
 // In a local directory files that exist are covered, since nothing can be written there.
 static bool cover_etc(struct root *root, struct failure *why) {
   AUTO_FD made = openat(root->scratch, "etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (made < 0 || !etc_files_write(root->plan->etc, made, why)) return made < 0 ? mount_failed("etc", why) : false;
+  if (made < 0 || !etc_files_write(&root->plan->etc, made, why)) return made < 0 ? mount_failed("etc", why) : false;
   int directory = root->etc = open_resolved(root->fd, "etc", O_PATH | O_DIRECTORY, 0, INSIDE);
-  for (size_t i = 0; directory >= 0 && i < root->plan->etc->count; i++) {
-    const char *name = root->plan->etc->items[i].name;
+  for (size_t i = 0; directory >= 0 && i < root->plan->etc.count; i++) {
+    const char *name = root->plan->etc.items[i].name;
     struct stat status;
     AUTO_FD target = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (target < 0 || fstat(target, &status) != 0 || !S_ISREG(status.st_mode)) continue;
@@ -310,10 +315,10 @@ static bool leave_host(const struct root *root, struct failure *why) {
 // Mount points of the image are written and resolved before anything of the host is attached: until then there is nothing that a link
 // of the image could lead to but the image itself.
 static bool build(struct root *root, struct failure *why) {
-  if (!clone_host(root, why) || (root->plan->image->local && !clone_local(root, why))) return false;
+  if (!clone_host(root, why) || (root->plan->image.local && !clone_local(root, why))) return false;
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return mount_failed("making / private", why);
   if (!mount_scratch(root, why)) return false;
-  bool image = root->plan->image->local ? mount_local(root, why) : mount_image(root, why) && mount_overlay(root, why);
+  bool image = root->plan->image.local ? mount_local(root, why) : mount_image(root, why) && mount_overlay(root, why);
   if (!image || !note_mount(root, why)) return false;
   if (!(root->growable ? write_etc(root, why) : cover_etc(root, why))) return false;
   for (size_t i = 0; i < root->trees.count; i++)

@@ -161,6 +161,45 @@ bool number_parse(const char *at, size_t length, uint64_t largest, bool zeros, u
   return true;
 }
 
+static int hex_digit(char byte) {
+  if (byte >= '0' && byte <= '9') return byte - '0';
+  byte = (char)(byte | 0x20);
+  return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : 16;
+}
+
+// [KMGTPE][i][B]: which power of 1024, or -1.
+static int unit_parse(const char *at, size_t length) {
+  static const char units[] = "kmgtpe";
+  const char *unit = length == 0 ? NULL : strchr(units, *at | 0x20);
+  if (unit != NULL && *unit != '\0') at++, length--;
+  if (unit != NULL && length > 1 && (*at | 0x20) == 'i') at++, length--;
+  if (length == 1 && (*at | 0x20) == 'b') length--;
+  return length > 0 ? -1 : unit == NULL ? 0 : (int)(unit - units) + 1;
+}
+
+bool bytes_parse(const char *at, size_t length, uint64_t largest, uint64_t *bytes) {
+  bool hex = length > 2 && at[0] == '0' && (at[1] | 0x20) == 'x';
+  int base = hex ? 16 : 10;
+  size_t start = hex ? 2 : 0, end = start;
+  uint64_t whole = 0, part = 0, scale = 1;
+  for (; end < length && hex_digit(at[end]) < base; end++) {
+    uint64_t digit = (uint64_t)hex_digit(at[end]);
+    if (digit > largest || whole > (largest - digit) / (uint64_t)base) return false;
+    whole = whole * (uint64_t)base + digit;
+  }
+  bool digits = end > start;
+  if (!hex && end < length && at[end] == '.') {
+    for (end++; end < length && hex_digit(at[end]) < 10; end++, digits = true)
+      if (scale < 1000) part = part * 10 + (uint64_t)hex_digit(at[end]), scale *= 10; // more places would say nothing
+  }
+  int power = digits ? unit_parse(at + end, length - end) : -1;
+  if (power < 0) return false;
+  uint64_t factor = UINT64_C(1) << (10 * power);
+  if (whole > largest / factor || part * factor / scale > largest - whole * factor) return false;
+  *bytes = whole * factor + part * factor / scale;
+  return true;
+}
+
 bool is_control(char byte) {
   return (unsigned char)byte < 0x20 || byte == 0x7f;
 }

@@ -57,6 +57,8 @@ void ids_free(struct ids *ids);
 
 // Decimal digits alone, at most `largest`; leading zeros only where `zeros` says so.
 bool number_parse(const char *at, size_t length, uint64_t largest, bool zeros, uint64_t *number) MUST_USE;
+// 5, 5B, 500KB, 1.5G, 1KiB, 0x10: binary multiples, rounded down.
+bool bytes_parse(const char *at, size_t length, uint64_t largest, uint64_t *bytes) MUST_USE;
 bool is_control(char byte);
 bool is_blank(char byte);
 bool has_control(const char *at, size_t length);

@@ -35,27 +35,14 @@ static bool is_one_of(const char *text, const char *const *values) {
   return false;
 }
 
-// 4096, 100M, 4T
-static bool size_parse(const char *text, size_t length, uint64_t *size) {
-  static const char units[] = "kmgtp";
-  uint64_t factor = 1;
-  char last = length > 0 ? text[length - 1] : '0';
-  const char *unit = strchr(units, last >= 'A' && last <= 'Z' ? last - 'A' + 'a' : last);
-  if (unit != NULL && length > 0) {
-    factor = UINT64_C(1) << (10 * (unit - units + 1));
-    length--;
-  }
-  if (!number_parse(text, length, LARGEST_SIZE / factor, true, size)) return false;
-  *size *= factor;
-  return true;
-}
-
 // NULL, or what is wrong with the text.
 static const char *take_value(const struct conf_key *key, const char *text, struct conf_value *value, struct buffer *detail) {
   size_t length = strlen(text);
   switch (key->type) {
   case CONF_PATH:
   case CONF_EXECUTABLE:
+  case CONF_PROGRAM:
+  case CONF_DIRECTORY:
     if (!path_is_plain(text, length)) return "is not an absolute path without '..'";
     value->text = path_clean(text, length);
     return NULL;
@@ -72,7 +59,7 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
     if (!number_parse(text, length, LARGEST_ID, false, &value->number)) return "is not a uid";
     break;
   case CONF_SIZE:
-    if (!size_parse(text, length, &value->number)) return "is not a size";
+    if (!bytes_parse(text, length, LARGEST_SIZE, &value->number)) return "is not a size";
     break;
   case CONF_TEXT:
     break;
@@ -81,6 +68,15 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
     break;
   case CONF_MODULES:
     words_add_split(&value->words, text, ", \t");
+    break;
+  case CONF_PATHS:
+    words_add_split(&value->words, text, " \t");
+    for (size_t i = 0; i < value->words.count; i++) {
+      char **word = &value->words.items[i];
+      if (!path_is_plain(*word, strlen(*word))) return "holds a word that is not an absolute path without '..'";
+      AUTO_FREE char *given = *word;
+      *word = path_clean(given, strlen(given));
+    }
     break;
   case CONF_SITEFS:
     if (volume_map_add_site(&value->volumes, text, detail)) break;
@@ -122,14 +118,14 @@ static const char *check_settings(const struct conf_key *key, const struct conf_
   return NULL;
 }
 
-static struct module *find_module(struct config *config, const char *name, size_t length) {
+struct module *config_module(const struct config *config, const char *name, size_t length) {
   for (size_t i = 0; i < config->module_count; i++)
     if (text_is(name, length, config->modules[i].name)) return &config->modules[i];
   return NULL;
 }
 
 static struct module *get_module(struct config *config, const char *name, size_t length) {
-  struct module *module = find_module(config, name, length);
+  struct module *module = config_module(config, name, length);
   if (module != NULL) return module;
   config->modules = memory_resize(config->modules, config->module_count + 1, sizeof *config->modules);
   module = &config->modules[config->module_count++];
@@ -256,7 +252,7 @@ static void set_defaults(const struct conf_key *keys, size_t count, struct conf_
   }
 }
 
-static bool conflicts(const struct module *one, const struct module *other) {
+bool modules_conflict(const struct module *one, const struct module *other) {
   return words_hold(&one->values[MODULE_CONFLICT].words, other->name) || words_hold(&other->values[MODULE_CONFLICT].words, one->name);
 }
 
@@ -265,7 +261,7 @@ static bool check_conflict_names(struct config *config, const char *file, struct
     const struct conf_value *named = &config->modules[i].values[MODULE_CONFLICT];
     struct place place = {file, named->line};
     for (size_t j = 0; j < named->words.count; j++)
-      if (find_module(config, named->words.items[j], strlen(named->words.items[j])) == NULL)
+      if (config_module(config, named->words.items[j], strlen(named->words.items[j])) == NULL)
         return invalid(&place, named->words.items[j], "is named as a conflict and is no module", why);
   }
   return true;
@@ -276,36 +272,22 @@ static bool check_default_modules(struct config *config, const char *file, struc
   struct place place = {file, defaults->line};
   for (size_t i = 0; i < defaults->words.count; i++) {
     const char *name = defaults->words.items[i];
-    const struct module *module = find_module(config, name, strlen(name));
+    const struct module *module = config_module(config, name, strlen(name));
     if (module == NULL) return invalid(&place, name, "in defaultModules is no module", why);
     if (module->values[MODULE_ENABLED].number == 0) return invalid(&place, name, "in defaultModules is not enabled", why);
     for (size_t j = 0; j < i; j++) {
       const char *earlier = defaults->words.items[j];
-      if (conflicts(module, find_module(config, earlier, strlen(earlier))))
+      if (modules_conflict(module, config_module(config, earlier, strlen(earlier))))
         return invalid(&place, name, "in defaultModules conflicts with another", why);
     }
   }
   return true;
 }
 
-// After the defaults: a value that is the default's asks for nothing.
-static void note_without_effect(struct config *config, const char *file, const struct conf_key *keys, size_t count, const struct conf_value *values) {
-  for (size_t i = 0; i < count; i++) {
-    const struct conf_value *value = &values[i];
-    if (keys[i].status != CONF_WITHOUT_EFFECT || value->text == NULL) continue;
-    if (keys[i].fallback != NULL && strcmp(value->text, keys[i].fallback) == 0) continue;
-    AUTO_BUFFER text = {0};
-    buffer_print(&text, "%s:%u: %s has no effect in this version", file, value->line, keys[i].name);
-    words_add(&config->without_effect, text.at, text.length);
-  }
-}
-
 bool config_finish(struct config *config, bool lenient, const char *file, struct failure *why) {
   set_defaults(udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
   set_defaults(runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
   for (size_t i = 0; i < config->module_count; i++) set_defaults(module_keys, MODULE_KEY_COUNT, config->modules[i].values);
-  note_without_effect(config, "udiRoot.conf", udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
-  note_without_effect(config, "runtime.conf", runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
   for (size_t i = 0; i < UDIROOT_KEY_COUNT && !lenient; i++)
     if (udiroot_keys[i].required && config->udiroot[i].text == NULL)
       return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s: %s is not defined", file, udiroot_keys[i].name);
@@ -326,6 +308,5 @@ void config_free(struct config *config) {
   }
   free(config->modules);
   words_free(&config->warnings);
-  words_free(&config->without_effect);
   *config = (struct config){0};
 }

@@ -2,13 +2,14 @@
 #pragma once
 #include "config_keys.gen.h"
 #include "policy/failure.h"
+#include "policy/sha256.h"
 #include "policy/volume_map.h"
 
+// CONF_EXECUTABLE: must exist and is never run; CONF_PROGRAM: run with root's rights; CONF_DIRECTORY: shown, or read, with them.
 enum conf_type {
-  CONF_PATH, CONF_EXECUTABLE, CONF_ENUM, CONF_BOOL, CONF_INTEGER, CONF_SIZE, CONF_UID, CONF_TEXT, CONF_WORDS, CONF_MODULES, CONF_SITEFS
+  CONF_PATH, CONF_EXECUTABLE, CONF_PROGRAM, CONF_DIRECTORY, CONF_ENUM, CONF_BOOL, CONF_INTEGER, CONF_SIZE, CONF_UID, CONF_TEXT, CONF_WORDS, CONF_PATHS, CONF_MODULES, CONF_SITEFS
 };
-// CONF_WITHOUT_EFFECT: read, checked and shown, and this version does nothing with it.
-enum conf_status { CONF_IN_USE, CONF_WITHOUT_EFFECT, CONF_DEPRECATED, CONF_IGNORED };
+enum conf_status { CONF_IN_USE, CONF_DEPRECATED, CONF_IGNORED };
 
 struct conf_key {
   const char *name;
@@ -37,8 +38,8 @@ struct config {
   struct conf_value udiroot[UDIROOT_KEY_COUNT], runtime[RUNTIME_KEY_COUNT];
   struct module *modules;
   size_t module_count;
-  struct words warnings;
-  struct words without_effect; // what a site has set and must not rely on; told to administrators, not at every start
+  struct words warnings; // told to administrators, not at every start
+  char digest[SHA256_HEX];  // of the bytes of both files
 };
 
 // `file` is how messages name the file.
@@ -46,4 +47,7 @@ bool config_parse_udiroot(struct config *config, const char *at, size_t length, 
 bool config_parse_runtime(struct config *config, const char *at, size_t length, const char *file, struct failure *why) MUST_USE;
 // Defaults, what is required (unless `lenient`), and what must fit together.
 bool config_finish(struct config *config, bool lenient, const char *file, struct failure *why) MUST_USE;
+struct module *config_module(const struct config *config, const char *name, size_t length);
+// Whether one of two modules names the other as a conflict.
+bool modules_conflict(const struct module *one, const struct module *other);
 void config_free(struct config *config);

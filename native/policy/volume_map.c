@@ -4,7 +4,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "limits.gen.h"
 #include "policy/path.h"
+
+#define LARGEST_CACHE (UINT64_C(1) << 62)
 
 static const struct {
   const char *name;
@@ -12,42 +15,74 @@ static const struct {
 } flag_names[] = {{"ro", VOLUME_READ_ONLY}, {"rec", VOLUME_RECURSIVE}, {"slave", VOLUME_SLAVE}, {"private", VOLUME_PRIVATE}};
 
 // Places that the runtime itself fills, or that would hide them.
-static const char *const forbidden_targets[] = {"/", "/etc", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/opt", "/var"};
+static const char *const site_targets_refused[] = {"/", "/etc", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/opt", "/var"};
+const char *const volume_kept_places[] = {"/etc", "/proc", "/sys", "/dev", "/var", "/opt/udiImage", NULL};
 
-static bool add_flag(struct volume *volume, const char *at, size_t length, struct buffer *what) {
-  static const char cache[] = "perNodeCache";
-  if (length >= sizeof cache - 1 && strncasecmp(at, cache, sizeof cache - 1) == 0) {
-    buffer_text(what, "perNodeCache is not offered by this version");
-    return false;
-  }
-  for (size_t i = 0; i < COUNT_OF(flag_names); i++) {
-    if (strlen(flag_names[i].name) != length || strncasecmp(at, flag_names[i].name, length) != 0) continue;
-    if ((volume->flags & flag_names[i].flag) != 0) {
-      buffer_print(what, "flag %s is there twice", flag_names[i].name);
-      return false;
-    }
-    volume->flags |= flag_names[i].flag;
-    return true;
-  }
-  buffer_print(what, "'%.*s' is no flag", (int)length, at);
+static bool is_word(const char *at, size_t length, const char *word) {
+  return strlen(word) == length && strncasecmp(at, word, length) == 0;
+}
+
+static bool refuse_flag(const char *at, size_t length, const char *what, struct buffer *out) {
+  buffer_print(out, "'%.*s' %s", (int)length, at, what);
   return false;
 }
 
-static bool take_path(char **out, const char *at, size_t length, struct buffer *what) {
-  if (!path_is_plain(at, length)) {
-    buffer_print(what, "'%.*s' is not an absolute path without '..'", (int)length, at);
-    return false;
+// KEY=VALUE of a per-node cache. A value that is left out or can't be read refuses the volume, as does a key that is not known.
+static bool take_cache_key(struct volume *volume, const char *at, size_t length, struct buffer *what) {
+  const char *equals = memchr(at, '=', length);
+  size_t name = equals == NULL ? length : (size_t)(equals - at);
+  const char *value = at + name + 1;
+  size_t size = equals == NULL ? 0 : length - name - 1;
+  uint64_t *number = is_word(at, name, "size") ? &volume->cache_size : is_word(at, name, "bs") ? &volume->cache_block : NULL;
+  if (number != NULL) return (*number == 0 && bytes_parse(value, size, LARGEST_CACHE, number) && *number > 0) || refuse_flag(at, length, "is no size, or is there twice", what);
+  if (is_word(at, name, "method")) return is_word(value, size, "loop") || refuse_flag(at, length, "is not method=loop", what);
+  if (is_word(at, name, "fs") || is_word(at, name, "fstype")) return is_word(value, size, "xfs") || refuse_flag(at, length, "is not fs=xfs", what);
+  return refuse_flag(at, length, "is no setting of perNodeCache", what);
+}
+
+// size=100M[,bs=1M][,method=loop][,fs=xfs]
+static bool take_cache(struct volume *volume, const char *at, size_t length, struct buffer *what) {
+  for (size_t start = 0; start < length;) {
+    const char *comma = memchr(at + start, ',', length - start);
+    size_t end = comma == NULL ? length : (size_t)(comma - at);
+    if (!take_cache_key(volume, at + start, end - start, what)) return false;
+    start = end + 1;
   }
+  if (volume->cache_size == 0) return refuse_flag("perNodeCache", 12, "needs size=SIZE", what);
+  if (volume->cache_block == 0) volume->cache_block = UINT64_C(1) << 20;
+  return true;
+}
+
+static bool add_flag(struct volume *volume, const char *at, size_t length, struct buffer *what) {
+  static const char cache[] = "perNodeCache";
+  const char *equals = memchr(at, '=', length);
+  size_t name = equals == NULL ? length : (size_t)(equals - at);
+  unsigned flag = is_word(at, name, cache) ? VOLUME_CACHE : 0;
+  for (size_t i = 0; i < COUNT_OF(flag_names); i++)
+    if (is_word(at, length, flag_names[i].name)) flag = flag_names[i].flag;
+  if (flag == 0) return refuse_flag(at, length, "is no flag", what);
+  if ((volume->flags & flag) != 0) return refuse_flag(at, length, "is there twice", what);
+  volume->flags |= flag;
+  return flag != VOLUME_CACHE || take_cache(volume, at + name + 1, equals == NULL ? 0 : length - name - 1, what);
+}
+
+static bool take_path(char **out, const char *at, size_t length, struct buffer *what) {
+  if (!path_is_plain(at, length)) return refuse_flag(at, length, "is not an absolute path without '..'", what);
   *out = path_clean(at, length);
   return true;
 }
 
-static bool target_is_allowed(const char *path, struct buffer *what) {
-  for (size_t i = 0; i < COUNT_OF(forbidden_targets); i++) {
-    if (strcmp(path, forbidden_targets[i]) != 0) continue;
-    buffer_print(what, "%s can't be a target", path);
-    return false;
-  }
+static bool site_target(const struct volume *volume) {
+  for (size_t i = 0; i < COUNT_OF(site_targets_refused); i++)
+    if (strcmp(volume->to, site_targets_refused[i]) == 0) return false;
+  return true;
+}
+
+static bool user_target(const struct volume *volume) {
+  if (strcmp(volume->to, "/") == 0 || strcmp(volume->to, "/opt") == 0) return false;
+  if (strcmp(volume->to, "/var/tmp") == 0) return true;
+  for (size_t i = 0; volume_kept_places[i] != NULL; i++)
+    if (path_is_within(volume->to, volume_kept_places[i])) return false;
   return true;
 }
 
@@ -77,25 +112,30 @@ static bool take_parts(struct volume *volume, const char *at, size_t length, str
   return true;
 }
 
-static bool take_element(struct volume *volume, const char *at, size_t length, struct buffer *what) {
+static bool take_element(struct volume *volume, bool user, const char *at, size_t length, struct buffer *what) {
   if (!take_parts(volume, at, length, what)) return false;
+  if (user && volume->to == NULL) return refuse_flag(at, length, "has no target: write FROM:TO", what);
   if (volume->to == NULL) volume->to = memory_copy(volume->from, strlen(volume->from));
-  if ((volume->flags & (VOLUME_SLAVE | VOLUME_PRIVATE)) == (VOLUME_SLAVE | VOLUME_PRIVATE)) {
-    buffer_text(what, "slave and private exclude each other");
-    return false;
-  }
-  return target_is_allowed(volume->to, what);
+  if (user && (volume->flags & ~(unsigned)(VOLUME_READ_ONLY | VOLUME_CACHE)) != 0) return refuse_flag(at, length, "has a flag that only a site may set", what);
+  if ((volume->flags & (VOLUME_SLAVE | VOLUME_PRIVATE)) == (VOLUME_SLAVE | VOLUME_PRIVATE))
+    return refuse_flag(at, length, "is slave and private, which exclude each other", what);
+  return (user ? user_target(volume) : site_target(volume)) || refuse_flag(volume->to, strlen(volume->to), "can't be a target", what);
 }
 
-static void add(struct volume_map *map, struct volume volume) {
+static bool add(struct volume_map *map, struct volume volume, struct buffer *what) {
+  if (map->count == LIMIT_VOLUME_COUNT) {
+    buffer_print(what, "there are more than %d volumes", LIMIT_VOLUME_COUNT);
+    return false;
+  }
   if (map->count == map->room) {
     map->room = map->room == 0 ? 8 : map->room * 2;
     map->items = memory_resize(map->items, map->room, sizeof *map->items);
   }
   map->items[map->count++] = volume;
+  return true;
 }
 
-bool volume_map_add_site(struct volume_map *map, const char *text, struct buffer *what) {
+static bool add_text(struct volume_map *map, bool user, const char *text, struct buffer *what) {
   while (*text != '\0') {
     if (*text == ';') {
       text++;
@@ -111,13 +151,31 @@ bool volume_map_add_site(struct volume_map *map, const char *text, struct buffer
     }
     text = start + length + (wrapped ? 1 : 0);
     struct volume volume = {0};
-    if (!take_element(&volume, start, length, what)) {
+    if (!take_element(&volume, user, start, length, what) || !add(map, volume, what)) {
       free(volume.from);
       free(volume.to);
       return false;
     }
-    add(map, volume);
   }
+  return true;
+}
+
+bool volume_map_add_site(struct volume_map *map, const char *text, struct buffer *what) {
+  return add_text(map, false, text, what);
+}
+
+bool volume_map_add_user(struct volume_map *map, const char *text, struct buffer *what) {
+  return add_text(map, true, text, what);
+}
+
+bool volume_map_spares(const struct volume_map *user, const struct volume_map *site, struct buffer *what) {
+  for (size_t i = 0; i < user->count; i++)
+    for (size_t j = 0; j < site->count; j++) {
+      const char *to = user->items[i].to, *kept = site->items[j].to;
+      if (!path_is_within(to, kept) && !path_is_within(kept, to)) continue;
+      buffer_print(what, "'%s' can't be a target: the site mounts %s", to, kept);
+      return false;
+    }
   return true;
 }
 
@@ -125,6 +183,8 @@ void volume_text(const struct volume *volume, struct buffer *out) {
   buffer_print(out, "%s:%s", volume->from, volume->to);
   for (size_t i = 0; i < COUNT_OF(flag_names); i++)
     if ((volume->flags & flag_names[i].flag) != 0) buffer_print(out, ":%s", flag_names[i].name);
+  if ((volume->flags & VOLUME_CACHE) != 0)
+    buffer_print(out, ":perNodeCache=size=%llu,bs=%llu,method=loop,fstype=xfs", (unsigned long long)volume->cache_size, (unsigned long long)volume->cache_block);
 }
 
 static int compare_texts(const void *one, const void *other) {

@@ -4,55 +4,24 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mechanism/accounts.h"
 #include "mechanism/descriptors.h"
 #include "mechanism/drop.h"
-#include "mechanism/etc_files.h"
 #include "mechanism/identity.h"
-#include "mechanism/image.h"
 #include "mechanism/open.h"
+#include "mechanism/prepared.h"
 #include "mechanism/process.h"
 #include "mechanism/root.h"
-#include "mechanism/site.h"
-#include "mechanism/start.h"
+#include "payload/start.h"
 #include "policy/arguments.h"
-#include "policy/reference.h"
-
-static const char help[] =
-    "shifter --image=TYPE:REFERENCE [options] [--] [command [argument...]]\n"
-    "Runs a command with an image as its root. Options end at the first word that is none.\n"
-    "\n"
-    "  -i, --image=IMAGE        image: docker:debian:12, id:ID, custom:NAME, local:/directory\n"
-    "  -e, --env=NAME=VALUE     set a variable (repeatable)\n"
-    "      --env-file=FILE      set the variables of a file, which is looked for inside the image\n"
-    "  -E, --clearenv           start without the caller's environment\n"
-    "  -w, --workdir[=DIR]      start in DIR (value only with =), or in the image's working directory\n"
-    "      --entrypoint[=CMD]   run CMD (value only with =), or the image's entry point, with the arguments\n"
-    "  -V, --volume=MAP         not offered by this version\n"
-    "      --writable           not offered by this version\n"
-    "  -m, --module=none        no modules; others are not offered by this version\n"
-    "      --resolve=IMAGE      print the id of an image that you may use\n"
-    "      --report-fd=N        for programs: tell a refusal on pipe N, as \"CODE what\"\n"
-    "  -v, --verbose            accepted\n"
-    "  -n                       accepted\n"
-    "  -h, --help               this text\n"
-    "      --version            the version\n"
-    "\n"
-    "Without --image: SHIFTER_IMAGETYPE and SHIFTER_IMAGE, or SHIFTER_IMAGEREQUEST.\n"
-    "Without a command: /bin/sh.\n";
 
 struct session {
   struct arguments arguments;
-  struct identity who;
   struct inherited inherited;
-  struct config config;
-  struct accounts accounts;
-  struct image_reference reference;
-  struct image image;
-  struct etc_files etc;
+  struct root_plan plan;
   struct words argv;
-  char *request, *shown;
+  char *asked; // the image
   char *const *environment;
+  bool joined; // this process is inside a root that was prepared
 };
 
 // Where a refusal is told: a descriptor that report_take has taken, or -1 for standard error.
@@ -90,96 +59,75 @@ static _Noreturn void print_and_exit(const char *text) {
 static void answer_simple(const struct arguments *arguments, const struct identity *who) {
   if (arguments->mode != MODE_HELP && arguments->mode != MODE_VERSION) return;
   if (geteuid() == 0 && who->uid != 0 && !drop_ids(who)) _exit(error_exit(ERROR_DROP_FAILED));
-  print_and_exit(arguments->mode == MODE_HELP ? help : "shifter " PROGRAM_VERSION "\n");
-}
-
-// What the reference is asked as, with its type: the value of SHIFTER_IMAGEREQUEST.
-static char *request_text(const struct image_reference *reference) {
-  AUTO_BUFFER text = {0};
-  buffer_print(&text, "%s:%s", image_type_name(reference->type), reference->reference);
-  return steal(&text.at);
-}
-
-static bool find_image(struct session *session, struct failure *why) {
-  const struct config *config = &session->config;
-  const char *default_type = config->udiroot[UDIROOT_DEFAULT_IMAGE_TYPE].text;
-  if (!reference_parse(session->request, strlen(session->request), default_type, &session->reference, why)) return false;
-  session->shown = request_text(&session->reference);
-  return image_open(config, &session->reference, session->shown, &session->who, &session->image, why);
-}
-
-static void print_warnings(const struct session *session) {
-  AUTO_BUFFER lines = {0};
-  for (size_t i = 0; i < session->config.warnings.count; i++) {
-    buffer_text(&lines, "shifter: warning: ");
-    buffer_visible(&lines, session->config.warnings.items[i]);
-    buffer_byte(&lines, '\n');
-  }
-  write_message(&lines);
+  print_and_exit(arguments->mode == MODE_HELP ? shifter_options.help : "shifter " PROGRAM_VERSION "\n");
 }
 
 static bool select_program(struct session *session, struct failure *why) {
   const struct arguments *arguments = &session->arguments;
-  if (arguments->use_workdir && arguments->workdir == NULL && session->image.facts.workdir == NULL)
-    return fail(why, ERROR_NO_WORKDIR, "'%s'", session->shown);
-  return command_select(arguments, &session->image.facts, &session->argv, why);
+  const struct image_facts *facts = &session->plan.image.facts;
+  if (arguments->use_workdir && arguments->workdir == NULL && facts->workdir == NULL) return fail(why, ERROR_NO_WORKDIR, "'%s'", session->plan.request);
+  return command_select(arguments, facts, &session->argv, why);
 }
 
 static bool prepare(struct session *session, struct failure *why) {
-  // Accounts first: their child, which is the user, inherits no descriptor of an image.
-  return site_load(CONFIG_DIRECTORY, &session->config, why) &&
-         accounts_look_up(&session->config, &session->who, &session->accounts, why) && find_image(session, why) && select_program(session, why) &&
-         etc_files_collect(&session->config, &session->accounts, &session->who, &session->etc, why);
+  const struct root_request asked = {.image = session->asked};
+  AUTO_WORDS jobs = {0};
+  if (!plan_begin(&asked, &session->plan, why)) return false;
+  job_hints(session->environment, &jobs);
+  session->joined = prepared_join(&session->plan, &jobs);
+  return (session->joined || plan_complete(&session->plan, why)) && select_program(session, why);
 }
 
 static bool enter(struct session *session, struct failure *why) {
-  const struct root_plan plan = {&session->config, &session->who, &session->image, &session->etc, session->accounts.caller.home};
-  if (!root_enter(&plan, why)) return false;
-  cleanup_fd(&session->image.fd);
-  return drop_privileges(&session->who, why);
+  if (!session->joined && !root_enter(&session->plan, why)) return false;
+  cleanup_fd(&session->plan.image.fd);
+  cleanup_fd(&session->plan.device);
+  return drop_privileges(&session->plan.who, why);
 }
 
 static _Noreturn void resolve(struct session *session, struct failure *why) {
-  if (!site_load(CONFIG_DIRECTORY, &session->config, why) || !find_image(session, why)) finish_as(&session->who, why);
-  if (!drop_privileges(&session->who, why)) finish(why);
+  const struct root_request asked = {.image = session->asked};
+  struct root_plan *plan = &session->plan;
+  if (!plan_begin(&asked, plan, why) || !plan_open_image(plan, why)) finish_as(&plan->who, why);
+  if (!drop_privileges(&plan->who, why)) finish(why);
   AUTO_BUFFER line = {0};
-  buffer_print(&line, "%s\n", session->image.id);
+  buffer_print(&line, "%s\n", plan->image.id);
   print_and_exit(line.at);
 }
 
 static _Noreturn void run(struct session *session, struct failure *why) {
-  if (!prepare(session, why) || !enter(session, why)) finish_as(&session->who, why);
-  print_warnings(session);
-  const struct start start = {&session->arguments, &session->config, &session->image.facts, &session->inherited, session->environment,
-                              session->shown, session->image.id, &session->argv};
+  const struct root_plan *plan = &session->plan;
+  if (!prepare(session, why) || !enter(session, why)) finish_as(&plan->who, why);
+  const struct start start = {&session->arguments, plan, &session->inherited, session->environment, &session->argv};
   start_program(&start, why);
   finish(why);
 }
 
 int main(int argc, char **argv) {
   // Static, since nothing of it is given back before exec.
-  static struct session session = {.image = {.fd = -1}};
+  static struct session session = {.plan = EMPTY_PLAN};
+  struct identity *who = &session.plan.who;
   static char *nothing[] = {NULL};
   struct failure why = {.code = ERROR_INTERNAL};
 
   if (!standard_descriptors_open()) _exit(error_exit(ERROR_RESOURCE));
   session.environment = environ; // data for the program that is run; nothing below looks into it by getenv
   environ = nothing;
-  session.who = (struct identity){.uid = getuid(), .gid = getgid()};
+  *who = (struct identity){.uid = getuid(), .gid = getgid()};
   bool parsed = arguments_parse(argc, argv, &session.arguments, &why);
-  if (parsed) answer_simple(&session.arguments, &session.who);
+  if (parsed) answer_simple(&session.arguments, who);
   struct failure usage = why;
   int wanted = session.arguments.report;
-  if (wanted >= 0 && !report_take(wanted, &why)) finish_as(&session.who, &why);
+  if (wanted >= 0 && !report_take(wanted, &why)) finish_as(who, &why);
   report_fd = wanted;
 
   if (geteuid() != 0) finish((fail(&why, ERROR_NOT_SETUID, "effective uid %u", geteuid()), &why));
-  if (!identity_of_caller(&session.who, &why)) finish_as(&session.who, &why);
-  if (!parsed) finish_as(&session.who, &usage);
-  if (!arguments_image(&session.arguments, session.environment, &session.request, &why)) finish_as(&session.who, &why);
-  if (session.arguments.mode == MODE_RUN && !arguments_check_environment(session.environment, &why)) finish_as(&session.who, &why);
+  if (!identity_of_caller(who, &why)) finish_as(who, &why);
+  if (!parsed) finish_as(who, &usage);
+  if (!arguments_image(&session.arguments, session.environment, &session.asked, &why)) finish_as(who, &why);
+  if (session.arguments.mode == MODE_RUN && !arguments_check_offered(&session.arguments, session.environment, &why)) finish_as(who, &why);
 
-  if (!inherited_take(&session.inherited, &why) || !descriptors_filter(&why) || !become_root(&why)) finish_as(&session.who, &why);
+  if (!inherited_take(&session.inherited, &why) || !descriptors_filter(&why) || !become_root(&why)) finish_as(who, &why);
   if (session.arguments.mode == MODE_RESOLVE) resolve(&session, &why);
   run(&session, &why);
 }

@@ -52,30 +52,6 @@ static void values(void **state) {
   config_free(&config);
 }
 
-// What is set and does nothing is told; what says the default, or nothing, is not.
-static void without_effect(void **state) {
-  (void)state;
-  struct config config = {0};
-  struct failure why = {0};
-  static const char runtime[] = "\nverifyImage=prepare\n", standard[] = "verifyImage=none\n";
-  AUTO_BUFFER text = {0};
-  buffer_print(&text, "%s%s", "sitePreMountHook=/sbin/hook\noptUdiImage=/opt/udi\noptUdiImage=\n", "module_a_enabled=1\ndefaultModules=a\n");
-  assert_true(config_parse_udiroot(&config, text.at, text.length, "f", &why));
-  assert_true(config_parse_runtime(&config, runtime, sizeof runtime - 1, "r", &why));
-  assert_true(config_finish(&config, true, "f", &why));
-  static const char *const wanted[] = {"udiRoot.conf:1: sitePreMountHook has no effect in this version",
-                                       "udiRoot.conf:5: defaultModules has no effect in this version",
-                                       "runtime.conf:2: verifyImage has no effect in this version"};
-  assert_int_equal(config.without_effect.count, COUNT_OF(wanted));
-  for (size_t i = 0; i < COUNT_OF(wanted); i++) assert_string_equal(config.without_effect.items[i], wanted[i]);
-  assert_int_equal(config.warnings.count, 0);
-  config_free(&config);
-  assert_true(config_parse_runtime(&config, standard, sizeof standard - 1, "r", &why));
-  assert_true(config_finish(&config, true, "f", &why));
-  assert_int_equal(config.without_effect.count, 0);
-  config_free(&config);
-}
-
 // The reference parses such a last line twice and refuses the file.
 static void continued_last_line(void **state) {
   (void)state;
@@ -91,7 +67,7 @@ static void refused(void **state) {
   static const char *const added[] = {
       "system=a\r\n", "allowLocalChroot=yes\n", "allowLocalChroot=2\n", "maxGroupCount=-1\n", "maxGroupCount=99999999999\n", "udiMount=relative\n",
       "udiMount=/a/../b\n", "udiMount=/a:b\n", "udiMount=/a,b\n", "udiMount=/a\\b\n", "udiMount=/\n", "rootfsType=ext4\n", "siteEnv=A\n",
-      "siteEnv=A=\n", "siteEnvUnset=A=b\n", "siteFs=/a:b\n", "siteFs=/none:/x:perNodeCache=size=1G\n", "perNodeCacheSizeLimit=1Q\n",
+      "siteEnv=A=\n", "siteEnvUnset=A=b\n", "siteFs=/a:b\n", "siteFs=/none:/x:perNodeCache=size=1Q\n", "perNodeCacheSizeLimit=1Q\n",
       "defaultModules=none\n", "module_a_enabled=0\ndefaultModules=a\n", "module_a_siteEnv=A\n", "cpPath=\n", "siteenv=A=1\n", "=x\n", "imageOwner=0\n"};
   for (size_t i = 0; i < COUNT_OF(added); i++) {
     struct config config;
@@ -116,6 +92,22 @@ static void names_the_line(void **state) {
   assert_non_null(strstr(why.what, "f:4:"));
 }
 
+static void paths(void **state) {
+  (void)state;
+  static const char text[] = "runDirectory=/run//a/ /run/b\n";
+  struct config config = {0};
+  struct failure why = {0};
+  assert_true(config_finish(&config, true, "f", &why));
+  assert_int_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.count, 1);
+  assert_string_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.items[0], "/run/shifter");
+  config_free(&config);
+  assert_true(config_parse_runtime(&config, text, sizeof text - 1, "r", &why));
+  assert_int_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.count, 2);
+  assert_string_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.items[0], "/run/a");
+  assert_string_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.items[1], "/run/b");
+  config_free(&config);
+}
+
 static void sizes(void **state) {
   (void)state;
   AUTO_BUFFER text = {0};
@@ -138,7 +130,8 @@ static void runtime(void **state) {
     const char *text;
     bool accept;
   } cases[] = {{"imageOwner=990\nverifyImage=prepare\nmountHome=0\n", true}, {"imageOwner=root\n", false}, {"imageOwner=4294967295\n", false},
-               {"imageOwner=-1\n", false}, {"verifyImage=always\n", false}, {"system=a\n", false}, {"module_a_siteEnv=A=1\n", false}, {"", true}};
+               {"imageOwner=-1\n", false}, {"verifyImage=always\n", false}, {"runDirectory=/run/a  /run/b\n", true}, {"runDirectory=/run/a b\n", false}, {"runDirectory=/a/../b\n", false},
+               {"writableSize=4G\n", true}, {"writableSize=much\n", false}, {"mkfsUser=nobody\n", false}, {"system=a\n", false}, {"module_a_siteEnv=A=1\n", false}, {"", true}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct config config = {0};
     struct failure why = {0};
@@ -148,36 +141,10 @@ static void runtime(void **state) {
   }
 }
 
-static void site_maps(void **state) {
-  (void)state;
-  for (size_t i = 0; i < COUNT_OF(map_cases); i++) {
-    struct volume_map map = {0};
-    AUTO_BUFFER what = {0}, signature = {0};
-    bool accepted = volume_map_add_site(&map, map_cases[i].input, &what);
-    check(accepted == map_cases[i].accept, map_cases[i].input);
-    volume_map_signature(&map, &signature);
-    if (accepted) check(map.count == map_cases[i].count, map_cases[i].input);
-    if (accepted && map.count > 0) check(same_text(signature.at, map_cases[i].signature), map_cases[i].input);
-    volume_map_free(&map);
-  }
-}
-
-static void covering(void **state) {
-  (void)state;
-  struct volume_map map = {0};
-  AUTO_BUFFER what = {0};
-  assert_true(volume_map_add_site(&map, "/home;/x:/scratch", &what));
-  assert_true(volume_map_covers(&map, "/home/a"));
-  assert_true(volume_map_covers(&map, "/scratch"));
-  assert_false(volume_map_covers(&map, "/scratch2"));
-  assert_false(volume_map_covers(&map, "/homes/a"));
-  volume_map_free(&map);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows),    cmocka_unit_test(values),  cmocka_unit_test(continued_last_line),
-                                     cmocka_unit_test(without_effect),
+                                     cmocka_unit_test(paths),
                                      cmocka_unit_test(refused), cmocka_unit_test(names_the_line), cmocka_unit_test(sizes),
-                                     cmocka_unit_test(runtime), cmocka_unit_test(site_maps), cmocka_unit_test(covering)};
+                                     cmocka_unit_test(runtime)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,10 @@ export const acquire = async (file: string): Promise<FileLock> => {
     else await setTimeout(10 + Math.random() * 40)
   }
   const held = async () => (await read(file)) === token
-  return { held, release: async () => void ((await held()) && (await rm(file, { force: true }))) }
+  const release = async () => {
+    if (await held()) await rm(file, { force: true })
+  }
+  return { held, release }
 }
 
 /** Makes the lock whole or not at all. */

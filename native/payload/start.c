@@ -1,4 +1,4 @@
-#include "mechanism/start.h"
+#include "payload/start.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 static bool enter_directory(const struct start *start, struct failure *why) {
   const struct arguments *arguments = start->arguments;
   if (arguments->use_workdir) {
-    const char *wanted = arguments->workdir != NULL ? arguments->workdir : start->facts->workdir;
+    const char *wanted = arguments->workdir != NULL ? arguments->workdir : start->plan->image.facts.workdir;
     if (chdir(wanted) == 0) return true;
     return fail(why, ERROR_WORKDIR_UNUSABLE, "%s: %s", wanted, strerror(errno));
   }
@@ -37,15 +37,15 @@ static bool read_env_file(const char *path, struct words *settings, struct failu
 
 static bool compose(const struct start *start, struct words *environment, struct failure *why) {
   const struct arguments *arguments = start->arguments;
-  const struct conf_value *site = start->config->udiroot;
+  const struct conf_value *site = start->plan->config.udiroot;
   AUTO_WORDS file = {0};
   for (size_t i = 0; i < arguments->env_files.count; i++)
     if (!read_env_file(arguments->env_files.items[i], &file, why)) return false;
   const struct environment_sources sources = {
       .caller = arguments->clear_environment ? NULL : start->environment,
-      .request = start->request,
-      .image = start->image,
-      .image_env = &start->facts->env,
+      .request = start->plan->request,
+      .image = start->plan->image.id,
+      .image_env = &start->plan->image.facts.env,
       .file = &file,
       .options = &arguments->env,
       .site_set = &site[UDIROOT_SITE_ENV].words,

@@ -1,17 +1,14 @@
 // The last steps, as the user and inside the root.
 #pragma once
+#include "mechanism/plan.h"
 #include "mechanism/process.h"
 #include "policy/arguments.h"
-#include "policy/config.h"
-#include "policy/image_facts.h"
 
 struct start {
   const struct arguments *arguments;
-  const struct config *config;
-  const struct image_facts *facts;
+  const struct root_plan *plan;
   const struct inherited *inherited;
-  char *const *environment;
-  const char *request, *image;
+  char *const *environment; // the caller's
   const struct words *argv;
 };
 

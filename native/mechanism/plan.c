@@ -1,0 +1,61 @@
+#include "mechanism/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mechanism/accounts.h"
+#include "mechanism/open.h"
+#include "mechanism/site.h"
+
+static bool take_volumes(const char *text, struct root_plan *plan, struct failure *why) {
+  AUTO_BUFFER what = {0};
+  bool taken = text == NULL || (volume_map_add_user(&plan->volumes, text, &what) &&
+                                volume_map_spares(&plan->volumes, &plan->config.udiroot[UDIROOT_SITE_FS].volumes, &what));
+  for (size_t i = 0; taken && i < plan->modules.count; i++)
+    taken = volume_map_spares(&plan->volumes, &plan->modules.items[i]->values[MODULE_SITE_FS].volumes, &what);
+  return taken || fail(why, ERROR_VOLUME_INVALID, "%s", what.at);
+}
+
+bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct failure *why) {
+  if (!site_load(CONFIG_DIRECTORY, &plan->config, why)) return false;
+  const char *default_type = plan->config.udiroot[UDIROOT_DEFAULT_IMAGE_TYPE].text;
+  if (!reference_parse(asked->image, strlen(asked->image), default_type, &plan->reference, why)) return false;
+  AUTO_BUFFER request = {0};
+  buffer_print(&request, "%s:%s", image_type_name(plan->reference.type), plan->reference.reference);
+  plan->request = steal(&request.at);
+  plan->writable = asked->writable;
+  return modules_select(&plan->config, asked->modules, &plan->modules, why) && take_volumes(asked->volumes, plan, why);
+}
+
+bool plan_open_image(struct root_plan *plan, struct failure *why) {
+  if (plan->device >= 0) return true; // a preparation told of it
+  return image_open(&plan->config, &plan->reference, plan->request, &plan->who, &plan->image, why);
+}
+
+bool plan_identify(struct root_plan *plan, struct failure *why) {
+  if (!accounts_look_up(&plan->config, &plan->who, plan->user, &plan->accounts, why)) return false;
+  if (plan->user == NULL) return true;
+  plan->who.groups = plan->accounts.memberships;
+  plan->accounts.memberships = (struct ids){0};
+  return true;
+}
+
+bool plan_complete(struct root_plan *plan, struct failure *why) {
+  // Accounts first: their child, which is the user, inherits no descriptor of an image.
+  return plan_identify(plan, why) && plan_open_image(plan, why) &&
+         etc_files_collect(&plan->config, &plan->accounts, &plan->who, &plan->etc, why);
+}
+
+void plan_free(struct root_plan *plan) {
+  etc_files_free(&plan->etc);
+  etc_files_free(&plan->var);
+  image_close(&plan->image);
+  cleanup_fd(&plan->device);
+  accounts_free(&plan->accounts);
+  modules_free(&plan->modules);
+  volume_map_free(&plan->volumes);
+  reference_free(&plan->reference);
+  free(steal(&plan->request));
+  config_free(&plan->config);
+  identity_free(&plan->who);
+}

@@ -1,0 +1,42 @@
+#include "policy/module.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool refuse(const char *name, const char *what, struct failure *why) {
+  return fail(why, ERROR_MODULE_REFUSED, "the module '%s' %s", name, what);
+}
+
+static bool add(const struct config *config, const char *name, struct modules *modules, struct failure *why) {
+  const struct module *module = config_module(config, name, strlen(name));
+  if (module == NULL) return refuse(name, "is not defined at this site", why);
+  if (module->values[MODULE_ENABLED].number == 0) return refuse(name, "is disabled at this site", why);
+  for (size_t i = 0; i < modules->count; i++) {
+    if (modules->items[i] == module) return refuse(name, "is named twice", why);
+    if (modules_conflict(module, modules->items[i]))
+      return fail(why, ERROR_MODULE_REFUSED, "the modules '%s' and '%s' exclude each other", modules->items[i]->name, name);
+  }
+  modules->items = memory_resize(modules->items, modules->count + 1, sizeof *modules->items);
+  modules->items[modules->count++] = module;
+  return true;
+}
+
+bool modules_select(const struct config *config, const char *asked, struct modules *modules, struct failure *why) {
+  AUTO_WORDS own = {0};
+  const struct words *names = &config->udiroot[UDIROOT_DEFAULT_MODULES].words;
+  if (asked != NULL) {
+    words_add_split(&own, asked, ",");
+    names = &own;
+    if (own.count == 0) return refuse(asked, "has no name", why);
+  }
+  // Alone it means none; among others it is a name like any other, and no site has it.
+  if (asked != NULL && own.count == 1 && strcmp(own.items[0], "none") == 0) return true;
+  for (size_t i = 0; i < names->count; i++)
+    if (!add(config, names->items[i], modules, why)) return false;
+  return true;
+}
+
+void modules_free(struct modules *modules) {
+  free(modules->items);
+  *modules = (struct modules){0};
+}

@@ -1,0 +1,158 @@
+// Volume maps, sizes and the choice of modules.
+#include "testing.h"
+
+#include "limits.gen.h"
+#include "policy/module.h"
+
+typedef bool adder(struct volume_map *map, const char *text, struct buffer *what);
+
+static void rows(adder *add, const struct map_case *cases, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    struct volume_map map = {0}, again = {0};
+    AUTO_BUFFER what = {0}, signature = {0}, twice = {0};
+    bool accepted = add(&map, cases[i].input, &what);
+    check(accepted == cases[i].accept, cases[i].input);
+    check(accepted || what.length > 0, cases[i].input);
+    volume_map_signature(&map, &signature);
+    if (accepted) check(map.count == cases[i].count, cases[i].input);
+    if (accepted && map.count > 0) {
+      check(same_text(signature.at, cases[i].signature), cases[i].input);
+      // A signature is a map that means the same.
+      check(add(&again, signature.at, &what), signature.at);
+      volume_map_signature(&again, &twice);
+      check(same_text(twice.at, signature.at), signature.at);
+    }
+    volume_map_free(&map);
+    volume_map_free(&again);
+  }
+}
+
+static void site_maps(void **state) {
+  (void)state;
+  rows(volume_map_add_site, site_map_cases, COUNT_OF(site_map_cases));
+}
+
+static void user_maps(void **state) {
+  (void)state;
+  rows(volume_map_add_user, user_map_cases, COUNT_OF(user_map_cases));
+}
+
+// Beside each refused row the one next to it that is good.
+static void more_user_maps(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *signature;
+  } cases[] = {
+      {"/a:/etc/", NULL}, {"/a:/etc2", "/a:/etc2"}, {"/a:/x/etc", "/a:/x/etc"}, {"/a:/ETC", "/a:/ETC"}, {"/a:/proc", NULL}, {"/a:/process", "/a:/process"},
+      {"/a:/sys/", NULL}, {"/a:/system", "/a:/system"}, {"/a:/dev", NULL}, {"/a:/devel", "/a:/devel"}, {"/a:/var", NULL}, {"/a:/var/tmp", "/a:/var/tmp"},
+      {"/a:/var/tmp/x", NULL}, {"/a:/var/tmp2", NULL}, {"/a:/", NULL}, {"/a://", NULL}, {"/a:/.", NULL}, {"/a:/opt/.", NULL}, {"/a:/opt/x", "/a:/opt/x"},
+      {"/a:/opt/udiImage/modules", NULL}, {"/a:/b/..", NULL}, {"/a:/b..c", "/a:/b..c"}, {"/..:/b", NULL}, {"/a:/b\\,c", "/a:/b\\,c"}, {"/a:/b=c", "/a:/b=c"},
+      {"/a:/b\x7f", NULL}, {"/a:/b\t", NULL}, {"/\xc3\xa9:/\xff", "/\xc3\xa9:/\xff"}, {"/a:/b:RO", "/a:/b:ro"}, {"/a:/b:rop", NULL}, {"/a:/b:ro=1", NULL},
+      {"/a", NULL}, {"/a:", NULL}, {"/a::ro", NULL}, {"\"/a:/b", NULL}, {"\"/a:/b\"x", NULL}, {"\"/a:/b\"", "/a:/b"}, {"a:/b", NULL},
+      {"/a:/b:perNodeCache=size=0", NULL}, {"/a:/b:perNodeCache=size=1,size=2", NULL}, {"/a:/b:perNodeCache=size=1:perNodeCache=size=1", NULL},
+      {"/a:/b:perNodeCache=bs=1", NULL}, {"/a:/b:perNodeCache=size", NULL}, {"/a:/b:perNodeCache=size=1,", "/a:/b:perNodeCache=size=1,bs=1048576,method=loop,fstype=xfs"},
+      {"/a:/b:perNodeCache=", NULL}, {"/a:/b:perNodeCache=size=1,bs=0", NULL}, {"/a:/b:perNodeCache=size=1,method=", NULL}, {"/a:/b:perNodeCache=size=8E", NULL},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct volume_map map = {0};
+    AUTO_BUFFER what = {0}, signature = {0};
+    bool accepted = volume_map_add_user(&map, cases[i].text, &what);
+    check(accepted == (cases[i].signature != NULL), cases[i].text);
+    volume_map_signature(&map, &signature);
+    if (accepted) check(same_text(signature.at, cases[i].signature), cases[i].text);
+    volume_map_free(&map);
+  }
+}
+
+static void many(void **state) {
+  (void)state;
+  AUTO_BUFFER text = {0}, what = {0};
+  struct volume_map map = {0};
+  for (int i = 0; i < LIMIT_VOLUME_COUNT; i++) buffer_print(&text, "/a:/b%d;", i);
+  assert_true(volume_map_add_user(&map, text.at, &what));
+  assert_false(volume_map_add_user(&map, "/a:/c", &what));
+  assert_int_equal(map.count, LIMIT_VOLUME_COUNT);
+  volume_map_free(&map);
+}
+
+static void sizes(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    int64_t value;
+  } more[] = {{"5k", 5120}, {"1T", 1LL << 40}, {"0.5K", 512}, {"2kib", 2048}, {"0xfK", 15360}, {".5K", 512}, {"1.", 1}, {"1.2345K", 1263},
+              {"", -1}, {".", -1}, {"K", -1}, {"-1", -1}, {"+1", -1}, {" 1", -1}, {"1 ", -1}, {"1KK", -1}, {"1i", -1}, {"1iB", -1}, {"1Bi", -1}, {"0x", -1},
+              {"0xg", -1}, {"1..5", -1}, {"8E", -1}, {"99999999999999999999", -1}, {"9223372036854775807", INT64_MAX}, {"9223372036854775808", -1}};
+  for (size_t i = 0; i < COUNT_OF(bytes_cases) + COUNT_OF(more); i++) {
+    const char *text = i < COUNT_OF(bytes_cases) ? bytes_cases[i].input : more[i - COUNT_OF(bytes_cases)].text;
+    int64_t wanted = i < COUNT_OF(bytes_cases) ? bytes_cases[i].value : more[i - COUNT_OF(bytes_cases)].value;
+    uint64_t value = 0;
+    bool parsed = bytes_parse(text, strlen(text), INT64_MAX, &value);
+    check(parsed == (wanted >= 0), text);
+    if (parsed) check((int64_t)value == wanted, text);
+  }
+}
+
+static void covering(void **state) {
+  (void)state;
+  struct volume_map map = {0};
+  AUTO_BUFFER what = {0};
+  assert_true(volume_map_add_site(&map, "/home;/x:/scratch", &what));
+  assert_true(volume_map_covers(&map, "/home/a"));
+  assert_true(volume_map_covers(&map, "/scratch"));
+  assert_false(volume_map_covers(&map, "/scratch2"));
+  assert_false(volume_map_covers(&map, "/homes/a"));
+  volume_map_free(&map);
+}
+
+static void spared(void **state) {
+  (void)state;
+  static const struct {
+    const char *user;
+    bool allowed;
+  } cases[] = {{"/a:/site/fs", false}, {"/a:/site", false}, {"/a:/site/fs/below", false}, {"/a:/site/fs2", true}, {"/a:/site2", true},
+               {"/a:/SITE/fs", true}, {"/site/fs:/data", true}, {"/a:/ok;/a:/site/fs", false}, {"", true}};
+  struct volume_map site = {0};
+  AUTO_BUFFER what = {0};
+  assert_true(volume_map_add_site(&site, "/y:/z;/x:/site/fs", &what));
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct volume_map user = {0};
+    assert_true(volume_map_add_user(&user, cases[i].user, &what));
+    check(volume_map_spares(&user, &site, &what) == cases[i].allowed, cases[i].user);
+    volume_map_free(&user);
+  }
+  volume_map_free(&site);
+}
+
+static void modules(void **state) {
+  (void)state;
+  static const char text[] = "defaultModules=a,b\nmodule_a_siteEnv=A=1\nmodule_b_siteEnv=B=1\nmodule_c_conflict=a\nmodule_d_enabled=0\nmodule_e_siteEnv=E=1\n";
+  struct config config = {0};
+  struct failure why;
+  assert_true(config_parse_udiroot(&config, text, strlen(text), "udiRoot.conf", &why));
+  assert_true(config_finish(&config, true, "udiRoot.conf", &why));
+  static const struct {
+    const char *asked, *selected;
+  } cases[] = {{NULL, "a b"}, {"none", ""}, {"a", "a"}, {"e,a,b", "e a b"}, {"b,,a,", "b a"}, {"c", "c"}, {"c,b", "c b"},
+               {"", NULL}, {",", NULL}, {"c,a", NULL}, {"a,c", NULL}, {"a,b,c", NULL}, {"a,a", NULL}, {"d", NULL}, {"x", NULL}, {"A", NULL}, {"none,a", NULL}, {"a,none", NULL}, {"a b", NULL}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct modules active = {0};
+    AUTO_BUFFER names = {0};
+    bool selected = modules_select(&config, cases[i].asked, &active, &why);
+    const char *row = cases[i].asked == NULL ? "(nothing)" : cases[i].asked;
+    check(selected == (cases[i].selected != NULL), row);
+    buffer_text(&names, "");
+    for (size_t j = 0; j < active.count; j++) buffer_print(&names, "%s%s", j == 0 ? "" : " ", active.items[j]->name);
+    if (selected) check(same_text(names.at, cases[i].selected), row);
+    if (!selected) check(why.code == ERROR_MODULE_REFUSED, row);
+    modules_free(&active);
+  }
+  config_free(&config);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(site_maps), cmocka_unit_test(user_maps), cmocka_unit_test(more_user_maps),
+                                     cmocka_unit_test(many),      cmocka_unit_test(sizes),     cmocka_unit_test(covering),
+                                     cmocka_unit_test(spared),    cmocka_unit_test(modules)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
