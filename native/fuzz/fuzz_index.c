@@ -54,7 +54,7 @@ static void entries(const char *at, size_t length) {
     fuzz_refused(&why);
     return;
   }
-  must(job_is_valid(prepared_text(&entry, PREPARED_JOB)) && strchr(prepared_text(&entry, PREPARED_PIN), '/') == NULL);
+  must(job_is_valid(prepared_text(&entry, PREPARED_JOB)) && strchr(prepared_text(&entry, PREPARED_PIN), '/') == strrchr(prepared_text(&entry, PREPARED_PIN), '/'));
   must((entry.fields[PREPARED_RECORD].at != NULL) != (entry.fields[PREPARED_META].at != NULL));
   prepared_write(&entry, &written);
   must(prepared_parse(written.at, written.length, &again, &why));

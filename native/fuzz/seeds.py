@@ -111,7 +111,7 @@ def numbered(values):
 long_hash = b"0123456789abcdef" * 4
 entry = [
     b"reference 6:id:abc", b"job 4:12.a", b"uid 4:1000", b"gid 3:100", b"groups 5:7,100", b"configuration 64:" + long_hash, b"build 1:b", b"view 1:v",
-    b"image 3:abc", b"record 1:\n", b"pin 26:1000.0123456789abcdef.12.a", b"namespace 3:4:5", b"loop 1:7", b"file 3:8:9", b"made 2:10", b"end",
+    b"image 3:abc", b"record 1:\n", b"pin 31:pins/1000.0123456789abcdef.12.a", b"namespace 3:4:5", b"loop 1:7", b"file 3:8:9", b"made 2:10", b"end",
 ]
 passwd = b"root:x:0:0:root:/root:/bin/sh\nalice:x:1000:100:Alice, 1:/home/alice:/bin/sh\nsshd:x:22:22::/run:/bin/false\n"
 groups = b"root:x:0:alice\nusers:x:100:\nmore:x:7:bob,alice\nother:x:8:bob\n"

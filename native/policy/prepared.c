@@ -26,9 +26,13 @@ static bool is_job(const char *at, size_t length) {
   return strlen(job) == length && job_is_valid(job);
 }
 
+// PLACE/NAME
 static bool is_pin(const char *at, size_t length) {
   AUTO_FREE char *pin = memory_copy(at, length), *uid = NULL, *job = NULL;
-  return strlen(pin) == length && pin_parse(pin, &uid, &job);
+  const char *slash = strchr(pin, '/');
+  size_t place = slash == NULL ? 0 : (size_t)(slash - pin);
+  bool numbered = place > 5 && memcmp(pin, "pins.", 5) == 0 && is_number(pin + 5, place - 5);
+  return (numbered || text_is(pin, place, "pins")) && strlen(pin) == length && pin_parse(slash + 1, &uid, &job);
 }
 
 static bool is_text(const char *at, size_t length) {
@@ -145,6 +149,11 @@ void job_hints(char *const *environment, struct words *jobs) {
     if (job != NULL && job_is_valid(job) && !words_hold(jobs, job)) words_add_text(jobs, job);
   }
   if (!words_hold(jobs, NODE_JOB)) words_add_text(jobs, NODE_JOB);
+}
+
+void pin_place(unsigned number, struct buffer *out) {
+  buffer_text(out, "pins");
+  if (number > 0) buffer_print(out, ".%u", number);
 }
 
 void pin_name(const char *uid, uint64_t random, const char *job, struct buffer *out) {

@@ -292,7 +292,7 @@ static const char *const entry_fields[PREPARED_COUNT] = {
     [PREPARED_JOB] = "job 4:12.a\n", [PREPARED_UID] = "uid 4:1000\n", [PREPARED_GID] = "gid 3:100\n", [PREPARED_GROUPS] = "groups 5:7,100\n",
     [PREPARED_CONFIGURATION] = "configuration 64:" HASH "\n", [PREPARED_BUILD] = "build 1:b\n", [PREPARED_MODULES] = "modules 1:m\n",
     [PREPARED_VOLUMES] = "volumes 5:/a:/b\n", [PREPARED_VIEW] = "view 1:v\n", [PREPARED_IMAGE] = "image 3:abc\n", [PREPARED_RECORD] = "record 3:\n\t\x01\n",
-    [PREPARED_META] = NULL, [PREPARED_NODES] = "nodes 64:" HASH "\n", [PREPARED_PIN] = "pin 26:1000.0123456789abcdef.12.a\n", [PREPARED_NAMESPACE] = "namespace 3:4:5\n",
+    [PREPARED_META] = NULL, [PREPARED_NODES] = "nodes 64:" HASH "\n", [PREPARED_PIN] = "pin 31:pins/1000.0123456789abcdef.12.a\n", [PREPARED_NAMESPACE] = "namespace 3:4:5\n",
     [PREPARED_LOOP] = "loop 1:7\n", [PREPARED_FILE] = "file 3:8:9\n", [PREPARED_MADE] = "made 2:10\n"};
 
 static void entry_text(struct buffer *out, size_t changed, const char *as, bool references) {
@@ -322,12 +322,17 @@ static void entries(void **state) {
               {PREPARED_GROUPS, "groups 1:\x01\n", false},
               {PREPARED_CONFIGURATION, "configuration 1:a\n", false},
               {PREPARED_IMAGE, "image 3:a/b\n", false},
-              {PREPARED_PIN, "pin 4:1000\n", false},
-              {PREPARED_PIN, "pin 26:x000.0123456789abcdef.12.a\n", false},
-              {PREPARED_PIN, "pin 25:1000.0123456789abcde.12.a\n", false},
-              {PREPARED_PIN, "pin 27:1000.0123456789abcdef0.12.a\n", false},
-              {PREPARED_PIN, "pin 26:1000.0123456789abcdefx12.a\n", false},
-              {PREPARED_PIN, "pin 22:1000.0123456789abcdef.\n", false},
+              {PREPARED_PIN, "pin 9:pins/1000\n", false},
+              {PREPARED_PIN, "pin 33:pins.2/1000.0123456789abcdef.12.a\n", true},
+              {PREPARED_PIN, "pin 32:pins./1000.0123456789abcdef.12.a\n", false},
+              {PREPARED_PIN, "pin 33:pins-2/1000.0123456789abcdef.12.a\n", false},
+              {PREPARED_PIN, "pin 33:pins.x/1000.0123456789abcdef.12.a\n", false},
+              {PREPARED_PIN, "pin 26:1000.0123456789abcdef.12.a\n", false},
+              {PREPARED_PIN, "pin 31:pins/x000.0123456789abcdef.12.a\n", false},
+              {PREPARED_PIN, "pin 30:pins/1000.0123456789abcde.12.a\n", false},
+              {PREPARED_PIN, "pin 32:pins/1000.0123456789abcdef0.12.a\n", false},
+              {PREPARED_PIN, "pin 31:pins/1000.0123456789abcdefx12.a\n", false},
+              {PREPARED_PIN, "pin 27:pins/1000.0123456789abcdef.\n", false},
               {PREPARED_NAMESPACE, "namespace 0:\n", false},
               {PREPARED_NAMESPACE, "namespace 2:45\n", false},
               {PREPARED_NAMESPACE, "namespace 2:4:\n", false},
@@ -347,7 +352,7 @@ static void entries(void **state) {
   }
   entry_text(&text, PREPARED_COUNT, NULL, false);
   assert_false(prepared_parse(text.at, text.length, &entry, &why));
-  static const char job_nul[] = "shifter-root 1\njob 2:a\0\nend\n", pin_nul[] = "shifter-root 1\npin 2:a\0\nend\n";
+  static const char job_nul[] = "shifter-root 1\njob 2:a\0\nend\n", pin_nul[] = "shifter-root 1\npin 32:pins/1000.0123456789abcdef.12.a\0\nend\n";
   assert_false(prepared_parse(job_nul, sizeof job_nul - 1, &entry, &why));
   assert_false(prepared_parse(pin_nul, sizeof pin_nul - 1, &entry, &why));
 }
@@ -386,6 +391,11 @@ static void entry_values(void **state) {
   prepared_groups(5, &none, &groups);
   assert_string_equal(groups.at, "5");
 
+  pin_place(0, &pin);
+  buffer_byte(&pin, ' ');
+  pin_place(7, &pin);
+  assert_string_equal(pin.at, "pins pins.7");
+  pin.length = 0;
   pin_name("1000", 0x1234, "12.a", &pin);
   assert_true(pin_is_of(pin.at, "1000", "12.a"));
   assert_true(pin_is_of(pin.at, NULL, "12.a"));
