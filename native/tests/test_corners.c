@@ -3,6 +3,7 @@
 #include "tests/testing.h"
 
 #include "limits.gen.h"
+#include "payload/compose.h"
 #include "policy/account.h"
 #include "policy/arguments.h"
 #include "policy/config.h"
