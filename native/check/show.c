@@ -51,11 +51,11 @@ void show_record(struct buffer *out, const struct record *record) {
   number_field(out, "imageSize", record->image_size);
   json_key(out, "labels");
   buffer_byte(out, '[');
-  for (size_t i = 0; i < record->label_names.count; i++) {
+  for (size_t i = 0; i + 1 < record->labels.count; i += 2) {
     buffer_text(out, i > 0 ? ",[" : "[");
-    json_text(out, record->label_names.items[i]);
+    json_text(out, record->labels.items[i]);
     buffer_byte(out, ',');
-    json_text(out, record->label_values.items[i]);
+    json_text(out, record->labels.items[i + 1]);
     buffer_byte(out, ']');
   }
   buffer_byte(out, ']');
