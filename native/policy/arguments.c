@@ -57,6 +57,7 @@ static bool apply(struct arguments *out, enum shifter_option option, const char 
     return value == NULL || option_text("--entrypoint", value, &out->entrypoint, why);
   case SHIFTER_OPTION_N: // means nothing
   case SHIFTER_OPTION_COUNT:
+  default:
     break;
   }
   return true;
@@ -103,7 +104,6 @@ bool arguments_image(const struct arguments *arguments, char *const *environment
     else
       return fail(why, ERROR_USAGE, "no image is named; give --image");
   }
-  if (text.at == NULL) buffer_text(&text, "");
   *request = steal(&text.at);
   return true;
 }

@@ -72,19 +72,19 @@ static bool apply_setup(struct setup_arguments *out, enum setup_root_option opti
     break;
   case SETUP_ROOT_OPTION_REPORT_FD:
     return option_report(value, &out->report, why);
-  case SETUP_ROOT_OPTION_VERBOSE:
-    out->verbose = true;
-    break;
   case SETUP_ROOT_OPTION_HELP:
     out->mode = MODE_HELP;
     break;
   case SETUP_ROOT_OPTION_VERSION:
     out->mode = MODE_VERSION;
     break;
-  case SETUP_ROOT_OPTION_SSH_KEY: // refused by the table
+  case SETUP_ROOT_OPTION_VERBOSE:
+  case SETUP_ROOT_OPTION_SSH_KEY: // this and what follows never come here: the table refuses them
   case SETUP_ROOT_OPTION_CCM:
   case SETUP_ROOT_OPTION_MEMORY_CGROUP:
   case SETUP_ROOT_OPTION_COUNT:
+  default:
+    out->verbose = true;
     break;
   }
   return true;
@@ -135,9 +135,9 @@ static bool apply_unsetup(struct unsetup_arguments *out, enum unsetup_root_optio
     out->mode = MODE_HELP;
     break;
   case UNSETUP_ROOT_OPTION_VERSION:
-    out->mode = MODE_VERSION;
-    break;
   case UNSETUP_ROOT_OPTION_COUNT:
+  default:
+    out->mode = MODE_VERSION;
     break;
   }
   return true;
