@@ -83,6 +83,7 @@ const IMAGE: readonly TarItem[] = [
   { name: 'hook-out', type: 'symlink', linkname: join(LOG, 'victim') },
   { name: 'hook-dir', type: 'symlink', linkname: LOG },
   { name: 'tool-data', type: 'dir' },
+  { name: 'free', type: 'dir', mode: 0o1777 },
 ]
 
 beforeAll(async () => {
@@ -345,6 +346,18 @@ describe('per-node caches', () => {
     expect(await inside([volume('320M', ':ro')], 'touch /cache/x 2>/dev/null || echo no')).toBe('no\n')
     native.configure({ ...config({ perNodeCachePath: CACHE, mkfsXfsPath: join(SITE, 'mkfs') }), siteFs: ['/none:/node-cache:perNodeCache=size=320M'] })
     expect(await inside([], 'echo x > /node-cache/x; stat -c %u /node-cache')).toBe(`${userA.uid}\n`)
+  })
+})
+
+describe('a writable root', () => {
+  it('holds at most writableSize, and keeps its flags', async () => {
+    native.configure(config({}, { writableSize: '32M' }))
+    const out = await inside(['--writable'], 'dd if=/dev/zero of=/free/big bs=1M count=64 2>/dev/null; echo $?; stat -c %s /free/big; cat /proc/self/mountinfo')
+    const [code, size] = out.split('\n')
+    expect(code).toBe('1')
+    expect(Number(size)).toBeGreaterThan(24 * 2 ** 20)
+    expect(Number(size)).toBeLessThanOrEqual(32 * 2 ** 20)
+    expect(flagsAt(out, '/')).toMatch(/^rw,nosuid,nodev/)
   })
 })
 

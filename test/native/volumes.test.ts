@@ -196,7 +196,7 @@ describe('attacks on targets', () => {
     const from = join(mine, `odd${odd}`)
     mkdirSync(from)
     own(from, userA, 0o755)
-    expect(await inside([`${from}:/new/odd${odd}`], 'ls /new; cd /new/* && touch here')).toBe(`odd${odd}\n`)
+    expect(await inside([`${from}:/new/odd${odd}`], 'cd /new/* && pwd && touch here')).toBe(`/new/odd${odd}\n`)
     expect(existsSync(join(from, 'here'))).toBe(true)
     rmSync(from, { recursive: true })
   })
@@ -269,15 +269,6 @@ describe('a writable root', () => {
 
   it("can't be written where the image's owner is root", async () => {
     expect(await inside([], 'for d in / /data /etc /bin /usr; do touch $d/x 2>/dev/null && echo $d; done; echo x 2>/dev/null >> /etc/passwd || echo no', writable)).toBe('no\n')
-  })
-
-  it('holds at most writableSize, and keeps its flags', async () => {
-    const out = await inside([], 'dd if=/dev/zero of=/free/big bs=1M count=2000 2>/dev/null; echo $?; stat -c %s /free/big; cat /proc/self/mountinfo', writable)
-    const [code, size, ...rest] = out.split('\n')
-    expect(code).toBe('1')
-    expect(Number(size)).toBeGreaterThan(500 * 2 ** 20)
-    expect(Number(size)).toBeLessThanOrEqual(2 ** 30)
-    expect(mounts(rest.join('\n')).find(({ where }) => where === '/')?.options).toMatch(/^rw,nosuid,nodev/)
   })
 })
 
