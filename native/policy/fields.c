@@ -81,32 +81,32 @@ bool fields_parse(const struct field_form *form, const char *at, size_t length, 
   return true;
 }
 
-bool take_text(void *member, const struct field *field) {
+bool field_text(void *member, const struct field *field) {
   *(char **)member = memory_copy(field->value, field->length);
   return true;
 }
 
-bool take_word(void *member, const struct field *field) {
+bool field_word(void *member, const struct field *field) {
   if (memchr(field->value, '\0', field->length) != NULL) return false;
   words_add(member, field->value, field->length);
   return true;
 }
 
-bool take_id(void *member, const struct field *field) {
+bool field_id(void *member, const struct field *field) {
   uint64_t id;
   if (!number_parse(field->value, field->length, LARGEST_ID, false, &id)) return false;
   *(uint32_t *)member = (uint32_t)id;
   return true;
 }
 
-bool take_ids(void *member, const struct field *field) {
+bool field_ids(void *member, const struct field *field) {
   struct ids *ids = member;
   uint32_t id;
-  if (ids->count >= LIMIT_ACL_IDS || !take_id(&id, field)) return false;
+  if (ids->count >= LIMIT_ACL_IDS || !field_id(&id, field)) return false;
   ids_add(ids, id);
   return true;
 }
 
-bool take_size(void *member, const struct field *field) {
+bool field_size(void *member, const struct field *field) {
   return number_parse(field->value, field->length, LARGEST_SIZE, false, member);
 }

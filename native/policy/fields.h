@@ -26,4 +26,4 @@ struct field_form {
 
 // RECORD_NEWER when a newer program wrote the file, whatever the rest says. What was filled before a mistake is to be freed.
 bool fields_parse(const struct field_form *form, const char *at, size_t length, void *filled, struct failure *why) MUST_USE;
-field_take take_text, take_word, take_id, take_ids, take_size; // char *, struct words, uint32_t, struct ids, uint64_t
+field_take field_text, field_word, field_id, field_ids, field_size; // char *, struct words, uint32_t, struct ids, uint64_t

@@ -39,12 +39,12 @@ static bool is_text(const char *at, size_t length) {
   return !has_control(at, length);
 }
 
-static bool take_bytes(void *member, const struct field *field) {
+static bool field_bytes(void *member, const struct field *field) {
   buffer_add(member, field->value, field->length);
   return true;
 }
 
-#define FIELD(index) offsetof(struct prepared, fields) + (index) * sizeof(struct buffer), take_bytes
+#define FIELD(index) offsetof(struct prepared, fields) + (index) * sizeof(struct buffer), field_bytes
 static const struct field_key keys[] = {
     [PREPARED_JOB] = {"job", FIELD_NEEDED, FIELD(PREPARED_JOB), is_job},
     [PREPARED_UID] = {"uid", FIELD_NEEDED, FIELD(PREPARED_UID), is_number},
@@ -64,7 +64,7 @@ static const struct field_key keys[] = {
     [PREPARED_LOOP] = {"loop", FIELD_NEEDED, FIELD(PREPARED_LOOP), is_number},
     [PREPARED_FILE] = {"file", FIELD_NEEDED, FIELD(PREPARED_FILE), is_pair},
     [PREPARED_MADE] = {"made", FIELD_NEEDED, FIELD(PREPARED_MADE), is_number},
-    {"reference", FIELD_MANY, offsetof(struct prepared, references), take_word, reference_is_canonical},
+    {"reference", FIELD_MANY, offsetof(struct prepared, references), field_word, reference_is_canonical},
 };
 
 bool prepared_parse(const char *at, size_t length, struct prepared *entry, struct failure *why) {

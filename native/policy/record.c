@@ -43,7 +43,7 @@ static bool take_label(void *member, const struct field *field) {
   if (nul == NULL || nul == field->value) return false;
   size_t name = (size_t)(nul - field->value);
   words_add(member, field->value, name);
-  return take_word(member, &(struct field){nul + 1, field->length - name - 1});
+  return field_word(member, &(struct field){nul + 1, field->length - name - 1});
 }
 
 static bool take_access(void *member, const struct field *field) {
@@ -54,23 +54,23 @@ static bool take_access(void *member, const struct field *field) {
 
 #define RECORD(member) offsetof(struct record, member)
 static const struct field_key record_keys[] = {
-    {"id", FIELD_NEEDED, RECORD(id), take_text, image_id_is_valid},
-    {"reference", FIELD_NEEDED, RECORD(reference), take_text, reference_is_canonical},
-    {"source-digest", FIELD_NEEDED, RECORD(source_digest), take_text, digest_is_valid},
-    {"profile", FIELD_NEEDED, RECORD(profile), take_text, is_profile},
-    {"platform", FIELD_NEEDED, RECORD(platform), take_text, is_platform},
-    {"image-size", FIELD_NEEDED, RECORD(image_size), take_size, NULL},
-    {"image-sha256", FIELD_NEEDED, RECORD(image_sha256), take_text, hash_is_valid},
-    {"entries", FIELD_NEEDED, RECORD(entries), take_size, NULL},
-    {"owner", FIELD_NEEDED, RECORD(owner), take_id, NULL},
+    {"id", FIELD_NEEDED, RECORD(id), field_text, image_id_is_valid},
+    {"reference", FIELD_NEEDED, RECORD(reference), field_text, reference_is_canonical},
+    {"source-digest", FIELD_NEEDED, RECORD(source_digest), field_text, digest_is_valid},
+    {"profile", FIELD_NEEDED, RECORD(profile), field_text, is_profile},
+    {"platform", FIELD_NEEDED, RECORD(platform), field_text, is_platform},
+    {"image-size", FIELD_NEEDED, RECORD(image_size), field_size, NULL},
+    {"image-sha256", FIELD_NEEDED, RECORD(image_sha256), field_text, hash_is_valid},
+    {"entries", FIELD_NEEDED, RECORD(entries), field_size, NULL},
+    {"owner", FIELD_NEEDED, RECORD(owner), field_id, NULL},
     {"access", FIELD_NEEDED, RECORD(is_private), take_access, NULL},
-    {"manifest-digest", FIELD_ONCE, RECORD(manifest_digest), take_text, digest_is_valid},
-    {"workdir", FIELD_ONCE, RECORD(workdir), take_text, is_workdir},
-    {"allow-uid", FIELD_MANY, RECORD(allow_uids), take_ids, NULL},
-    {"allow-gid", FIELD_MANY, RECORD(allow_gids), take_ids, NULL},
-    {"entrypoint", FIELD_MANY, RECORD(entrypoint), take_word, NULL},
-    {"command", FIELD_MANY, RECORD(command), take_word, NULL},
-    {"env", FIELD_MANY, RECORD(env), take_word, env_setting_is_valid},
+    {"manifest-digest", FIELD_ONCE, RECORD(manifest_digest), field_text, digest_is_valid},
+    {"workdir", FIELD_ONCE, RECORD(workdir), field_text, is_workdir},
+    {"allow-uid", FIELD_MANY, RECORD(allow_uids), field_ids, NULL},
+    {"allow-gid", FIELD_MANY, RECORD(allow_gids), field_ids, NULL},
+    {"entrypoint", FIELD_MANY, RECORD(entrypoint), field_word, NULL},
+    {"command", FIELD_MANY, RECORD(command), field_word, NULL},
+    {"env", FIELD_MANY, RECORD(env), field_word, env_setting_is_valid},
     {"label", FIELD_MANY, RECORD(labels), take_label, NULL},
 };
 
@@ -94,8 +94,8 @@ void record_free(struct record *record) {
 }
 
 static const struct field_key name_keys[] = {
-    {"id", FIELD_NEEDED, offsetof(struct name_entry, id), take_text, image_id_is_valid},
-    {"reference", FIELD_NEEDED, offsetof(struct name_entry, reference), take_text, reference_is_canonical},
+    {"id", FIELD_NEEDED, offsetof(struct name_entry, id), field_text, image_id_is_valid},
+    {"reference", FIELD_NEEDED, offsetof(struct name_entry, reference), field_text, reference_is_canonical},
 };
 
 bool name_parse(const char *at, size_t length, struct name_entry *name, struct failure *why) {
