@@ -27,7 +27,7 @@ export const madeDaemon = async ({ archive, info, inspected, refusal, socket }: 
   const pulls: MadeDaemon['pulls'] = []
   const server = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://daemon')
-    const answer = (value: unknown) => response.setHeader('content-type', 'application/json').end(JSON.stringify(value))
+    const answer = (value: unknown) => response.setHeader('content-type', 'application/json').end(`${JSON.stringify(value)}\r\n`)
     if (request.method === 'POST' && pathname === '/images/create') {
       const header = request.headers['x-registry-auth']
       const login: unknown = header === undefined ? undefined : JSON.parse(Buffer.from(String(header), 'base64').toString())
