@@ -86,20 +86,8 @@ export const parseReference = (text: string, defaultType: string): Either.Either
             new GatewayError(
               errorFields("REFERENCE_INVALID", `The image reference "${text}" has no place: the working directory is gone`, { cause: error, remedy: "Write an absolute path." })
             )
-        }).pipe(Either.flatMap((made) => namesItself(text, made)))
+        })
   )
-
-/** A path that was made absolute is written in a name, where its own colon would be taken for a tag's. */
-const namesItself = (text: string, made: ImageRef.ImageRef): Either.Either<ImageRef.ImageRef, FormatError | GatewayError> => {
-  const refused = (why: string, remedy: string) => Either.left(new GatewayError(errorFields("REFERENCE_INVALID", `The image reference "${text}" is not valid: ${why}`, { remedy })))
-  return Either.match(ImageRef.parse(made.canonical ?? ""), {
-    onLeft: ({ remedy, what }) => refused(`it means ${made.reference}, and ${what.slice(what.indexOf(": ") + 2)}`, remedy),
-    onRight: ({ file }) =>
-      file?.path === made.file?.path && file?.tag === made.file?.tag
-        ? Either.right(made)
-        : refused(`it means ${made.reference}, where what follows the last colon would be taken for a tag`, `Name the tag too: ${made.type}:${made.reference}:TAG.`)
-  })
-}
 
 /** What is known of an image before it is packed. */
 type Described = Omit<ImageRecord, keyof Verify.ImageFile | "entries">

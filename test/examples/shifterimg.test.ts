@@ -11,7 +11,6 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { progressDisplay } from '../../examples/shifterimg/progress.js'
 import { ensureTestAccounts, runAs } from '../harness/accounts.js'
 import { writeLayout } from '../harness/ociLayout.js'
-import { run } from '../harness/process.js'
 import { type Registry, startRegistry } from '../harness/registry.js'
 import { program, startShifterimg } from '../harness/shifterimg.js'
 import { type TestSite, testSite } from '../harness/site.js'
@@ -184,16 +183,6 @@ describe('who may not read an image path', () => {
     writeFileSync(config, JSON.stringify(site.config), { mode: 0o644 })
     const { status, stderr } = await runAs(userA, [process.execPath, program, '--config', config, command, ...operands])
     expect({ status, stderr }).toEqual({ status: 3, stderr: expect.stringMatching(/^shifterimg: ACCESS_DENIED: The image path .* is not this account's to read or change: .*Ask as the account that pulls/) as string })
-  })
-})
-
-describe('a path from the working directory', () => {
-  it('that would be taken for another name is refused, with how to write it', async () => {
-    writeLayout(work.at('lay:v1'), { tag: 'v', layers: [[{ name: 'other', type: 'file', data: 'other' }]] })
-    const pull = (reference: string) => run([process.execPath, program, '--config', join(work.path, 'gateway.json'), 'pull', reference], { cwd: work.at('lay:v1') })
-    writeFileSync(join(work.path, 'gateway.json'), JSON.stringify(site.config))
-    expect(await pull('oci:.')).toMatchObject({ status: 2, stderr: expect.stringContaining(`REFERENCE_INVALID: The image reference "oci:." is not valid: it means ${work.at('lay:v1')}, where what follows the last colon would be taken for a tag. Name the tag too`) as string })
-    expect(await pull('oci:.:v')).toMatchObject({ status: 0, stderr: expect.stringContaining(`oci:${work.at('lay:v1')}:v is ready`) as string })
   })
 })
 
