@@ -5,10 +5,13 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#define LARGEST_ENVIRONMENT (64 << 20)
 
 // Limits that could break the building of a root half-way. The number of processes is not among them: root's is not limited.
 static const struct {
@@ -22,6 +25,17 @@ bool standard_descriptors_open(void) {
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) return false;
   return true;
+}
+
+// LD_*, TMPDIR and others are data for the program that is run. Their bytes are still there: the kernel puts the environment between the
+// last argument and the name of the program.
+char *const *environment_of_caller(int argc, char *const *argv, char *const *list) {
+  uintptr_t end = (uintptr_t)getauxval(AT_EXECFN);
+  const char *at = argc > 0 ? argv[argc - 1] + strlen(argv[argc - 1]) + 1 : NULL;
+  if (at == NULL || (uintptr_t)at > end || end - (uintptr_t)at > LARGEST_ENVIRONMENT) return list; // not as the kernel does it
+  static struct words whole; // lasts as long as the program
+  for (; (uintptr_t)at < end; at += strlen(at) + 1) words_add_text(&whole, at);
+  return whole.items == NULL ? list : whole.items;
 }
 
 static bool raise_limits(struct inherited *inherited) {

@@ -17,6 +17,8 @@ struct inherited {
 
 // Opens /dev/null on each of 0, 1, 2 that is closed, so that no file of ours lands there.
 bool standard_descriptors_open(void) MUST_USE;
+// The caller's whole environment, ended by NULL, where the loader has taken variables out of `list` because the program is setuid.
+char *const *environment_of_caller(int argc, char *const *argv, char *const *list);
 // Notes what the caller gave, and sets what the privileged part needs.
 bool inherited_take(struct inherited *inherited, struct failure *why) MUST_USE;
 // Gives it back, as the user, right before exec.

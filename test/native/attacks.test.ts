@@ -257,6 +257,16 @@ describe('attack 25: environment', () => {
     expect(settings(result.stdout)).toMatchObject({ PATH: '/bin', NORMAL: '1', TZ: 'UTC', HOME: userA.home })
   })
 
+  it('attack 25: what the loader withholds from a setuid program is still given to the program inside', async () => {
+    const { PATH, ...bad } = hostile('/evil')
+    const result = await shifter([`--image=id:${image.record.id}`, 'env'], { env: { ...bad, PATH: PATH ?? '' } })
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(settings(result.stdout)).toMatchObject({ ...bad, PATH: '/bin' })
+    // And what a module or an option makes of it goes on from there.
+    const more = await shifter([`--image=id:${image.record.id}`, '--env=LD_AUDIT=mine', '--clearenv', 'env'], { env: bad })
+    expect(Object.keys(settings(more.stdout)).filter((name) => /^(LD_|TMPDIR|GLIBC)/.test(name))).toEqual(['LD_AUDIT'])
+  })
+
   it('attack 25: variables without a name or an equals sign, and doubled ones, confuse nothing', async () => {
     const result = await asUser(['python3', '-c',
       `import ctypes,sys
