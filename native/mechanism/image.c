@@ -139,17 +139,13 @@ static bool search_image(struct search *search, const struct image_reference *re
   return read_facts(search, image, why) && open_file(search, image->id, image, why);
 }
 
-static bool is_made_id(const char *id) {
-  return strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
-}
-
 // Before: ids all root. After: image->fd is of a regular file that only the image owner can change, that fits its record, that the
 // caller may use; the file identity is root's again.
 static bool open_published(const struct config *config, const struct image_reference *reference, struct search *search, struct image *image,
                            struct failure *why) {
   search->owner = (uid_t)config->runtime[RUNTIME_IMAGE_OWNER].number;
   search->by_name = reference->type != IMAGE_ID;
-  search->odd_id = reference->type == IMAGE_ID && !is_made_id(reference->reference);
+  search->odd_id = reference->type == IMAGE_ID && !hash_is_valid(reference->reference, strlen(reference->reference));
   if (reference->canonical == NULL) return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' is a path that is not absolute, which names no published image", search->request);
   if (search->owner == search->who->uid) return fail(why, ERROR_IMAGE_UNSAFE, "the image path is your own");
   // On a root-squashed file system root can't read what only the owner may.

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LARGEST_ENVIRONMENT (64 << 20)
+#define LARGEST_ARGUMENTS (8 << 20) // of arguments and environment: the kernel takes three quarters of this
 
 // Limits that could break the building of a root half-way. The number of processes is not among them: root's is not limited.
 static const struct {
@@ -25,17 +25,6 @@ bool standard_descriptors_open(void) {
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) return false;
   return true;
-}
-
-// LD_*, TMPDIR and others are data for the program that is run. Their bytes are still there: the kernel puts the environment between the
-// last argument and the name of the program.
-char *const *environment_of_caller(int argc, char *const *argv, char *const *list) {
-  uintptr_t end = (uintptr_t)getauxval(AT_EXECFN);
-  const char *at = argc > 0 ? argv[argc - 1] + strlen(argv[argc - 1]) + 1 : NULL;
-  if (at == NULL || (uintptr_t)at > end || end - (uintptr_t)at > LARGEST_ENVIRONMENT) return list; // not as the kernel does it
-  static struct words whole; // lasts as long as the program
-  for (; (uintptr_t)at < end; at += strlen(at) + 1) words_add_text(&whole, at);
-  return whole.items == NULL ? list : whole.items;
 }
 
 static bool raise_limits(struct inherited *inherited) {
@@ -64,6 +53,16 @@ static bool hold_signals(struct inherited *inherited) {
   sigfillset(&all);
   sigemptyset(&standard.sa_mask);
   return sigprocmask(SIG_BLOCK, &all, &inherited->mask) == 0 && sigaction(SIGCHLD, &standard, &inherited->child) == 0;
+}
+
+// Texts lie one behind the other: arguments, environment, the name of the program.
+char *const *environment_whole(int argc, char *const *argv, char *const *left) {
+  static struct words whole;
+  const char *last = argc > 0 ? argv[argc - 1] : NULL, *end = (const char *)getauxval(AT_EXECFN);
+  uintptr_t from = (uintptr_t)last, to = (uintptr_t)end;
+  if (last == NULL || to <= from || to - from > LARGEST_ARGUMENTS) return left;
+  for (const char *at = last + strlen(last) + 1; at < end; at += strlen(at) + 1) words_add_text(&whole, at);
+  return whole.count == 0 ? left : whole.items;
 }
 
 bool inherited_take(struct inherited *inherited, struct failure *why) {

@@ -31,7 +31,7 @@ import * as Platform from "./Platform.js"
 import { careful, type OnProgress } from "./Progress.js"
 import type { RestartNeeded } from "./RootfsStream.js"
 import * as Site from "./Site.js"
-import { Transport, type Unsized } from "./Transport.js"
+import { Transport } from "./Transport.js"
 import * as Verify from "./Verify.js"
 
 /** What is pulled, and for whom. */
@@ -89,6 +89,9 @@ export const parseReference = (text: string, defaultType: string): Either.Either
         })
   )
 
+/** What is known of an image before it is packed. */
+type Described = Omit<ImageRecord, keyof Verify.ImageFile | "entries">
+
 /** How often a pull that waits for another looks at it. */
 const WATCH = Duration.millis(150)
 
@@ -108,7 +111,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
     const requester = request.requester ?? { uid: process.getuid?.() ?? 0, gids: [process.getegid?.() ?? 0, ...(process.getgroups?.() ?? [])] }
 
     yield* transport.ready(system)
-    yield* reap(site)
+    const reaped = yield* reap(site)
     const row = yield* Effect.acquireRelease(catalog.begin({ system: system.name, reference: canonical, requester: requester.uid }), (pulled, exit) =>
       Effect.ignore(ended(catalog, pulled, exit))
     )
@@ -128,12 +131,15 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       const id = ImageId.make(resolved.sourceDigest, profile)
       onProgress({ _tag: "Resolved", id, layers: resolved.blobs.map(({ bytes, digest }) => ({ digest, bytes })) })
       const access = accessOf(request, requester, resolved)
+      // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
+      const released = Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
       // One that can't be read is converted anew. One of a newer version is left alone.
       const recorded = transport.record(system, id).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
       const named = (record: ImageRecord) =>
         Effect.gen(function* () {
           const current = yield* transport.lookup(system, canonical).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
           if (current !== id) yield* transport.name(system, { reference: canonical, id }, row.token)
+          if (current !== id || reaped > 0) yield* released
           return record
         })
 
@@ -154,7 +160,8 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       const published = yield* recorded
       if (published !== undefined && (request.verify !== true || (yield* transport.isSound(system, published)))) {
         warnOfAccess(published, access, onProgress)
-        if (isSame(mergeAccess(published, access), published)) return yield* named(published)
+        // One that verifies mends what a process left that died while it changed the access.
+        if (isSame(mergeAccess(published, access), published) && request.verify !== true) return yield* named(published)
         if (!mayUse(published, requester)) {
           yield* enter("fetch")
           yield* prove(resolved)
@@ -167,7 +174,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       if (omitted.length > 0) {
         onProgress({ _tag: "Warning", message: `The .meta file for the reference runtime can't say: ${printable(omitted.join("; "))}. This project's runtime reads the record, which says all.` })
       }
-      const described: Omit<Unsized, "entries"> = {
+      const described: Described = {
         id,
         reference: canonical,
         sourceDigest: resolved.sourceDigest,
@@ -186,15 +193,10 @@ export const pull = (site: Site.Site, request: PullRequest) =>
         onProgress({ _tag: "Warning", message: `${summary.dropped} device nodes and FIFOs of the image were left out: /dev is the node's.` })
       }
       yield* enter("transfer")
-      yield* Verify.check(staging.file, { program: workspace.program("shifter-verify"), sample: workspace.sample, written: summary })
-      const record = yield* transport.publish(
-        system,
-        staging,
-        { ...described, entries: summary.inodes },
-        { inodes: summary.inodes, fence: Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))) }
-      )
-      // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
-      yield* Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
+      const file = yield* Verify.check(staging.file, { program: workspace.program("shifter-verify"), sample: workspace.sample, written: summary })
+      const record: ImageRecord = { ...described, ...file, entries: summary.inodes }
+      yield* transport.publish(system, staging, record, Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))))
+      yield* released
       return record
     })
     return yield* Effect.raceFirst(work, lost)
@@ -220,7 +222,7 @@ const warnOfAccess = (published: Access, pulled: Access, onProgress: OnProgress)
 }
 
 /** Refuses what no record can hold before anything is fetched. */
-const recordable = (described: Omit<Unsized, "entries">) =>
+const recordable = (described: Described) =>
   Either.mapLeft(
     encode({ ...described, entries: Number.MAX_SAFE_INTEGER, imageSize: Number.MAX_SAFE_INTEGER, imageSha256: "0".repeat(64) }),
     (error) => new GatewayError(errorFields("IMAGE_CONFIG_INVALID", `No record can hold what ${described.reference} says of itself: ${error.what}`, { cause: error }))
@@ -272,7 +274,7 @@ const waitFor = (other: number, isSameRequest: boolean, site: Site.Site) =>
   })
 
 /**
- * Ends pulls of processes that are gone, and removes what they left. What can't be removed now, such as on the image path of another system
+ * Ends pulls of processes that are gone, and removes what they left; how many there were. What can't be removed now, such as on the image path of another system
  * that is not there, is the next one's to remove.
  */
 const reap = (site: Site.Site) =>
@@ -289,6 +291,7 @@ const reap = (site: Site.Site) =>
       }).pipe(Effect.ignore)
     }
     if (ended.length > 0) yield* evict(site)
+    return ended.length
   })
 
 const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(site.stateDirectory, "work", row.token)
@@ -327,14 +330,14 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
       partials: partialsOf(site),
       scratch,
       program: (name) => Native.program(name, site.prefix),
-      sample: Verify.newSample(site.verify)
+      sample: Verify.newSample(site.readBack)
     }
     yield* Effect.acquireRelease(
       Effect.tryPromise({
         try: async () => {
           await makeDirectory(nodePath.dirname(scratch), false)
-          await makeDirectory(scratch, false)
           await makeDirectory(workspace.blobs, false)
+          await makeDirectory(scratch, false)
         },
         catch: (error) => new GatewayError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The state directory ${site.stateDirectory}: ${messageOf(error)}`, { cause: error }))
       }),

@@ -18,7 +18,6 @@ import { formatLimits } from "../../core/Limits.js"
 import * as Meta from "../../core/Meta.js"
 import * as NameFile from "../../core/NameFile.js"
 import type { System } from "../../core/Site.js"
-import * as Squashfs from "../../core/Squashfs.js"
 import { type Inventory, type Problem, Transport } from "../../core/Transport.js"
 import { type FileFault, give, hashed, ifThere, io, isFault, opened, type Owner, readSmall, replace, syncDirectory } from "./files.js"
 
@@ -47,14 +46,13 @@ export const layer = Layer.succeed(
         const left = (yield* entries(system.imagePath)).filter((name) => name.startsWith(`${STAGING}${token}.`))
         yield* Effect.forEach(left, (name) => io(() => rm(nodePath.join(system.imagePath, name), { force: true })), { discard: true })
       })),
-    publish: (system, staging, image, { fence, inodes }) =>
+    publish: (system, staging, record, fence) =>
       Effect.gen(function* () {
         const owner = yield* worded("IMAGE_PATH_UNUSABLE", system, usable(system))
-        const mode = modeOf(system, image.access)
-        const target = path(system, image.id, "squashfs")
-        const verified = yield* worded("IMAGE_VERIFY_FAILED", system, verify(staging.file, inodes, mode, owner))
-        const record: ImageRecord.ImageRecord = { ...image, ...verified }
-        const published = yield* worded("IMAGE_VERIFY_FAILED", system, holds(target, verified))
+        const mode = modeOf(system, record.access)
+        const target = path(system, record.id, "squashfs")
+        yield* worded("PUBLISH_FAILED", system, setMode(staging.file, mode, owner))
+        const published = yield* worded("PUBLISH_FAILED", system, holds(target, record))
         yield* Effect.uninterruptibleMask((restore) =>
           Effect.zipRight(
             restore(fence),
@@ -67,11 +65,11 @@ export const layer = Layer.succeed(
               yield* io(() => rm(staging.file, { force: true }))
               yield* syncDirectory(system.imagePath)
               yield* writeRecord(system, record, owner, staging.token)
+              yield* writeMeta(system, record, owner, staging.token)
               yield* writeName(system, { reference: record.reference, id: record.id }, owner, staging.token)
             }))
           )
         )
-        return record
       }),
     record: (system, id) =>
       worded("PUBLISH_FAILED", system, Effect.gen(function* () {
@@ -81,7 +79,14 @@ export const layer = Layer.succeed(
       })),
     image: (system, id) => Effect.succeed(path(system, id, "squashfs")),
     isSound: (system, record) => worded("PUBLISH_FAILED", system, holds(path(system, record.id, "squashfs"), record)),
-    name: (system, name, token) => worded("PUBLISH_FAILED", system, Effect.flatMap(usable(system), (owner) => writeName(system, name, owner, token))),
+    name: (system, name, token) =>
+      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+        const owner = yield* usable(system)
+        // A process may have died between the record and this.
+        const record = (yield* ifThere(io(() => lstat(path(system, name.id, "meta"))))) === undefined ? yield* readRecord(system, name.id) : undefined
+        if (record !== undefined) yield* writeMeta(system, record, owner, token)
+        yield* writeName(system, name, owner, token)
+      })),
     lookup: (system, canonical) =>
       worded("PUBLISH_FAILED", system, Effect.gen(function* () {
         yield* present(system)
@@ -96,10 +101,12 @@ export const layer = Layer.succeed(
         const changed = { ...record, ...change(record) }
         yield* ImageRecord.encode(changed)
         const file = path(system, id, "squashfs")
-        // Closing before the record says so, opening after: the mode never gives more than the record.
+        // Closing before the record says so, opening after: the mode never gives more than the record. The record is the last of both files: while
+        // it says something else, the next pull does this again.
         yield* Effect.uninterruptible(
           Effect.gen(function* () {
             if (changed.access === "private") yield* setMode(file, modeOf(system, "private"), owner)
+            yield* writeMeta(system, changed, owner, token)
             yield* writeRecord(system, changed, owner, token)
             if (changed.access === "public") yield* setMode(file, modeOf(system, "public"), owner)
           })
@@ -178,22 +185,6 @@ const usable = (system: System): Effect.Effect<Owner, FileFault | TransportError
     return { uid, gid }
   })
 
-/** Reads a staged image back from the disk, checks it against what was meant to be written, and makes it durable. */
-const verify = (file: string, inodes: number, mode: number, owner: Owner) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const handle = yield* opened(file, constants.O_RDWR)
-      yield* give(handle, owner)
-      yield* io(() => handle.chmod(mode))
-      yield* io(() => handle.sync())
-      const superblock = yield* io(() => Squashfs.read(handle))
-      const wrong = "why" in superblock ? superblock.why : superblock.inodes === inodes ? undefined : `it has ${superblock.inodes} inodes, not ${inodes}`
-      if (wrong !== undefined) return yield* new TransportError(errorFields("IMAGE_VERIFY_FAILED", `The packed image ${file} is wrong: ${wrong}`))
-      const { sha256, size } = yield* hashed(handle)
-      return { imageSize: size, imageSha256: sha256 }
-    })
-  )
-
 /** Whether a file is there and holds these bytes. */
 const holds = (file: string, { imageSha256, imageSize }: { readonly imageSize: number; readonly imageSha256: string }) =>
   Effect.scoped(
@@ -204,7 +195,7 @@ const holds = (file: string, { imageSha256, imageSize }: { readonly imageSize: n
     })
   ).pipe(Effect.catchIf(isFault("ENOENT", "ELOOP", "ENXIO"), () => Effect.succeed(false)))
 
-/** Owner and mode of a published image, by descriptor. */
+/** Owner and mode of an image, by descriptor, made durable with what it holds. */
 const setMode = (file: string, mode: number, owner: Owner) =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -218,12 +209,10 @@ const setMode = (file: string, mode: number, owner: Owner) =>
 const temporary = (system: System, token: string) => nodePath.join(system.imagePath, `${STAGING}${token}.${randomBytes(6).toString("hex")}`)
 
 const writeRecord = (system: System, record: ImageRecord.ImageRecord, owner: Owner, token: string) =>
-  Effect.gen(function* () {
-    const mode = modeOf(system, record.access)
-    const bytes = yield* ImageRecord.encode(record)
-    yield* replace(path(system, record.id, "record"), bytes, mode, owner, temporary(system, token))
-    yield* replace(path(system, record.id, "meta"), Buffer.from(Meta.encode(record, record).text), mode, owner, temporary(system, token))
-  })
+  Effect.flatMap(ImageRecord.encode(record), (bytes) => replace(path(system, record.id, "record"), bytes, modeOf(system, record.access), owner, temporary(system, token)))
+
+const writeMeta = (system: System, record: ImageRecord.ImageRecord, owner: Owner, token: string) =>
+  replace(path(system, record.id, "meta"), Buffer.from(Meta.encode(record, record).text), modeOf(system, record.access), owner, temporary(system, token))
 
 const readRecord = (system: System, id: string) => {
   const file = path(system, id, "record")
