@@ -33,7 +33,13 @@ static int make_file(const char *path, uint64_t size, struct failure *why) {
   return fail(why, ERROR_CACHE_REFUSED, "perNodeCachePath %s can't hold a file of %llu bytes: %s", path, (unsigned long long)size, strerror(errno)), -1;
 }
 
-// The file is the maker's while it is made, and root's again before anybody can know of it.
+// The account that makes file systems may have other processes, and one that has the file open could write what the kernel reads. A lease
+// is given only to the last who has it open.
+static bool is_ours_alone(int file) {
+  return fcntl(file, F_SETLEASE, F_WRLCK) == 0 && fcntl(file, F_SETLEASE, F_UNLCK) == 0;
+}
+
+// The file is the maker's while it is made, and root's again before it is mounted.
 static bool make_filesystem(const struct root_plan *plan, int file, struct failure *why) {
   const uint32_t maker = (uint32_t)plan->config.runtime[RUNTIME_MKFS_USER].number;
   if (maker == 0 || maker == plan->who.uid) return fail(why, ERROR_UDIROOT_CONF_INVALID, "runtime.conf: mkfsUser is uid %u, root's or the job user's", maker);
@@ -46,7 +52,8 @@ static bool make_filesystem(const struct root_plan *plan, int file, struct failu
     if (why->code == ERROR_HOOK_FAILED) why->code = ERROR_CACHE_REFUSED; // above all a size that it can't make
     return false;
   }
-  return fchown(file, 0, 0) == 0 || mount_failed("taking the cache's file back", why);
+  if (fchown(file, 0, 0) != 0) return mount_failed("taking the cache's file back", why);
+  return is_ours_alone(file) || fail(why, ERROR_CACHE_REFUSED, "a process of uid %u has the cache's file open", maker);
 }
 
 static int mount_cache(const struct root_plan *plan, int file, struct failure *why) {
