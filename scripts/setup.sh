@@ -50,6 +50,7 @@ test_packages=(
   pigz          # compresses the benchmark's layers
   strace        # shows the privileged phase's system calls
   btrfs-progs   # a file system with quotas, to use one up
+  user-mode-linux # an older kernel to run the helper on
   perl-base     # bcrypt, for a registry that asks for a password
   xfsprogs      # makes the file systems of per-node caches
   mpich         # starts an MPI program of two ranks

@@ -84,7 +84,7 @@ static bool prepare(struct session *session, struct failure *why) {
 
 static bool enter(struct session *session, struct failure *why) {
   if (!session->joined && !root_enter(&session->plan, why)) return false;
-  cleanup_fd(&session->plan.image.fd);
+  cleanup_fd(&session->plan.image.file.fd);
   cleanup_fd(&session->plan.device);
   return drop_privileges(&session->plan.who, why);
 }
@@ -115,7 +115,7 @@ int main(int argc, char **argv) {
   struct failure why = {.code = ERROR_INTERNAL};
 
   if (!standard_descriptors_open()) _exit(error_exit(ERROR_RESOURCE));
-  session.environment = environ; // data for the program that is run; nothing below looks into it by getenv
+  session.environment = environment_whole(argc, argv, environ); // data for the program that is run; nothing below looks into it by getenv
   environ = nothing;
   *who = (struct identity){.uid = getuid(), .gid = getgid()};
   bool parsed = arguments_parse(argc, argv, &session.arguments, &why);
