@@ -235,7 +235,7 @@ struct environment_case { const char *const *start, *const *image, *const *set, 
                 literal(tag), '"*"',
             )
     out += "static const struct reference_vector reference_vectors[] = {\n%s};\n" % rows
-    for kind in ("record", "name", "meta"):
+    for kind in ("record", "name", "meta", "root"):
         out += "static const struct vector %s_vectors[] = {\n%s};\n" % (kind, vector_rows(vectors / (kind + ".json")))
 
     table = read(cases / "udiroot_conf.json")

@@ -108,7 +108,7 @@ static bool clone_local(struct root *root, struct failure *why) {
   if (!file_identity_set(&root->plan->who, why)) return false;
   AUTO_FD source = open_resolved(AT_FDCWD, image->id, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
   file_identity_root();
-  if (source < 0 || fstat(source, &found) != 0 || fstat(image->fd, &wanted) != 0 || wanted.st_dev != found.st_dev || wanted.st_ino != found.st_ino)
+  if (source < 0 || fstat(source, &found) != 0 || fstat(image->file.fd, &wanted) != 0 || wanted.st_dev != found.st_dev || wanted.st_ino != found.st_ino)
     return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image 'local:%s' for you", image->id);
   root->fd = tree_clone(source, "", true);
   return (root->fd >= 0 && tree_set(root->fd, SAFE | MOUNT_ATTR_RDONLY, MS_PRIVATE, true)) || mount_failed("the local image", why);
@@ -165,7 +165,7 @@ static int mount_squashfs(const struct root_plan *plan, struct failure *why) {
   unsigned number;
   AUTO_FD attached = -1;
   if (plan->device >= 0 && !loop_name(plan->device, &number, path)) return mount_failed("the loop device of the image", why), -1;
-  if (plan->device < 0 && !loop_attach(plan->image.fd, LOOP_READ_ONLY, &attached, path, why)) return -1;
+  if (plan->device < 0 && !loop_attach(plan->image.file.fd, LOOP_READ_ONLY, &attached, path, why)) return -1;
   const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
   AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), SAFE | MOUNT_ATTR_RDONLY, why);
   return tree >= 0 && loop_is_source(tree, plan->device >= 0 ? plan->device : attached, path, why) ? steal_fd(&tree) : -1;

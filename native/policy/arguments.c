@@ -45,7 +45,6 @@ bool arguments_image(const struct arguments *arguments, char *const *environment
     else
       return fail(why, ERROR_USAGE, "no image is named; give --image");
   }
-  if (text.at == NULL) buffer_text(&text, "");
   *request = steal(&text.at);
   return true;
 }

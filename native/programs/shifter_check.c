@@ -71,10 +71,10 @@ static bool from_hex(const char *line, size_t length, struct buffer *bytes) {
 }
 
 static int check_batch(const char *kind) {
-  static const char *const kinds[] = {"ref", "record", "name", "meta", "volume", "siteFs"};
+  static const char *const kinds[] = {"ref", "record", "name", "meta", "root", "volume", "siteFs"};
   bool known = false;
   for (size_t i = 0; i < COUNT_OF(kinds); i++) known = known || strcmp(kind, kinds[i]) == 0;
-  if (!known) return usage("--batch needs ref, record, name, meta, volume or siteFs");
+  if (!known) return usage("--batch needs ref, record, name, meta, root, volume or siteFs");
   AUTO_FREE char *line = NULL;
   size_t room = 0;
   AUTO_BUFFER bytes = {0}, out = {0};
@@ -240,7 +240,9 @@ static int answer(const struct check_arguments *request, const char *verb, const
   if (strcmp(verb, "node") == 0 && operand == NULL) return check_node();
   if (operand == NULL) return usage("what to read is not named");
   if (strcmp(verb, "ref") == 0 || strcmp(verb, "volume") == 0 || strcmp(verb, "siteFs") == 0) return check_text(verb, operand, request->default_type);
-  if (strcmp(verb, "record") == 0 || strcmp(verb, "name") == 0 || strcmp(verb, "meta") == 0) return check_file(verb, operand);
+  static const char *const files[] = {"record", "name", "meta", "root"};
+  for (size_t i = 0; i < COUNT_OF(files); i++)
+    if (strcmp(verb, files[i]) == 0) return check_file(verb, operand);
   return usage("this can't be checked");
 }
 

@@ -4,11 +4,13 @@ import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync,
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import environmentCases from '../cases/environment.json' with { type: 'json' }
 import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, installNative, type NativeConfig, type NativeInstallation, removeNative } from '../harness/native.js'
 import { type ProcessResult, runOk } from '../harness/process.js'
 import type { TarItem } from '../harness/tarWriter.js'
 import { useWorkspace } from '../harness/workspace.js'
+import { blocksOf } from '../docs/guides.js'
 import { busyboxRoot, publishMeta, refusal, settings } from './fixture.js'
 
 const PREFIX = `${DEFAULT_PREFIX}-modules`
@@ -170,6 +172,41 @@ describe('modules', () => {
     expect(origin('mount', /^\/opt\/udiImage\/modules\/tool /)).toEqual([expect.stringMatching(/^module_tool_copyPath \(udiRoot\.conf:\d+\) /)])
     // Nothing of the user's was run, the module's hook neither.
     expect(lines.flat().join(' ')).not.toMatch(/RAN$|hook \d/)
+  })
+})
+
+describe('the environment of the site', () => {
+  interface Row {
+    readonly start: Readonly<Record<string, string>>
+    readonly image_env?: readonly string[]
+    readonly siteEnv?: readonly string[]
+    readonly siteEnvAppend?: readonly string[]
+    readonly siteEnvPrepend?: readonly string[]
+    readonly siteEnvUnset?: readonly string[]
+    readonly append?: string
+    readonly prepend?: string
+    readonly unset?: string
+    readonly result: Readonly<Record<string, string>>
+  }
+  const rows = environmentCases.cases.filter((row) => 'result' in row) as unknown as readonly Row[]
+
+  it.each(rows)('$start $image_env $siteEnv $siteEnvAppend $siteEnvPrepend $siteEnvUnset $append $prepend $unset: $result', async (row) => {
+    const list = (...words: readonly (string | undefined)[]) => words.filter((word) => word !== undefined).join(' ') || undefined
+    const keys = (prefix: string) => ({
+      [`${prefix}siteEnv`]: list(...(row.siteEnv ?? [])),
+      [`${prefix}siteEnvAppend`]: list(...(row.siteEnvAppend ?? []), row.append),
+      [`${prefix}siteEnvPrepend`]: list(...(row.siteEnvPrepend ?? []), row.prepend),
+      [`${prefix}siteEnvUnset`]: list(...(row.siteEnvUnset ?? []), row.unset),
+    })
+    const reference = publishMeta(IMAGES, service, 'environment', IMAGE, ['FORMAT: squashfs', ...(row.image_env ?? []).map((word) => `ENV: ${word}`), ''].join('\n'))
+    // The same from the site, and from a module.
+    for (const [prefix, args] of [['', []], ['module_row_', ['--module=row']]] as const) {
+      native.configure(config({ siteEnvAppend: undefined, ...keys(prefix) }))
+      const { stdout, stderr } = await runAs(userA, ['env', '-i', ...Object.entries(row.start).map(([name, value]) => `${name}=${value}`), native.bin('shifter'), `--image=${reference}`, ...args, '/bin/env'])
+      expect(stderr).toBe('')
+      const { SHIFTER_IMAGE, SHIFTER_IMAGEREQUEST, ...left } = stdout === '' ? {} : settings(stdout)
+      expect([SHIFTER_IMAGE, SHIFTER_IMAGEREQUEST, left]).toEqual(['environment', 'id:environment', row.result])
+    }
   })
 })
 
@@ -361,6 +398,47 @@ describe('a writable root', () => {
   })
 })
 
+/** A module of the guide, its paths those of this installation. */
+const ofGuide = (name: string, paths: ReadonlyArray<readonly [string, string]>): Record<string, string> => {
+  const [block] = blocksOf('docs/modules.md').filter(({ language, text }) => language === 'ini' && text.startsWith(`module_${name}_`))
+  const lines = paths.reduce((given, [from, to]) => given.replaceAll(from, to), block?.text ?? '')
+  return Object.fromEntries(lines.trimEnd().split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
+}
+
+describe('the module for GPUs', () => {
+  it("shows the driver's files where programs find them, whatever version they are", async () => {
+    const driver = join(SITE, 'driver')
+    for (const name of ['libcuda.so.1', 'libnvidia-ml.so.1', 'libnvidia-ptxjitcompiler.so.1']) {
+      write(join(driver, `${name}.550.54`), `${name} of 550.54\n`)
+      rmSync(join(driver, name), { force: true })
+      symlinkSync(`${name}.550.54`, join(driver, name))
+    }
+    write(join(driver, 'nvidia-smi'), '#!/bin/sh\ncat /opt/gpu/lib/libcuda.so.1; echo "$LD_LIBRARY_PATH $CUDA_VISIBLE_DEVICES"\n', 0o755)
+    const module = ofGuide('gpu', [['/usr/lib64/', `${driver}/`], ['/usr/bin/', `${driver}/`]])
+    native.configure(config(module))
+    expect(await inside(['--module=gpu'], 'nvidia-smi; ls /opt/gpu/lib; rm /opt/gpu/bin/nvidia-smi 2>/dev/null || echo kept', { env: { CUDA_VISIBLE_DEVICES: '0,3' } }))
+      .toBe('libcuda.so.1 of 550.54\n/opt/gpu/lib 0,3\nlibcuda.so.1\nlibnvidia-ml.so.1\nlibnvidia-ptxjitcompiler.so.1\nkept\n')
+    rmSync(join(driver, 'libcuda.so.1'))
+    expect((await refused(['--module=gpu'])).code).toBe('MODULE_FAILED')
+  })
+})
+
+describe('a local directory', () => {
+  it('has volumes and modules where it has places for them, and nothing is made in it', async () => {
+    native.configure(config({ allowLocalChroot: '1' }))
+    const root = workspace.at('local')
+    for (const part of ['bin', 'etc', 'dev', 'proc', 'sys', 'tmp', 'var/tmp', 'here', 'site', 'opt/udiImage/modules/tool', 'tool-data']) mkdirSync(join(root, part), { recursive: true })
+    copyFileSync('/usr/bin/busybox', join(root, 'bin/sh'))
+    const local = (args: readonly string[], text: string) => runAs(userA, [native.bin('shifter'), `--image=local:${root}`, ...args, '/bin/sh', '-c', text], { cwd: '/tmp' })
+    expect(await local(['--volume=/site:/here', '--module=tool'], 'while read line; do echo $line; done < /here/hello; tool')).toMatchObject({ status: 0, stdout: `hook ${userA.uid} yes /tmp\nfrom the site\ntool\n` })
+    expect(refusal(await local(['--volume=/site:/absent'], 'echo RAN'))).toBe('VOLUME_FAILED')
+    expect(refusal(await local(['--writable'], 'echo RAN'))).toBe('OPTION_UNAVAILABLE')
+    rmSync(join(root, 'opt/udiImage/modules'), { recursive: true })
+    expect(refusal(await local(['--module=tool'], 'echo RAN'))).toBe('MODULE_FAILED')
+    expect([existsSync(join(root, 'absent')), readdirSync(join(root, 'opt/udiImage'))]).toEqual([false, []])
+  })
+})
+
 describe('an MPI program', () => {
   const OWN = 'usr/lib/x86_64-linux-gnu'
   /** Libraries that a program needs, as the loader finds them here. */
@@ -386,8 +464,7 @@ describe('an MPI program', () => {
     mkdirSync(lib, { recursive: true })
     for (const path of needed.filter((needs) => !isOfTheC(needs))) copyFileSync(realpathSync(path), join(lib, basename(path)))
   })
-  beforeEach(() =>
-    native.configure(config({ module_mpich_copyPath: join(SITE, 'mpich'), module_mpich_siteEnvPrepend: 'LD_LIBRARY_PATH=/opt/udiImage/modules/mpich/lib', module_mpich_siteEnv: 'MPICH_SITE=1' })))
+  beforeEach(() => native.configure(config(ofGuide('mpich', [['/opt/site/shifter/mpich', join(SITE, 'mpich')]]))))
 
   it("of two ranks runs on the host's MPI through a module, and on the image's own without it", async () => {
     for (const [args, library] of [[['--module=mpich'], '/opt/udiImage/modules/mpich/lib/libmpich.so.12'], [[], `/${OWN}/libmpich.so.12`]] as const) {
