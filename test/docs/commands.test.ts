@@ -70,7 +70,8 @@ describe('the guides', () => {
     for (const folder of ['native', 'formats']) cpSync(join(repository, folder), join(work, folder), { recursive: true })
     const lines = blocks.flatMap((block) => commandsOf(block.text))
     // The one image that guides name is made here instead of fetched.
-    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${workspace.at('layout')}:v1`).replaceAll('alice', user))
+    const layout = `${workspace.at('layout')}:v1`
+    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${layout}`).replaceAll('docker debian:12', `oci ${layout}`).replaceAll('alice', user))
     const told = script.flatMap((line, i) => [`echo "guide-line ${i}" >&2`, line])
     const result = await run(['sh', '-eu', '-c', told.join('\n')], {
       cwd: work,
