@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "mechanism/accounts.h"
-#include "mechanism/site.h"
+#include "mechanism/rights.h"
 
 static bool take_volumes(const char *text, struct root_plan *plan, struct failure *why) {
   AUTO_BUFFER what = {0};
@@ -16,14 +16,14 @@ static bool take_volumes(const char *text, struct root_plan *plan, struct failur
 }
 
 bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct failure *why) {
-  if (!site_load(CONFIG_DIRECTORY, &plan->config, why)) return false;
+  if (!rights_configuration(&plan->config, why)) return false;
   const char *default_type = plan->config.udiroot[UDIROOT_DEFAULT_IMAGE_TYPE].text;
   if (!reference_parse(asked->image, strlen(asked->image), default_type, &plan->reference, why)) return false;
   AUTO_BUFFER request = {0};
   buffer_print(&request, "%s:%s", image_type_name(plan->reference.type), plan->reference.reference);
   plan->request = steal(&request.at);
   plan->writable = asked->writable;
-  return modules_select(&plan->config, asked->modules, &plan->modules, why) && take_volumes(asked->volumes, plan, why);
+  return modules_select(&plan->config, asked->modules, &plan->modules, why) && take_volumes(asked->volumes, plan, why) && rights_allow(plan, why);
 }
 
 bool plan_open_image(struct root_plan *plan, struct failure *why) {

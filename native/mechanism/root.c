@@ -3,17 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "mechanism/identity.h"
-#include "mechanism/loop.h"
 #include "mechanism/mounts.h"
 #include "mechanism/open.h"
+#include "mechanism/rights.h"
 #include "policy/path.h"
 
 #define SAFE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
@@ -75,7 +73,7 @@ static bool clone_shared(struct host_trees *trees, const char *path, uint64_t pr
 }
 
 static bool clone_site(struct host_trees *trees, const struct volume *volume, uint64_t propagation, struct failure *why) {
-  bool recursive = (volume->flags & VOLUME_RECURSIVE) != 0;
+  bool recursive = namespace_is_locked || (volume->flags & VOLUME_RECURSIVE) != 0;
   uint64_t attributes = SAFE | ((volume->flags & VOLUME_READ_ONLY) != 0 ? MOUNT_ATTR_RDONLY : 0);
   if ((volume->flags & VOLUME_SLAVE) != 0) propagation = MS_SLAVE;
   if ((volume->flags & VOLUME_PRIVATE) != 0) propagation = MS_PRIVATE;
@@ -134,12 +132,8 @@ static bool clone_host(struct root *root, struct failure *why) {
 
 // Before: `/` is private in this namespace. After: a tmpfs nobody else sees covers udiMount.
 static bool mount_scratch(struct root *root, struct failure *why) {
-  const char *path = root->plan->config.udiroot[UDIROOT_UDI_MOUNT].text;
-  AUTO_FREE char *unsafe = NULL;
-  AUTO_FD target = -1;
-  enum walk walk = walk_protected(path, 0, &target, &unsafe);
-  if (walk == WALK_UNSAFE) return fail(why, ERROR_MOUNT_FAILED, "udiMount: %s", unsafe);
-  if (walk != WALK_OK) return fail(why, ERROR_MOUNT_FAILED, "udiMount: %s: %s", path, strerror(errno));
+  AUTO_FD target = scratch_place(&root->plan->config, why);
+  if (target < 0) return false;
   const struct mount_option options[] = {{"mode", "0755"}, {"size", "64m"}, {"nr_inodes", "65536"}};
   root->scratch = mount_create("tmpfs", options, COUNT_OF(options), SAFE, why);
   if (root->scratch < 0) return false;
@@ -155,27 +149,21 @@ static bool attach_at(int tree, int directory, const char *name, struct failure 
   return (target >= 0 && tree_attach(tree, target)) || mount_failed(name, why);
 }
 
-// Before: the image file was opened and checked. After: it is mounted read-only at "lower", as a squashfs and nothing else.
+// Before: the image file was opened and checked. After: it is mounted read-only at "lower".
 static bool mount_image(struct root *root, struct failure *why) {
-  char path[LOOP_PATH];
-  AUTO_FD device = -1;
-  if (!loop_attach(root->plan->image.fd, &device, path, why)) return false;
-  const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
-  AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), SAFE | MOUNT_ATTR_RDONLY, why);
-  struct stat mounted, wanted;
-  if (tree < 0) return false;
-  // The path was only a way to the device we hold.
-  if (fstat(tree, &mounted) != 0 || fstat(device, &wanted) != 0 || mounted.st_dev != wanted.st_rdev)
-    return fail(why, ERROR_MOUNT_FAILED, "%s is not the device that was set up", path);
-  return attach_at(tree, root->scratch, "lower", why);
+  AUTO_FD tree = layer_mount(root->plan, why);
+  return tree >= 0 && attach_at(tree, root->scratch, "lower", why);
 }
 
 // Layer paths are relative to the tmpfs, so no character of a site's path can mean anything to the overlay.
 static bool mount_overlay(struct root *root, struct failure *why) {
   if (fchdir(root->scratch) != 0) return mount_failed("entering the tmpfs", why);
-  const struct mount_option options[] = {{"source", "shifter"}, {"lowerdir", "lower"}, {"upperdir", "upper"}, {"workdir", "work"},
-                                         {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}};
-  root->fd = mount_create("overlay", options, COUNT_OF(options), SAFE, why);
+  struct mount_option options[] = {{"source", "shifter"}, {"lowerdir", "lower"}, {"upperdir", "upper"}, {"workdir", "work"},
+                                   {"index", "off"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}};
+  size_t count = COUNT_OF(options);
+  // In a user namespace its marks are user.* attributes; the kernel then follows and makes no redirects or metacopies.
+  if (namespace_is_locked) options[--count - 1] = (struct mount_option){"userxattr", NULL};
+  root->fd = mount_create("overlay", options, count, SAFE, why);
   root->growable = true;
   return root->fd >= 0 && attach_at(root->fd, root->scratch, "root", why);
 }
@@ -324,7 +312,7 @@ static bool build(struct root *root, struct failure *why) {
 
 bool root_enter(const struct root_plan *plan, struct failure *why) {
   struct root root = {.plan = plan, .scratch = -1, .fd = -1, .etc = -1};
-  if (unshare(CLONE_NEWNS) != 0) return mount_failed("unshare", why);
+  if (!namespace_enter(plan, why)) return false;
   bool built = build(&root, why);
   cleanup_fd(&root.scratch);
   cleanup_fd(&root.fd);

@@ -1,0 +1,94 @@
+// The setuid program's own ways.
+#include "mechanism/rights.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "mechanism/identity.h"
+#include "mechanism/loop.h"
+#include "mechanism/mounts.h"
+#include "mechanism/open.h"
+#include "mechanism/site.h"
+
+#define NO_GROUP 65534 // the image owner is known by uid alone; his files need no group
+
+const bool namespace_is_locked = false;
+
+// Without root's rights there is nothing to lend to anybody: the other program has the caller's rights, as any program of his.
+bool rights_check(char *const *argv, char *const *environment, struct failure *why) {
+  static char name[] = "shifter", *unnamed[] = {name, NULL};
+  if (geteuid() == 0) return true;
+  if (geteuid() == getuid() && getegid() == getgid() && access(USERNS_PROGRAM, X_OK) == 0) {
+    AUTO_BUFFER line = {0};
+    buffer_text(&line, "shifter: note: without root's rights (not setuid, or no_new_privs is set); running in a user namespace instead\n");
+    write_message(&line);
+    execve(USERNS_PROGRAM, argv[0] == NULL ? unnamed : argv, environment);
+  }
+  return fail(why, ERROR_NOT_SETUID, "effective uid %u; " USERNS_PROGRAM ": %s", geteuid(), strerror(errno));
+}
+
+bool rights_configuration(struct config *config, struct failure *why) {
+  return site_load(CONFIG_DIRECTORY, config, why);
+}
+
+bool rights_allow(const struct root_plan *plan, struct failure *why) {
+  (void)plan, (void)why;
+  return true;
+}
+
+// Before: the file identity is the image owner's. The directory, and then what is searched there.
+static bool search(const char *path, uid_t owner, const struct image_reference *reference, const char *request, const struct identity *who,
+                   struct image *image, struct failure *why) {
+  AUTO_FREE char *unsafe = NULL;
+  AUTO_FD directory = -1;
+  enum walk walk = walk_protected(path, owner, &directory, &unsafe);
+  if (walk == WALK_UNSAFE) return fail(why, ERROR_IMAGE_UNSAFE, "%s; runtime.conf says imageOwner=%u", unsafe, owner);
+  return image_search(walk == WALK_OK ? directory : -1, owner, reference, request, who, image, why);
+}
+
+// Before: ids all root. After: image->fd is of a regular file that only the image owner can change, that fits its record, that the
+// caller may use; the file identity is root's again.
+bool rights_open_published(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
+                           struct image *image, struct failure *why) {
+  const struct identity owner = {.uid = (uid_t)config->runtime[RUNTIME_IMAGE_OWNER].number, .gid = NO_GROUP};
+  if (owner.uid == who->uid) return fail(why, ERROR_IMAGE_UNSAFE, "the image path is your own");
+  // On a root-squashed file system root can't read what only the owner may.
+  if (owner.uid != 0 && !file_identity_set(&owner, why)) return false;
+  bool opened = search(config->udiroot[UDIROOT_IMAGE_PATH].text, owner.uid, reference, request, who, image, why);
+  if (owner.uid != 0) file_identity_root();
+  return opened;
+}
+
+bool namespace_enter(const struct root_plan *plan, struct failure *why) {
+  (void)plan;
+  return unshare(CLONE_NEWNS) == 0 || mount_failed("unshare", why);
+}
+
+int scratch_place(const struct config *config, struct failure *why) {
+  const char *path = config->udiroot[UDIROOT_UDI_MOUNT].text;
+  AUTO_FREE char *unsafe = NULL;
+  int place = -1;
+  enum walk walk = walk_protected(path, 0, &place, &unsafe);
+  if (walk == WALK_UNSAFE) fail(why, ERROR_MOUNT_FAILED, "udiMount: %s", unsafe);
+  else if (walk != WALK_OK) fail(why, ERROR_MOUNT_FAILED, "udiMount: %s: %s", path, strerror(errno));
+  return walk == WALK_OK ? place : -1;
+}
+
+// As a squashfs and nothing else.
+int layer_mount(const struct root_plan *plan, struct failure *why) {
+  char path[LOOP_PATH];
+  AUTO_FD device = -1;
+  if (!loop_attach(plan->image.fd, &device, path, why)) return -1;
+  const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
+  AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY, why);
+  struct stat mounted, wanted;
+  if (tree < 0) return -1;
+  // The path was only a way to the device we hold.
+  if (fstat(tree, &mounted) == 0 && fstat(device, &wanted) == 0 && mounted.st_dev == wanted.st_rdev) return steal_fd(&tree);
+  fail(why, ERROR_MOUNT_FAILED, "%s is not the device that was set up", path);
+  return -1;
+}
