@@ -18,17 +18,30 @@
 
 const bool namespace_is_locked = false;
 
-// Without root's rights there is nothing to lend to anybody: the other program has the caller's rights, as any program of his.
+// Where the other program is: beside this one, as they are built, or where it is installed.
+static char *other_program(void) {
+  char here[4096];
+  ssize_t length = readlink("/proc/self/exe", here, sizeof here);
+  AUTO_BUFFER file = {0};
+  if (length > 0 && length < (ssize_t)sizeof here) buffer_add(&file, here, (size_t)length);
+  buffer_text(&file, "-userns");
+  if (access(file.at, X_OK) != 0) file.length = 0, buffer_text(&file, USERNS_PROGRAM);
+  return steal(&file.at);
+}
+
+// Without root's rights there is nothing to lend to anybody: the other program has the caller's own, as any program of his.
 bool rights_check(char *const *argv, char *const *environment, struct failure *why) {
   static char name[] = "shifter", *unnamed[] = {name, NULL};
   if (geteuid() == 0) return true;
-  if (geteuid() == getuid() && getegid() == getgid() && access(USERNS_PROGRAM, X_OK) == 0) {
+  if (geteuid() != getuid() || getegid() != getgid()) return fail(why, ERROR_NOT_SETUID, "effective uid %u, gid %u, and the caller's are others", geteuid(), getegid());
+  AUTO_FREE char *other = other_program();
+  if (access(other, X_OK) == 0) {
     AUTO_BUFFER line = {0};
-    buffer_text(&line, "shifter: note: without root's rights (not setuid, or no_new_privs is set); running in a user namespace instead\n");
+    buffer_text(&line, "shifter: note: without root's rights (not setuid, or no_new_privs is set), so in a user namespace\n");
     write_message(&line);
-    execve(USERNS_PROGRAM, argv[0] == NULL ? unnamed : argv, environment);
+    execve(other, argv[0] == NULL ? unnamed : argv, environment);
   }
-  return fail(why, ERROR_NOT_SETUID, "effective uid %u; " USERNS_PROGRAM ": %s", geteuid(), strerror(errno));
+  return fail(why, ERROR_NOT_SETUID, "effective uid %u, and %s: %s", geteuid(), other, strerror(errno));
 }
 
 bool rights_configuration(struct config *config, struct failure *why) {
