@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Makes C from the contracts in ../formats and the case tables in tests/cases. Called by meson; needs nothing but Python.
 
-generate.py errors.gen.h|errors.gen.c|limits.gen.h|config_keys.gen.h|config_keys.gen.c|vectors.gen.h FORMATS CASES OUTPUT
+generate.py errors.gen.h|errors.gen.c|limits.gen.h|config_keys.gen.h|config_keys.gen.c|options.gen.h|options.gen.c|vectors.gen.h FORMATS CASES OUTPUT
 """
 import json
 import pathlib
 import re
 import sys
+import textwrap
 
 BANNER = "// Made by generate.py; do not edit.\n"
 
@@ -94,6 +95,77 @@ def config_keys_c(formats, cases):
     return out
 
 
+HELP_WIDTH = 80
+HELP_INDENT = 29
+
+
+def option_key(option):
+    return constant(option.get("name", option.get("letter")))
+
+
+def option_words(option):
+    """"-w, --workdir[=DIR]", as help and manual show an option."""
+    value = {"none": "", "needed": "={}", "optional": "[={}]"}[option["value"]].format(option.get("metavar"))
+    letter = "-%s" % option["letter"] if "letter" in option else ""
+    return ", ".join(w for w in (letter, "--%s%s" % (option["name"], value) if "name" in option else "") if w)
+
+
+def option_text(option):
+    """What help and manual say of an option."""
+    return option["text"] + (" Repeatable." if option.get("repeat") else "") + (" Refused: %s." % option["refused"] if "refused" in option else "")
+
+
+def help_rows(rows):
+    out = ""
+    for words, text in rows:
+        lines = textwrap.wrap(text, HELP_WIDTH - HELP_INDENT)
+        if len(words) > HELP_INDENT - 2:
+            out += words + "\n"
+            words = ""
+        for line in lines:
+            out += "%-*s%s\n" % (HELP_INDENT, words, line)
+            words = ""
+    return out
+
+
+def help_text(program):
+    def paragraph(text):
+        return textwrap.fill(text, HELP_WIDTH) + "\n"
+
+    parts = ["".join("%s\n" % line for line in program["usage"]) + "".join(map(paragraph, program["description"]))]
+    if "commands" in program:
+        parts.append(help_rows(("  " + c["words"], c["text"]) for c in program["commands"]))
+    parts.append(help_rows((("  " if "letter" in o else "      ") + option_words(o), option_text(o)) for o in program["options"]))
+    if "notes" in program:
+        parts.append("".join(map(paragraph, program["notes"])))
+    return "\n".join(parts)
+
+
+def options_h(formats, cases):
+    out = "#pragma once\n"
+    for name, program in read(formats / "options.json").items():
+        upper = constant(name) + "_OPTION_"
+        out += "enum %soption {\n%s  %sCOUNT\n};\n" % (
+            constant(name).lower() + "_", "".join("  %s%s,\n" % (upper, option_key(o)) for o in program["options"]), upper)
+    return out
+
+
+def options_c(formats, cases):
+    out = '#include "policy/options.h"\n'
+    for name, program in read(formats / "options.json").items():
+        symbol = constant(name).lower()
+        rows = ""
+        for option in program["options"]:
+            for word in [option.get("name")] + option.get("aliases", []):
+                rows += "  {%s_OPTION_%s, %s, %s, VALUE_%s, %s},\n" % (
+                    constant(name), option_key(option), "'%s'" % option["letter"] if "letter" in option else "0", literal(word),
+                    option["value"].upper(), literal(option.get("refused")))
+        out += "static const struct option %s_rows[] = {\n%s};\n" % (symbol, rows)
+        out += "const struct option_table %s_options = {%s, %s_rows, COUNT_OF(%s_rows), %s};\n" % (
+            symbol, literal(name), symbol, symbol, literal(help_text(program)))
+    return out
+
+
 def bytes_of(case):
     return bytes.fromhex(case["inputHex"]) if "inputHex" in case else case["input"].encode()
 
@@ -139,6 +211,7 @@ struct access_case { uint32_t uids[4]; size_t uid_count; uint32_t gids[4]; size_
 struct map_case { const char *input; bool accept; size_t count; const char *signature; };
 struct words_case { const char *input; const char *const *items; };
 struct ids_case { const char *input; uint32_t ids[4]; size_t count; bool accept; };
+struct hosts_case { const char *spec, *lines; };
 struct setting_case { const char *text; bool accept; };
 struct environment_case { const char *const *start, *const *image, *const *set, *const *append, *const *prepend, *const *unset, *const *result; };
 """
@@ -204,6 +277,15 @@ struct environment_case { const char *const *start, *const *image, *const *set, 
         rows += "  {%s, %s, %s},\n" % (literal(row["input"].rstrip("\n")), id_list(ids), flag("error" not in row))
     out += "static const struct ids_case ids_cases[] = {\n%s};\n" % rows
 
+    rows = ""
+    for row in read(cases / "hostsfile.json")["cases"]:
+        spec = row["spec"] or ""
+        lines = None
+        if "error" not in row:
+            lines = "".join((host + "\n") * int(count) for host, count in (node.split("/") for node in spec.split()))
+        rows += "  {%s, %s},\n" % (literal(spec), literal(lines))
+    out += "static const struct hosts_case hosts_cases[] = {\n%s};\n" % rows
+
     table = read(cases / "environment.json")
     rows = "".join("  {%s, %s},\n" % (literal(r["arg"]), flag(r["accept"])) for r in table["env_option"])
     out += "static const struct setting_case env_option_cases[] = {\n%s};\n" % rows
@@ -240,6 +322,8 @@ MAKERS = {
     "limits.gen.h": limits_h,
     "config_keys.gen.h": config_keys_h,
     "config_keys.gen.c": config_keys_c,
+    "options.gen.h": options_h,
+    "options.gen.c": options_c,
     "vectors.gen.h": vectors_h,
 }
 

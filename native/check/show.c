@@ -122,6 +122,7 @@ static void show_value(struct buffer *out, const struct conf_key *key, const str
     show_volumes(out, &value->volumes);
     return;
   case CONF_WORDS:
+  case CONF_PATHS:
   case CONF_MODULES:
     json_words(out, &value->words);
     return;

@@ -5,119 +5,59 @@
 #include "policy/environment.h"
 #include "policy/image_facts.h"
 
-enum value { VALUE_NONE, VALUE_NEEDED, VALUE_OPTIONAL };
-
-static const struct option {
-  char letter; // also how the option is told apart below
-  const char *name;
-  enum value value;
-} options[] = {
-    {'h', "help", VALUE_NONE},         {'v', "verbose", VALUE_NONE},     {'i', "image", VALUE_NEEDED},    {'V', "volume", VALUE_NEEDED},
-    {'e', "env", VALUE_NEEDED},        {'E', "clearenv", VALUE_NONE},    {'w', "workdir", VALUE_OPTIONAL}, {'m', "module", VALUE_NEEDED},
-    {'n', NULL, VALUE_NONE},           {'F', "env-file", VALUE_NEEDED},  {'P', "entrypoint", VALUE_OPTIONAL},
-    {'P', "entry", VALUE_OPTIONAL},    {'R', "resolve", VALUE_NEEDED},   {'Q', "version", VALUE_NONE},
-    {'W', "writable", VALUE_NONE},     {'O', "report-fd", VALUE_NEEDED}};
-#define LONG_ONLY "FPRQWO"
-
-static const struct option *find_long(const char *at, size_t length) {
-  for (size_t i = 0; i < COUNT_OF(options); i++)
-    if (options[i].name != NULL && text_is(at, length, options[i].name)) return &options[i];
-  return NULL;
-}
-
-static const struct option *find_short(char letter) {
-  for (size_t i = 0; i < COUNT_OF(options); i++)
-    if (options[i].letter == letter && strchr(LONG_ONLY, letter) == NULL) return &options[i];
-  return NULL;
-}
-
-static bool take_report(struct arguments *out, const char *value, struct failure *why) {
-  uint64_t number;
-  if (!number_parse(value, strlen(value), INT32_MAX, false, &number) || number <= 2)
-    return fail(why, ERROR_USAGE, "--report-fd '%s' is no number of a descriptor above 2", value);
-  out->report = (int)number;
-  return true;
-}
-
-static bool apply(struct arguments *out, const struct option *option, const char *value, struct failure *why) {
-  out->bare = option->value == VALUE_OPTIONAL && value == NULL ? option->name : NULL;
-  switch (option->letter) {
-  case 'h':
+static bool apply(struct arguments *out, enum shifter_option option, const char *value, struct failure *why) {
+  switch (option) {
+  case SHIFTER_OPTION_HELP:
     out->mode = MODE_HELP;
     break;
-  case 'Q':
+  case SHIFTER_OPTION_VERSION:
     out->mode = MODE_VERSION;
     break;
-  case 'R':
+  case SHIFTER_OPTION_RESOLVE:
     out->mode = MODE_RESOLVE;
     out->image = value;
     break;
-  case 'v':
+  case SHIFTER_OPTION_VERBOSE:
     out->verbose = true;
     break;
-  case 'i':
+  case SHIFTER_OPTION_IMAGE:
     out->image = value;
     break;
-  case 'V':
-    return fail(why, ERROR_OPTION_UNAVAILABLE, "--volume is not offered by this version");
-  case 'W':
-    return fail(why, ERROR_OPTION_UNAVAILABLE, "--writable is not offered by this version");
-  case 'O':
-    return take_report(out, value, why);
-  case 'm':
-    if (strcmp(value, "none") != 0) return fail(why, ERROR_OPTION_UNAVAILABLE, "--module=%s: modules are not offered by this version", value);
+  case SHIFTER_OPTION_VOLUME:
+    option_join(&out->volumes, value);
     break;
-  case 'e':
+  case SHIFTER_OPTION_MODULE:
+    out->modules = value;
+    break;
+  case SHIFTER_OPTION_WRITABLE:
+    out->writable = true;
+    break;
+  case SHIFTER_OPTION_EXPLAIN:
+    out->explain = true;
+    break;
+  case SHIFTER_OPTION_REPORT_FD:
+    return option_report(value, &out->report, why);
+  case SHIFTER_OPTION_ENV:
     if (!setting_is_complete(value)) return fail(why, ERROR_ENVIRONMENT_INVALID, "--env=%s is not NAME=VALUE", value);
     words_add_text(&out->env, value);
     break;
-  case 'F':
+  case SHIFTER_OPTION_ENV_FILE:
     words_add_text(&out->env_files, value);
     break;
-  case 'E':
+  case SHIFTER_OPTION_CLEARENV:
     out->clear_environment = true;
     break;
-  case 'w':
-    if (value != NULL && *value == '\0') return fail(why, ERROR_USAGE, "--workdir= names no directory");
+  case SHIFTER_OPTION_WORKDIR:
     out->use_workdir = true;
     out->workdir = value;
-    break;
-  case 'P':
-    if (value != NULL && *value == '\0') return fail(why, ERROR_USAGE, "--entrypoint= names no program");
+    return value == NULL || option_text("--workdir", value, &out->workdir, why);
+  case SHIFTER_OPTION_ENTRYPOINT:
     out->use_entrypoint = true;
     out->entrypoint = value;
+    return value == NULL || option_text("--entrypoint", value, &out->entrypoint, why);
+  case SHIFTER_OPTION_N: // means nothing
+  case SHIFTER_OPTION_COUNT:
     break;
-  default: // -n means nothing
-    break;
-  }
-  return true;
-}
-
-static bool parse_long(int argc, char *const *argv, int *index, struct arguments *out, struct failure *why) {
-  const char *word = argv[*index] + 2;
-  size_t length = strcspn(word, "=");
-  const struct option *option = find_long(word, length);
-  if (option == NULL) return fail(why, ERROR_USAGE, "there is no option --%.*s", (int)length, word);
-  const char *value = word[length] == '=' ? word + length + 1 : NULL;
-  if (value != NULL && option->value == VALUE_NONE) return fail(why, ERROR_USAGE, "--%s takes no value", option->name);
-  if (value == NULL && option->value == VALUE_NEEDED) {
-    if (*index + 1 >= argc) return fail(why, ERROR_USAGE, "--%s needs a value", option->name);
-    value = argv[++*index];
-  }
-  return apply(out, option, value, why);
-}
-
-static bool parse_short(int argc, char *const *argv, int *index, struct arguments *out, struct failure *why) {
-  for (const char *at = argv[*index] + 1; *at != '\0'; at++) {
-    const struct option *option = find_short(*at);
-    if (option == NULL) return fail(why, ERROR_USAGE, "there is no option -%c", is_control(*at) ? '?' : *at);
-    const char *value = option->value != VALUE_NONE && at[1] != '\0' ? at + 1 : NULL;
-    if (value == NULL && option->value == VALUE_NEEDED) {
-      if (*index + 1 >= argc) return fail(why, ERROR_USAGE, "-%c needs a value", *at);
-      value = argv[++*index];
-    }
-    if (!apply(out, option, value, why)) return false;
-    if (option->value == VALUE_NEEDED || value != NULL) break;
   }
   return true;
 }
@@ -125,21 +65,14 @@ static bool parse_short(int argc, char *const *argv, int *index, struct argument
 bool arguments_parse(int argc, char *const *argv, struct arguments *out, struct failure *why) {
   static char *const nothing[] = {NULL};
   *out = (struct arguments){.command = nothing, .report = -1};
-  int index = 1;
-  for (; index < argc && argv[index] != NULL; index++) {
-    const char *word = argv[index];
-    if (word[0] != '-' || word[1] == '\0') break;
-    if (strcmp(word, "--") == 0) {
-      index++;
-      break;
-    }
-    bool parsed = word[1] == '-' ? parse_long(argc, argv, &index, out, why) : parse_short(argc, argv, &index, out, why);
-    if (!parsed) return false;
-  }
-  if (index < argc) out->command = argv + index;
-  // "-w /etc -- ls" means /etc for the option, which takes a value only when it is attached; without this /etc would be run.
-  bool apart = out->bare != NULL && index + 1 < argc && strcmp(argv[index - 1], "--") != 0 && strcmp(argv[index + 1], "--") == 0;
-  if (apart) return fail(why, ERROR_USAGE, "--%s takes a value only with '=': write --%s=%s", out->bare, out->bare, argv[index]);
+  struct option_reader reader = option_reader(&shifter_options, argc, argv, 1);
+  const struct option *option;
+  const char *value;
+  enum option_step step;
+  while ((step = options_next(&reader, &option, &value, why)) == OPTION_FOUND)
+    if (!apply(out, (enum shifter_option)option->id, value, why)) return false;
+  if (step == OPTION_WRONG) return false;
+  if (reader.index < argc) out->command = argv + reader.index;
   if (out->mode == MODE_RESOLVE && out->command[0] != NULL) return fail(why, ERROR_USAGE, "--resolve runs no command");
   return true;
 }
@@ -175,15 +108,27 @@ bool arguments_image(const struct arguments *arguments, char *const *environment
   return true;
 }
 
-bool arguments_check_environment(char *const *environment, struct failure *why) {
-  const char *modules = setting(environment, "SHIFTER_MODULE");
-  if (setting(environment, "SHIFTER_VOLUME") != NULL) return fail(why, ERROR_OPTION_UNAVAILABLE, "SHIFTER_VOLUME is set, and volumes are not offered by this version");
+const char *arguments_volumes(const struct arguments *arguments, char *const *environment) {
+  return arguments->volumes != NULL ? arguments->volumes : setting(environment, "SHIFTER_VOLUME");
+}
+
+const char *arguments_modules(const struct arguments *arguments, char *const *environment) {
+  return arguments->modules != NULL ? arguments->modules : setting(environment, "SHIFTER_MODULE");
+}
+
+bool arguments_check_offered(const struct arguments *arguments, char *const *environment, struct failure *why) {
+  const char *modules = arguments_modules(arguments, environment);
+  if (arguments_volumes(arguments, environment) != NULL)
+    return fail(why, ERROR_OPTION_UNAVAILABLE, "volumes (--volume, SHIFTER_VOLUME) are not offered by this version");
   if (modules != NULL && strcmp(modules, "none") != 0)
-    return fail(why, ERROR_OPTION_UNAVAILABLE, "SHIFTER_MODULE is set to '%s', and modules are not offered by this version", modules);
+    return fail(why, ERROR_OPTION_UNAVAILABLE, "'%s': modules (--module, SHIFTER_MODULE) are not offered by this version", modules);
+  if (arguments->writable) return fail(why, ERROR_OPTION_UNAVAILABLE, "--writable is not offered by this version");
+  if (arguments->explain) return fail(why, ERROR_OPTION_UNAVAILABLE, "--explain is not offered by this version");
   return true;
 }
 
 void arguments_free(struct arguments *arguments) {
+  cleanup_free(&arguments->volumes);
   words_free(&arguments->env);
   words_free(&arguments->env_files);
 }

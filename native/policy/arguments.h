@@ -1,18 +1,17 @@
 // The command line of `shifter`. Parsing stops at the first word that is no option.
 #pragma once
-#include "policy/failure.h"
-
-enum mode { MODE_RUN, MODE_RESOLVE, MODE_HELP, MODE_VERSION };
+#include "policy/options.h"
 
 struct arguments {
-  enum mode mode;
-  bool verbose, clear_environment;
+  enum mode mode;                 // MODE_RUN, MODE_RESOLVE, MODE_HELP, MODE_VERSION
+  bool verbose, clear_environment, writable, explain;
   int report;                     // --report-fd, or -1: where a refusal is told instead of standard error
   const char *image;              // --image or --resolve
+  char *volumes;                  // every --volume, joined by ';', or NULL
+  const char *modules;            // --module, or NULL
   struct words env, env_files;
   bool use_workdir;               // --workdir was given
   const char *workdir;            // NULL: the image's
-  const char *bare;               // name of the last option, where its optional value was left out
   bool use_entrypoint;
   const char *entrypoint;         // NULL: the image's
   char *const *command;           // what is left, ended by NULL
@@ -21,8 +20,11 @@ struct arguments {
 bool arguments_parse(int argc, char *const *argv, struct arguments *out, struct failure *why) MUST_USE;
 // The image from --image or, without it, from the SHIFTER_* variables of the caller: TYPE:REFERENCE as asked for.
 bool arguments_image(const struct arguments *arguments, char *const *environment, char **request, struct failure *why) MUST_USE;
-// Volumes and modules that the environment asks for are refused like the options.
-bool arguments_check_environment(char *const *environment, struct failure *why) MUST_USE;
+// The user's volume map and modules, from the option or else from the environment; NULL for none asked for.
+const char *arguments_volumes(const struct arguments *arguments, char *const *environment);
+const char *arguments_modules(const struct arguments *arguments, char *const *environment);
+// What is understood and not there yet is refused, whether an option or a variable asks for it.
+bool arguments_check_offered(const struct arguments *arguments, char *const *environment, struct failure *why) MUST_USE;
 void arguments_free(struct arguments *arguments);
 
 struct image_facts;

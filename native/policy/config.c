@@ -67,6 +67,15 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
   case CONF_MODULES:
     words_add_split(&value->words, text, ", \t");
     break;
+  case CONF_PATHS:
+    words_add_split(&value->words, text, " \t");
+    for (size_t i = 0; i < value->words.count; i++) {
+      char **word = &value->words.items[i];
+      if (!path_is_plain(*word, strlen(*word))) return "holds a word that is not an absolute path without '..'";
+      AUTO_FREE char *given = *word;
+      *word = path_clean(given, strlen(given));
+    }
+    break;
   case CONF_SITEFS:
     if (volume_map_add_site(&value->volumes, text, detail)) break;
     buffer_byte(detail, '\0');

@@ -14,29 +14,6 @@
 #include "payload/start.h"
 #include "policy/arguments.h"
 
-static const char help[] =
-    "shifter --image=TYPE:REFERENCE [options] [--] [command [argument...]]\n"
-    "Runs a command with an image as its root. Options end at the first word that is none.\n"
-    "\n"
-    "  -i, --image=IMAGE        image: docker:debian:12, id:ID, custom:NAME, local:/directory\n"
-    "  -e, --env=NAME=VALUE     set a variable (repeatable)\n"
-    "      --env-file=FILE      set the variables of a file, which is looked for inside the image\n"
-    "  -E, --clearenv           start without the caller's environment\n"
-    "  -w, --workdir[=DIR]      start in DIR (value only with =), or in the image's working directory\n"
-    "      --entrypoint[=CMD]   run CMD (value only with =), or the image's entry point, with the arguments\n"
-    "  -V, --volume=MAP         not offered by this version\n"
-    "      --writable           not offered by this version\n"
-    "  -m, --module=none        no modules; others are not offered by this version\n"
-    "      --resolve=IMAGE      print the id of an image that you may use\n"
-    "      --report-fd=N        for programs: tell a refusal on pipe N, as \"CODE what\"\n"
-    "  -v, --verbose            accepted\n"
-    "  -n                       accepted\n"
-    "  -h, --help               this text\n"
-    "      --version            the version\n"
-    "\n"
-    "Without --image: SHIFTER_IMAGETYPE and SHIFTER_IMAGE, or SHIFTER_IMAGEREQUEST.\n"
-    "Without a command: /bin/sh.\n";
-
 struct session {
   struct arguments arguments;
   struct inherited inherited;
@@ -81,7 +58,7 @@ static _Noreturn void print_and_exit(const char *text) {
 static void answer_simple(const struct arguments *arguments, const struct identity *who) {
   if (arguments->mode != MODE_HELP && arguments->mode != MODE_VERSION) return;
   if (geteuid() == 0 && who->uid != 0 && !drop_ids(who)) _exit(error_exit(ERROR_DROP_FAILED));
-  print_and_exit(arguments->mode == MODE_HELP ? help : "shifter " PROGRAM_VERSION "\n");
+  print_and_exit(arguments->mode == MODE_HELP ? shifter_options.help : "shifter " PROGRAM_VERSION "\n");
 }
 
 static void print_warnings(const struct session *session) {
@@ -154,7 +131,7 @@ int main(int argc, char **argv) {
   if (!identity_of_caller(who, &why)) finish_as(who, &why);
   if (!parsed) finish_as(who, &usage);
   if (!arguments_image(&session.arguments, session.environment, &session.asked, &why)) finish_as(who, &why);
-  if (session.arguments.mode == MODE_RUN && !arguments_check_environment(session.environment, &why)) finish_as(who, &why);
+  if (session.arguments.mode == MODE_RUN && !arguments_check_offered(&session.arguments, session.environment, &why)) finish_as(who, &why);
 
   if (!inherited_take(&session.inherited, &why) || !descriptors_filter(&why) || !become_root(&why)) finish_as(who, &why);
   if (session.arguments.mode == MODE_RESOLVE) resolve(&session, &why);

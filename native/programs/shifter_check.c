@@ -13,17 +13,7 @@
 #include "limits.gen.h"
 #include "mechanism/open.h"
 #include "mechanism/site.h"
-
-static const char help[] =
-    "shifter-check ref [--default-type TYPE] REFERENCE   how an image reference is understood\n"
-    "shifter-check record|name|meta FILE                 what a file says (- reads standard input)\n"
-    "shifter-check --batch ref|record|name|meta          the same for lines of hex on standard input\n"
-    "shifter-check config [--json] [DIRECTORY]           how udiRoot.conf and runtime.conf are understood\n"
-    "shifter-check node                                  whether this node can run images\n"
-    "shifter-check --help | --version\n"
-    "\n"
-    "Prints one JSON object a line; {\"error\":{\"code\",\"message\"}} with the code's exit status when something is refused.\n"
-    "A byte that is not part of well-formed UTF-8 is printed as the lone surrogate U+DC00 + byte.\n";
+#include "policy/options.h"
 
 static int put(const struct buffer *out, int status) {
   bool written = write_all(STDOUT_FILENO, out->at, out->length) && write_all(STDOUT_FILENO, "\n", 1);
@@ -42,15 +32,9 @@ static int usage(const char *what) {
   return put_failure(&why);
 }
 
-static int check_reference(int argc, char **argv) {
-  const char *default_type = "docker";
-  if (argc == 3 && strcmp(argv[0], "--default-type") == 0) {
-    default_type = argv[1];
-    argv += 2, argc -= 2;
-  }
-  if (argc != 1) return usage("ref needs one reference");
+static int check_reference(const char *text, const char *default_type) {
   AUTO_BUFFER out = {0};
-  int status = show_parsed(&out, "ref", argv[0], strlen(argv[0]), default_type);
+  int status = show_parsed(&out, "ref", text, strlen(text), default_type);
   return put(&out, status);
 }
 
@@ -106,14 +90,12 @@ static int check_batch(const char *kind) {
   return 0;
 }
 
-static int check_config(int argc, char **argv) {
-  if (argc > 0 && strcmp(argv[0], "--json") == 0) argv++, argc--; // the only form there is
-  if (argc > 1) return usage("config takes one directory");
-  AUTO_FREE char *directory = argc == 1 ? realpath(argv[0], NULL) : memory_copy(CONFIG_DIRECTORY, strlen(CONFIG_DIRECTORY));
+static int check_config(const char *named) {
+  AUTO_FREE char *directory = named != NULL ? realpath(named, NULL) : memory_copy(CONFIG_DIRECTORY, strlen(CONFIG_DIRECTORY));
   struct failure why = {.code = ERROR_INTERNAL};
   struct config config = {0};
   if (directory == NULL) {
-    fail(&why, ERROR_UDIROOT_CONF_MISSING, "%s: %s", argv[0], strerror(errno));
+    fail(&why, ERROR_UDIROOT_CONF_MISSING, "%s: %s", named, strerror(errno));
     return put_failure(&why);
   }
   if (!site_load(directory, &config, &why)) return put_failure(&why);
@@ -226,14 +208,63 @@ static int check_node(void) {
   return put(&out, report.ok ? 0 : 1);
 }
 
+struct request {
+  enum mode mode;
+  bool json;
+  const char *default_type, *batch;
+};
+
+// Options stand before the verb and after it. After: *index is that of the first word that is none.
+static bool take_options(int argc, char **argv, int *index, struct request *out, struct failure *why) {
+  struct option_reader reader = option_reader(&shifter_check_options, argc, argv, *index);
+  const struct option *option;
+  const char *value;
+  enum option_step step;
+  while ((step = options_next(&reader, &option, &value, why)) == OPTION_FOUND) {
+    switch ((enum shifter_check_option)option->id) {
+    case SHIFTER_CHECK_OPTION_DEFAULT_TYPE:
+      out->default_type = value;
+      break;
+    case SHIFTER_CHECK_OPTION_JSON:
+      out->json = true;
+      break;
+    case SHIFTER_CHECK_OPTION_BATCH:
+      out->batch = value;
+      break;
+    case SHIFTER_CHECK_OPTION_HELP:
+      out->mode = MODE_HELP;
+      break;
+    case SHIFTER_CHECK_OPTION_VERSION:
+      out->mode = MODE_VERSION;
+      break;
+    case SHIFTER_CHECK_OPTION_COUNT:
+      break;
+    }
+  }
+  *index = reader.index;
+  return step == OPTION_END;
+}
+
+static int answer(const struct request *request, const char *verb, const char *operand) {
+  if (request->mode == MODE_HELP) return fputs(shifter_check_options.help, stdout) < 0;
+  if (request->mode == MODE_VERSION) return puts("shifter-check " PROGRAM_VERSION) < 0;
+  if (request->batch != NULL && verb == NULL) return check_batch(request->batch);
+  if (verb == NULL) return usage("what to check is not named");
+  if (strcmp(verb, "config") == 0) return check_config(operand);
+  if (strcmp(verb, "node") == 0 && operand == NULL) return check_node();
+  if (operand == NULL) return usage("what to read is not named");
+  if (strcmp(verb, "ref") == 0) return check_reference(operand, request->default_type);
+  if (strcmp(verb, "record") == 0 || strcmp(verb, "name") == 0 || strcmp(verb, "meta") == 0) return check_file(verb, operand);
+  return usage("this can't be checked");
+}
+
 int main(int argc, char **argv) {
-  const char *verb = argc > 1 ? argv[1] : "";
-  if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) return fputs(help, stdout) < 0;
-  if (strcmp(verb, "--version") == 0) return puts("shifter-check " PROGRAM_VERSION) < 0;
-  if (strcmp(verb, "ref") == 0) return check_reference(argc - 2, argv + 2);
-  if (strcmp(verb, "config") == 0) return check_config(argc - 2, argv + 2);
-  if (strcmp(verb, "node") == 0 && argc == 2) return check_node();
-  if (strcmp(verb, "--batch") == 0 && argc == 3) return check_batch(argv[2]);
-  if ((strcmp(verb, "record") == 0 || strcmp(verb, "name") == 0 || strcmp(verb, "meta") == 0) && argc == 3) return check_file(verb, argv[2]);
-  return usage("see shifter-check --help");
+  struct request request = {.default_type = "docker"};
+  struct failure why = {.code = ERROR_USAGE};
+  int index = 1;
+  if (!take_options(argc, argv, &index, &request, &why)) return put_failure(&why);
+  const char *verb = index < argc ? argv[index++] : NULL;
+  if (verb != NULL && !take_options(argc, argv, &index, &request, &why)) return put_failure(&why);
+  if (index + 1 < argc) return usage("there is more than one operand");
+  return answer(&request, verb, index < argc ? argv[index] : NULL);
 }

@@ -60,8 +60,10 @@ static void refused_words(void **state) {
     const char *words[4], *says;
   } rows[] = {{{"--workdir", "/etc", "--", "ls"}, "write --workdir=/etc"},      {{"-Ew", "/etc", "--", "ls"}, "write --workdir=/etc"},
               {{"--entrypoint", "/bin/x", "--", "y"}, "write --entrypoint=/bin/x"}, {{"--entry", "x", "--"}, "write --entry=x"},
-              {{"--volume=/a:/b"}, "--volume is not offered by this version"},   {{"--writable"}, "--writable is not offered by this version"},
-              {{"--module=gpu"}, "--module=gpu"},                                {{"--env=A"}, "--env=A is not NAME=VALUE"},
+              {{"--env=A"}, "--env=A is not NAME=VALUE"},                        {{"--verbose=1"}, "--verbose takes no value"},
+              {{"-v", "-e"}, "-e needs a value"},                                {{"--volume"}, "--volume needs a value"},
+              {{"--imag=x"}, "there is no option --imag"},                       {{"-vz"}, "there is no option -z"},
+              {{"-\n"}, "there is no option -?"},
               {{"--report-fd=x"}, "--report-fd 'x'"}};
   for (size_t i = 0; i < COUNT_OF(rows); i++) {
     const char *const *words = rows[i].words;
@@ -81,9 +83,8 @@ static void refused_options(void **state) {
     enum error_code code;
   } rows[] = {{{"--nope"}, ERROR_USAGE},          {{"-z"}, ERROR_USAGE},           {{"--image"}, ERROR_USAGE},     {{"-i"}, ERROR_USAGE},
               {{"--verbose=1"}, ERROR_USAGE},     {{"--workdir="}, ERROR_USAGE},   {{"--entrypoint="}, ERROR_USAGE}, {{"--imag=x"}, ERROR_USAGE},
-              {{"--volume=/a:/b"}, ERROR_OPTION_UNAVAILABLE}, {{"-m", "gpu"}, ERROR_OPTION_UNAVAILABLE}, {{"-V", "/a:/b"}, ERROR_OPTION_UNAVAILABLE},
               {{"--resolve=x", "ls"}, ERROR_USAGE}, {{"-e", "A="}, ERROR_ENVIRONMENT_INVALID},
-              {{"--writable"}, ERROR_OPTION_UNAVAILABLE}, {{"--report-fd"}, ERROR_USAGE}, {{"--report-fd=2"}, ERROR_USAGE},
+              {{"--report-fd"}, ERROR_USAGE}, {{"--report-fd=2"}, ERROR_USAGE},
               {{"--report-fd=-1"}, ERROR_USAGE},  {{"--report-fd=/dev/null"}, ERROR_USAGE}, {{"--report-fd=2147483648"}, ERROR_USAGE}};
   for (size_t i = 0; i < COUNT_OF(rows); i++) {
     char *argv[] = {(char *)"shifter", (char *)rows[i].words[0], (char *)rows[i].words[1], NULL};
@@ -234,13 +235,42 @@ static void look_up(void **state) {
   assert_int_equal(environment_find(&all, "ABCDE=123"), 3);
 }
 
-static void asked_by_environment(void **state) {
+static void volumes_and_modules(void **state) {
   (void)state;
+  static char *const environment[] = {(char *)"SHIFTER_VOLUME=/a:/b", (char *)"SHIFTER_MODULE=", (char *)"SLURM_SPANK_SHIFTER_MODULE=gpu", NULL};
+  struct arguments a;
   struct failure why = {0};
-  assert_true(arguments_check_environment((char *[]){(char *)"SHIFTER_MODULE=none", (char *)"SHIFTER_VOLUME=", NULL}, &why));
-  assert_false(arguments_check_environment((char *[]){(char *)"SHIFTER_VOLUME=/a:/b", NULL}, &why));
-  assert_int_equal(why.code, ERROR_OPTION_UNAVAILABLE);
-  assert_false(arguments_check_environment((char *[]){(char *)"SLURM_SPANK_SHIFTER_MODULE=gpu", NULL}, &why));
+  assert_true(parse(ARGV("--writable"), &a, &why));
+  assert_string_equal(arguments_volumes(&a, environment), "/a:/b");
+  assert_string_equal(arguments_modules(&a, environment), "gpu");
+  assert_null(arguments_volumes(&a, &environment[3]));
+  assert_null(arguments_modules(&a, &environment[3]));
+  assert_true(a.writable);
+  assert_false(a.explain);
+  assert_true(parse(ARGV("-V/c:/d", "--volume", "/e:/f;/g:/h", "--module=mpich", "-m", "gpu,mpich", "--explain"), &a, &why));
+  assert_string_equal(arguments_volumes(&a, environment), "/c:/d;/e:/f;/g:/h");
+  assert_string_equal(arguments_modules(&a, environment), "gpu,mpich");
+  assert_true(a.explain);
+  arguments_free(&a);
+}
+
+static void not_offered_yet(void **state) {
+  (void)state;
+  static char *const nothing[] = {NULL};
+  static char *const environments[][2] = {{(char *)"SHIFTER_VOLUME=/a:/b"}, {(char *)"SLURM_SPANK_SHIFTER_MODULE=gpu"}};
+  static char *const words[] = {(char *)"--volume=/a:/b", (char *)"--module=gpu", (char *)"--writable", (char *)"--explain"};
+  struct arguments a;
+  struct failure why = {0};
+  for (size_t i = 0; i < COUNT_OF(words); i++) {
+    assert_true(parse(ARGV(words[i]), &a, &why));
+    assert_false(arguments_check_offered(&a, nothing, &why));
+    assert_int_equal(why.code, ERROR_OPTION_UNAVAILABLE);
+    arguments_free(&a);
+  }
+  assert_true(parse(ARGV("-m", "none"), &a, &why));
+  assert_true(arguments_check_offered(&a, nothing, &why));
+  a.modules = NULL;
+  for (size_t i = 0; i < COUNT_OF(environments); i++) assert_false(arguments_check_offered(&a, environments[i], &why));
 }
 
 int main(void) {
@@ -248,6 +278,6 @@ int main(void) {
                                      cmocka_unit_test(report_before_a_mistake), cmocka_unit_test(image_of_environment),
                                      cmocka_unit_test(selection),   cmocka_unit_test(settings),        cmocka_unit_test(env_files),
                                      cmocka_unit_test(composition), cmocka_unit_test(order),           cmocka_unit_test(look_up),
-                                     cmocka_unit_test(asked_by_environment)};
+                                     cmocka_unit_test(volumes_and_modules), cmocka_unit_test(not_offered_yet)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

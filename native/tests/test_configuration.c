@@ -116,6 +116,22 @@ static void names_the_line(void **state) {
   assert_non_null(strstr(why.what, "f:4:"));
 }
 
+static void paths(void **state) {
+  (void)state;
+  static const char text[] = "runDirectory=/run//a/ /run/b\n";
+  struct config config = {0};
+  struct failure why = {0};
+  assert_true(config_finish(&config, true, "f", &why));
+  assert_int_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.count, 1);
+  assert_string_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.items[0], "/run/shifter");
+  config_free(&config);
+  assert_true(config_parse_runtime(&config, text, sizeof text - 1, "r", &why));
+  assert_int_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.count, 2);
+  assert_string_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.items[0], "/run/a");
+  assert_string_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.items[1], "/run/b");
+  config_free(&config);
+}
+
 static void sizes(void **state) {
   (void)state;
   AUTO_BUFFER text = {0};
@@ -138,7 +154,8 @@ static void runtime(void **state) {
     const char *text;
     bool accept;
   } cases[] = {{"imageOwner=990\nverifyImage=prepare\nmountHome=0\n", true}, {"imageOwner=root\n", false}, {"imageOwner=4294967295\n", false},
-               {"imageOwner=-1\n", false}, {"verifyImage=always\n", false}, {"system=a\n", false}, {"module_a_siteEnv=A=1\n", false}, {"", true}};
+               {"imageOwner=-1\n", false}, {"verifyImage=always\n", false}, {"runDirectory=/run/a  /run/b\n", true}, {"runDirectory=/run/a b\n", false}, {"runDirectory=/a/../b\n", false},
+               {"writableSize=4G\n", true}, {"writableSize=much\n", false}, {"mkfsUser=nobody\n", false}, {"system=a\n", false}, {"module_a_siteEnv=A=1\n", false}, {"", true}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct config config = {0};
     struct failure why = {0};
@@ -150,7 +167,7 @@ static void runtime(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows),    cmocka_unit_test(values),  cmocka_unit_test(continued_last_line),
-                                     cmocka_unit_test(without_effect),
+                                     cmocka_unit_test(without_effect), cmocka_unit_test(paths),
                                      cmocka_unit_test(refused), cmocka_unit_test(names_the_line), cmocka_unit_test(sizes),
                                      cmocka_unit_test(runtime)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,35 @@
+// The command lines of setupRoot and unsetupRoot.
+#pragma once
+#include "policy/options.h"
+
+#define NODE_JOB "node" // the job of a root that is the node's
+
+struct setup_arguments {
+  enum mode mode;            // MODE_RUN, MODE_RESOLVE, MODE_HELP, MODE_VERSION
+  bool verbose;
+  int report;                // --report-fd, or -1
+  uint32_t uid, gid;         // neither is 0, unless help or the version is asked for
+  const char *user;          // NULL where it was left out
+  const char *job;           // NODE_JOB without --job
+  char *volumes;             // every --volume, joined by ';', or NULL
+  const char *modules;       // or NULL
+  struct buffer hostsfile;   // the lines of --nodes; `at` is NULL without it
+  const char *run_directory; // NULL: the configured one
+  const char *image;         // of --resolve
+  const char *type, *id;     // the operands of MODE_RUN
+};
+
+struct unsetup_arguments {
+  enum mode mode;            // MODE_RUN, MODE_LIST, MODE_HELP, MODE_VERSION
+  int report;
+  bool has_job, has_uid;     // --list without them lists everything
+  const char *job;           // NODE_JOB without --job
+  uint32_t uid;
+  const char *run_directory; // NULL: the configured one
+};
+
+// 1 to 128 of A-Z a-z 0-9 . _ @ [ ] -, and a name that a directory can have.
+bool job_is_valid(const char *job);
+bool setup_arguments_parse(int argc, char *const *argv, struct setup_arguments *out, struct failure *why) MUST_USE;
+void setup_arguments_free(struct setup_arguments *arguments);
+bool unsetup_arguments_parse(int argc, char *const *argv, struct unsetup_arguments *out, struct failure *why) MUST_USE;
