@@ -38,7 +38,7 @@ static bool file_gone(const struct search *search, struct failure *why) {
 // Words everything but WALK_OK and WALK_MISSING. Neither image ids nor paths are told: the caller gave only the request.
 static bool refuse(const struct search *search, const char *what, struct failure *why) {
   if (errno == EFBIG) return fail(why, ERROR_RECORD_INVALID, "the %s of '%s' is too large", what, search->request);
-  if (errno == EACCES) return fail(why, ERROR_IMAGE_UNREADABLE, "the %s of '%s' can't be read by uid %u", what, search->request, geteuid() == 0 ? search->owner : geteuid());
+  if (errno == EACCES && without_setuid) return fail(why, ERROR_IMAGE_UNREADABLE, "the %s of '%s' can't be read by you", what, search->request);
   return fail(why, ERROR_IMAGE_UNSAFE, "the %s of '%s' is not a regular file that uid %u alone can change (imageOwner in runtime.conf)", what,
               search->request, search->owner);
 }

@@ -16,7 +16,7 @@
 
 #define NO_GROUP 65534 // the image owner is known by uid alone; his files need no group
 
-const bool namespace_is_locked = false;
+const bool without_setuid = false;
 
 // Where the other program is: beside this one, as they are built, or where it is installed.
 static char *other_program(void) {

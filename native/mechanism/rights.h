@@ -3,6 +3,9 @@
 #pragma once
 #include "mechanism/plan.h"
 
+// Which of them this is.
+extern const bool without_setuid;
+
 // Before: nothing was changed, no descriptor of ours is open. After: this program may go on; or another one runs instead.
 bool rights_check(char *const *argv, char *const *environment, struct failure *why) MUST_USE;
 // The configuration that counts.
@@ -14,8 +17,6 @@ bool rights_open_published(const struct config *config, const struct image_refer
                            struct image *image, struct failure *why) MUST_USE;
 // A mount namespace of its own.
 bool namespace_enter(const struct root_plan *plan, struct failure *why) MUST_USE;
-// Whether the host's mounts were copied as one piece, so that a clone of one must take along what is mounted below it.
-extern const bool namespace_is_locked;
 // The directory of the host that the private tmpfs covers; -1 and *why.
 int scratch_place(const struct config *config, struct failure *why) MUST_USE;
 // Before: namespace_enter; plan->image was opened and checked. After: a detached mount of it, read-only; -1 and *why.

@@ -73,7 +73,8 @@ static bool clone_shared(struct host_trees *trees, const char *path, uint64_t pr
 }
 
 static bool clone_site(struct host_trees *trees, const struct volume *volume, uint64_t propagation, struct failure *why) {
-  bool recursive = namespace_is_locked || (volume->flags & VOLUME_RECURSIVE) != 0;
+  // A namespace of fewer rights has the host's mounts in one piece.
+  bool recursive = without_setuid || (volume->flags & VOLUME_RECURSIVE) != 0;
   uint64_t attributes = SAFE | ((volume->flags & VOLUME_READ_ONLY) != 0 ? MOUNT_ATTR_RDONLY : 0);
   if ((volume->flags & VOLUME_SLAVE) != 0) propagation = MS_SLAVE;
   if ((volume->flags & VOLUME_PRIVATE) != 0) propagation = MS_PRIVATE;
@@ -162,7 +163,7 @@ static bool mount_overlay(struct root *root, struct failure *why) {
                                    {"index", "off"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}};
   size_t count = COUNT_OF(options);
   // In a user namespace its marks are user.* attributes; the kernel then follows and makes no redirects or metacopies.
-  if (namespace_is_locked) options[--count - 1] = (struct mount_option){"userxattr", NULL};
+  if (without_setuid) options[--count - 1] = (struct mount_option){"userxattr", NULL};
   root->fd = mount_create("overlay", options, count, SAFE, why);
   root->growable = true;
   return root->fd >= 0 && attach_at(root->fd, root->scratch, "root", why);

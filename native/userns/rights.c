@@ -16,8 +16,7 @@
 #include "mechanism/site.h"
 #include "userns/userns.h"
 
-// A namespace of less rights gets the mounts as one piece.
-const bool namespace_is_locked = true;
+const bool without_setuid = true;
 
 static bool entered; // the outer namespace
 
