@@ -3,18 +3,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "limits.gen.h"
 #include "mechanism/drop.h"
 #include "mechanism/open.h"
+#include "mechanism/process.h"
 
 #define LOOK_UP_SECONDS 60
 
@@ -36,14 +35,31 @@ static void add_group(struct buffer *out, gid_t gid) {
   accounts_write_group(out, &group);
 }
 
+static bool add_memberships(struct buffer *out, const char *user, gid_t gid) {
+  int count = 0, wanted = 0;
+  getgrouplist(user, gid, NULL, &wanted);
+  if (wanted < 0 || wanted > LIMIT_GROUP_COUNT) return false;
+  AUTO_FREE gid_t *groups = memory_get((size_t)wanted, sizeof *groups);
+  count = wanted;
+  if (getgrouplist(user, gid, groups, &count) < 0) return false;
+  for (int i = 0; i < count; i++) {
+    accounts_write_membership(out, groups[i]);
+    if (groups[i] != gid) add_group(out, groups[i]);
+  }
+  return true;
+}
+
 // The child: it is the user for good before the name service, whose modules are not ours, is asked. 0 or an exit status.
-static int look_up(int pipe, const struct identity *who, const struct words *import) {
+static int look_up(int pipe, const struct identity *who, const char *user, const struct words *import) {
   struct failure why;
   static char *nothing[] = {NULL};
   AUTO_BUFFER reply = {0};
   if (!drop_privileges(who, &why) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return 1;
   environ = nothing;
-  if (!add_account(&reply, "caller", getpwuid(who->uid))) return 2;
+  const struct passwd *entry = user == NULL || *user == '\0' ? getpwuid(who->uid) : getpwnam(user);
+  if (!add_account(&reply, "caller", entry)) return 2;
+  AUTO_FREE char *name = memory_copy(entry->pw_name, strlen(entry->pw_name));
+  if (user != NULL && !add_memberships(&reply, name, who->gid)) return 2;
   for (size_t i = 0; i < import->count; i++)
     if (!add_account(&reply, "import", getpwnam(import->items[i]))) return 3;
   add_group(&reply, who->gid);
@@ -53,42 +69,18 @@ static int look_up(int pipe, const struct identity *who, const struct words *imp
   return write_all(pipe, reply.at, reply.length) ? 0 : 1;
 }
 
-static long seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (long)now.tv_sec;
-}
-
-// The child's reply, bounded in length and time.
-static bool read_reply(int pipe, struct buffer *reply) {
-  long end = seconds() + LOOK_UP_SECONDS;
-  char chunk[8192];
-  for (;;) {
-    struct pollfd wait = {.fd = pipe, .events = POLLIN};
-    long left = end - seconds();
-    int ready = left <= 0 ? 0 : poll(&wait, 1, (int)left * 1000);
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) return false;
-    ssize_t size = read(pipe, chunk, sizeof chunk);
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return size == 0;
-    if (reply->length + (size_t)size > LIMIT_ACCOUNT_REPLY_BYTES) return false;
-    buffer_add(reply, chunk, (size_t)size);
-  }
-}
-
 // Before: ids all root, SIGCHLD at its default. After: the child is gone; what it said is only data that was checked.
-static bool ask_name_service(const struct identity *who, const struct words *import, struct accounts *out, struct failure *why) {
+static bool ask_name_service(const struct identity *who, const char *user, const struct words *import, struct accounts *out, struct failure *why) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return fail(why, ERROR_RESOURCE, "pipe: %s", strerror(errno));
   AUTO_FD reader = ends[0], writer = ends[1];
   pid_t child = fork();
   if (child < 0) return fail(why, ERROR_RESOURCE, "fork: %s", strerror(errno));
-  if (child == 0) _exit(look_up(writer, who, import));
+  if (child == 0) _exit(look_up(writer, who, user, import));
   cleanup_fd(&writer);
 
   AUTO_BUFFER reply = {0};
-  bool complete = read_reply(reader, &reply);
+  bool complete = pipe_read(reader, LOOK_UP_SECONDS, LIMIT_ACCOUNT_REPLY_BYTES, &reply);
   if (!complete) kill(child, SIGKILL);
   int status = -1;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
@@ -104,7 +96,8 @@ static bool read_site_file(int directory, const char *path, const char *name, st
   return fail(why, walk == WALK_UNSAFE ? ERROR_UDIROOT_CONF_UNSAFE : ERROR_UDIROOT_CONF_INVALID, "%s/%s can't be used", path, name);
 }
 
-static bool read_files(const char *path, const struct identity *who, const struct words *import, struct accounts *out, struct failure *why) {
+static bool read_files(const char *path, const struct identity *who, const char *user, const struct words *import, struct accounts *out,
+                       struct failure *why) {
   AUTO_FREE char *unsafe = NULL;
   AUTO_FD directory = -1;
   AUTO_BUFFER passwd = {0}, group = {0};
@@ -112,12 +105,12 @@ static bool read_files(const char *path, const struct identity *who, const struc
   if (walk == WALK_UNSAFE) return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "etcPath: %s", unsafe);
   if (walk != WALK_OK) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: %s: %s", path, strerror(errno));
   return read_site_file(directory, path, "passwd", &passwd, why) && read_site_file(directory, path, "group", &group, why) &&
-         accounts_from_files(&passwd, &group, who, import, out, why);
+         accounts_from_files(&passwd, &group, who, user, import, out, why);
 }
 
-bool accounts_look_up(const struct config *config, const struct identity *who, struct accounts *out, struct failure *why) {
+bool accounts_look_up(const struct config *config, const struct identity *who, const char *user, struct accounts *out, struct failure *why) {
   const struct words *import = &config->udiroot[UDIROOT_USERS_TO_IMPORT].words;
   *out = (struct accounts){0};
-  if (config->udiroot[UDIROOT_ALLOW_LIBC_PWD_CALLS].number != 0) return ask_name_service(who, import, out, why);
-  return read_files(config->udiroot[UDIROOT_ETC_PATH].text, who, import, out, why);
+  if (config->udiroot[UDIROOT_ALLOW_LIBC_PWD_CALLS].number != 0) return ask_name_service(who, user, import, out, why);
+  return read_files(config->udiroot[UDIROOT_ETC_PATH].text, who, user, import, out, why);
 }

@@ -73,41 +73,37 @@ static bool read_name(const struct search *search, const char *canonical, char *
   return true;
 }
 
-static bool take_record(const struct search *search, const char *id, const struct buffer *content, struct image_facts *facts, struct failure *why) {
-  AUTO_RECORD record = {0};
-  struct failure detail;
-  if (!record_parse(content->at, content->length, &record, &detail)) return fail(why, detail.code, "the record of '%s'", search->request);
-  if (strcmp(record.id, id) != 0) return fail(why, ERROR_RECORD_INVALID, "the record of '%s' is another image's", search->request);
-  if (!record_allows(&record, search->who)) return not_found(search, why);
-  facts_from_record(&record, facts);
-  return true;
-}
-
-static bool take_meta(const struct search *search, const struct buffer *content, struct image_facts *facts, struct failure *why) {
-  AUTO_META meta = {0};
-  struct failure detail;
-  if (!meta_parse(content->at, content->length, &meta, &detail)) return fail(why, detail.code, "the .meta of '%s'", search->request);
-  if (!meta_allows(&meta, search->who)) return not_found(search, why);
-  facts_from_meta(&meta, facts);
-  return true;
-}
-
-// The record, or .meta where there is no record; after it the caller is known to be allowed.
-static bool read_facts(const struct search *search, const char *id, struct image_facts *facts, struct failure *why) {
+// One of the two files that describe an image; after it the caller is known to be allowed.
+static enum walk read_source(const struct search *search, bool is_meta, struct image *image, struct failure *why) {
   AUTO_BUFFER file = {0}, content = {0};
-  buffer_print(&file, "%s.record", id);
+  struct failure detail;
+  buffer_print(&file, "%s.%s", image->id, is_meta ? "meta" : "record");
   errno = 0;
-  enum walk walk = open_protected_file(search->directory, file.at, search->owner, LIMIT_RECORD_BYTES, &content, NULL);
-  if (walk == WALK_OK) return take_record(search, id, &content, facts, why);
-  if (walk != WALK_MISSING) return refuse(search, "record", why);
+  enum walk walk = open_protected_file(search->directory, file.at, search->owner, is_meta ? LIMIT_META_BYTES : LIMIT_RECORD_BYTES, &content, NULL);
+  if (walk == WALK_MISSING) return walk;
+  if (walk != WALK_OK) return refuse(search, is_meta ? ".meta" : "record", why), WALK_FAILED;
+  image->is_meta = is_meta;
+  image->source = content;
+  content = (struct buffer){0};
+  switch (facts_take(is_meta, &image->source, image->id, search->who, &image->facts, &detail)) {
+  case FACTS_TAKEN:
+    return WALK_OK;
+  case FACTS_DENIED:
+    not_found(search, why);
+    break;
+  case FACTS_INVALID:
+    fail(why, detail.code, "the %s of '%s'", is_meta ? ".meta" : "record", search->request);
+    break;
+  }
+  return WALK_FAILED;
+}
 
-  file.length = 0;
-  buffer_print(&file, "%s.meta", id);
-  errno = 0;
-  walk = open_protected_file(search->directory, file.at, search->owner, LIMIT_META_BYTES, &content, NULL);
-  if (walk == WALK_OK) return take_meta(search, &content, facts, why);
-  if (walk != WALK_MISSING) return refuse(search, ".meta", why);
-  return file_gone(search, why);
+// The record, or .meta where there is no record.
+static bool read_facts(const struct search *search, struct image *image, struct failure *why) {
+  enum walk walk = read_source(search, false, image, why);
+  if (walk == WALK_MISSING) walk = read_source(search, true, image, why);
+  if (walk == WALK_MISSING) return file_gone(search, why);
+  return walk == WALK_OK;
 }
 
 static bool check_file(const struct search *search, int fd, const struct image_facts *facts, struct failure *why) {
@@ -144,7 +140,7 @@ bool image_search(int directory, uid_t owner, const struct image_reference *refe
   if (directory < 0) return not_found(&search, why);
   if (by_name && !read_name(&search, reference->canonical, &image->id, why)) return false;
   if (!by_name) image->id = memory_copy(reference->reference, strlen(reference->reference));
-  return read_facts(&search, image->id, &image->facts, why) && open_file(&search, image->id, image, why);
+  return read_facts(&search, image, why) && open_file(&search, image->id, image, why);
 }
 
 static bool open_published(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
@@ -182,5 +178,6 @@ void image_close(struct image *image) {
   cleanup_fd(&image->fd);
   free(image->id);
   facts_free(&image->facts);
+  buffer_free(&image->source);
   *image = (struct image){.fd = -1};
 }

@@ -11,6 +11,8 @@ struct image {
   char *id;   // or the directory's path
   int fd;
   struct image_facts facts;
+  bool is_meta;         // what the facts are from: .meta, or a record
+  struct buffer source; // its bytes
 };
 
 bool image_open(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,

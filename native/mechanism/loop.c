@@ -15,8 +15,8 @@
 #define LOOP_MAJOR 7
 #define ATTEMPTS 500
 
-static int open_device(const char *path) {
-  AUTO_FD device = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+static int open_device(const char *path, int mode) {
+  AUTO_FD device = open(path, mode | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   struct stat status;
   if (device < 0 || fstat(device, &status) != 0) return -1;
   if (S_ISBLK(status.st_mode) && major(status.st_rdev) == LOOP_MAJOR) return steal_fd(&device);
@@ -41,7 +41,7 @@ bool loop_attach(int file, int *device, char path[static LOOP_PATH], struct fail
     int number = ioctl(control, LOOP_CTL_GET_FREE);
     if (number < 0) return fail(why, ERROR_RESOURCE, "no free loop device: %s", strerror(errno));
     snprintf(path, LOOP_PATH, "/dev/loop%d", number);
-    AUTO_FD opened = open_device(path);
+    AUTO_FD opened = open_device(path, O_RDWR);
     if (opened < 0 && errno != ENXIO && errno != EBUSY) return fail(why, ERROR_RESOURCE, "%s: %s", path, strerror(errno));
     if (opened >= 0 && ioctl(opened, LOOP_CONFIGURE, &config) == 0) {
       *device = steal_fd(&opened);
@@ -52,4 +52,25 @@ bool loop_attach(int file, int *device, char path[static LOOP_PATH], struct fail
     wait_a_little(attempt);
   }
   return fail(why, ERROR_RESOURCE, "no loop device became free");
+}
+
+// After: the device can't come to show another file, since it is let go only with its last user, and we are one.
+bool loop_hold(unsigned number, dev_t device_of_file, ino_t inode, int *device) {
+  char path[LOOP_PATH];
+  struct loop_info64 info;
+  snprintf(path, sizeof path, "/dev/loop%u", number);
+  AUTO_FD opened = open_device(path, O_RDONLY);
+  if (opened < 0 || ioctl(opened, LOOP_GET_STATUS64, &info) != 0) return false;
+  if (info.lo_device != device_of_file || info.lo_inode != inode || (info.lo_flags & LO_FLAGS_READ_ONLY) == 0) return false;
+  if (info.lo_offset != 0 || info.lo_sizelimit != 0) return false;
+  *device = steal_fd(&opened);
+  return true;
+}
+
+bool loop_name(int device, unsigned *number, char path[static LOOP_PATH]) {
+  struct loop_info64 info;
+  if (ioctl(device, LOOP_GET_STATUS64, &info) != 0) return false;
+  *number = info.lo_number;
+  snprintf(path, LOOP_PATH, "/dev/loop%u", info.lo_number);
+  return true;
 }

@@ -1,7 +1,13 @@
 // Loop devices, by descriptor.
 #pragma once
+#include <sys/types.h>
+
 #include "policy/failure.h"
 
 #define LOOP_PATH 32
 // A read-only device over the file that frees itself with its last user; *device stays ours while it is open.
 bool loop_attach(int file, int *device, char path[static LOOP_PATH], struct failure *why) MUST_USE;
+// A device that exists already, if it shows that very file, read-only and from its start: it then goes on doing so while *device is open.
+bool loop_hold(unsigned number, dev_t device_of_file, ino_t inode, int *device) MUST_USE;
+// The number and path of an open device.
+bool loop_name(int device, unsigned *number, char path[static LOOP_PATH]) MUST_USE;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "mechanism/accounts.h"
+#include "mechanism/open.h"
 #include "mechanism/rights.h"
 
 static bool take_volumes(const char *text, struct root_plan *plan, struct failure *why) {
@@ -27,12 +28,21 @@ bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct
 }
 
 bool plan_open_image(struct root_plan *plan, struct failure *why) {
+  if (plan->device >= 0) return true; // a preparation told of it
   return image_open(&plan->config, &plan->reference, plan->request, &plan->who, &plan->image, why);
+}
+
+bool plan_identify(struct root_plan *plan, struct failure *why) {
+  if (!accounts_look_up(&plan->config, &plan->who, plan->user, &plan->accounts, why)) return false;
+  if (plan->user == NULL) return true;
+  plan->who.groups = plan->accounts.memberships;
+  plan->accounts.memberships = (struct ids){0};
+  return true;
 }
 
 bool plan_complete(struct root_plan *plan, struct failure *why) {
   // Accounts first: their child, which is the user, inherits no descriptor of an image.
-  return accounts_look_up(&plan->config, &plan->who, &plan->accounts, why) && plan_open_image(plan, why) &&
+  return plan_identify(plan, why) && plan_open_image(plan, why) &&
          etc_files_collect(&plan->config, &plan->accounts, &plan->who, &plan->etc, why);
 }
 
@@ -40,6 +50,7 @@ void plan_free(struct root_plan *plan) {
   etc_files_free(&plan->etc);
   etc_files_free(&plan->var);
   image_close(&plan->image);
+  cleanup_fd(&plan->device);
   accounts_free(&plan->accounts);
   modules_free(&plan->modules);
   volume_map_free(&plan->volumes);

@@ -14,6 +14,7 @@ struct root_request {
 
 struct root_plan {
   struct identity who; // whose root it is; set before plan_begin
+  const char *user;    // NULL where the groups of `who` are known; or the account whose groups he has then, "": that of his uid
   // Known after plan_begin: everything but what is read from the image path and the accounts.
   struct config config;
   struct image_reference reference;
@@ -33,6 +34,8 @@ struct root_plan {
 
 // Before: ids all root, plan->who known. Reads the configuration and checks what was asked for against it; opens nothing of an image.
 bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct failure *why) MUST_USE;
+// Accounts, and the groups of plan->who where they were not known. plan_complete begins with it.
+bool plan_identify(struct root_plan *plan, struct failure *why) MUST_USE;
 // Only the image, for the answer of --resolve.
 bool plan_open_image(struct root_plan *plan, struct failure *why) MUST_USE;
 // Accounts, image (opened and checked, with the right of plan->who to use it) and the files of /etc and /var.

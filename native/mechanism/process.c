@@ -1,10 +1,13 @@
 #include "mechanism/process.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 // Limits that could break the building of a root half-way. The number of processes is not among them: root's is not limited.
@@ -73,4 +76,27 @@ bool inherited_restore(const struct inherited *inherited, struct failure *why) {
   if (sigaction(SIGCHLD, &inherited->child, NULL) != 0 || sigprocmask(SIG_SETMASK, &inherited->mask, NULL) != 0)
     return fail(why, ERROR_DROP_FAILED, "signals could not be given back");
   return true;
+}
+
+static time_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec;
+}
+
+bool pipe_read(int pipe, int seconds, size_t most, struct buffer *reply) {
+  time_t end = now() + seconds;
+  char chunk[8192];
+  for (;;) {
+    struct pollfd wait = {.fd = pipe, .events = POLLIN};
+    time_t left = end - now();
+    int ready = left <= 0 ? 0 : poll(&wait, 1, (int)left * 1000);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) return false;
+    ssize_t size = read(pipe, chunk, sizeof chunk);
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) return size == 0;
+    if (reply->length + (size_t)size > most) return false;
+    buffer_add(reply, chunk, (size_t)size);
+  }
 }

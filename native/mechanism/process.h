@@ -21,3 +21,5 @@ bool standard_descriptors_open(void) MUST_USE;
 bool inherited_take(struct inherited *inherited, struct failure *why) MUST_USE;
 // Gives it back, as the user, right before exec.
 bool inherited_restore(const struct inherited *inherited, struct failure *why) MUST_USE;
+// What a child writes until it closes its end, bounded in length and time.
+bool pipe_read(int pipe, int seconds, size_t most, struct buffer *reply) MUST_USE;

@@ -91,11 +91,15 @@ int scratch_place(const struct config *config, struct failure *why) {
   return walk == WALK_OK ? place : -1;
 }
 
-// As a squashfs and nothing else.
+// A squashfs and nothing else, over the device that was seen to show the file, or another.
 int layer_mount(const struct root_plan *plan, struct failure *why) {
   char path[LOOP_PATH];
-  AUTO_FD device = -1;
-  if (!loop_attach(plan->image.fd, &device, path, why)) return -1;
+  unsigned number;
+  AUTO_FD attached = -1;
+  int device = plan->device;
+  if (device >= 0 && !loop_name(device, &number, path)) return mount_failed("the loop device of the image", why), -1;
+  if (device < 0 && !loop_attach(plan->image.fd, &attached, path, why)) return -1;
+  if (device < 0) device = attached;
   const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
   AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY, why);
   struct stat mounted, wanted;

@@ -25,11 +25,15 @@ static bool explain(enum walk walk, const char *file, const char *unsafe, struct
 
 typedef bool parser(struct config *config, const char *at, size_t length, const char *file, struct failure *why);
 
-static bool load_file(int fd, const char *directory, const char *name, bool optional, parser *parse, struct config *config, struct failure *why) {
+// Adds what is read to `bytes`.
+static bool load_file(int fd, const char *directory, const char *name, bool optional, parser *parse, struct buffer *bytes, struct config *config,
+                      struct failure *why) {
   AUTO_BUFFER path = {0}, content = {0};
   buffer_print(&path, "%s/%s", directory, name);
   enum walk walk = open_protected_file(fd, name, 0, LIMIT_CONFIG_BYTES, &content, NULL);
   if (walk == WALK_MISSING && optional) return true;
+  buffer_print(bytes, "%s %zu:", name, content.length);
+  buffer_add(bytes, content.at, content.length);
   return explain(walk, path.at, NULL, why) && parse(config, content.at, content.length, path.at, why);
 }
 
@@ -47,13 +51,14 @@ bool site_load(const char *directory, struct config *config, struct failure *why
   *config = (struct config){0};
   AUTO_FREE char *unsafe = NULL;
   AUTO_FD fd = -1;
-  AUTO_BUFFER file = {0};
+  AUTO_BUFFER file = {0}, bytes = {0};
   buffer_print(&file, "%s/udiRoot.conf", directory);
   enum walk walk = walk_protected(directory, 0, &fd, &unsafe);
   bool loaded = explain(walk, directory, unsafe, why) &&
-                load_file(fd, directory, "udiRoot.conf", false, config_parse_udiroot, config, why) &&
-                load_file(fd, directory, "runtime.conf", true, config_parse_runtime, config, why) &&
+                load_file(fd, directory, "udiRoot.conf", false, config_parse_udiroot, &bytes, config, why) &&
+                load_file(fd, directory, "runtime.conf", true, config_parse_runtime, &bytes, config, why) &&
                 config_finish(config, false, file.at, why) && check_programs(config, directory, why);
+  if (loaded) sha256_hex(bytes.at, bytes.length, config->digest);
   if (!loaded) config_free(config);
   return loaded;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "limits.gen.h"
 #include "policy/path.h"
 
 bool account_field_is_valid(const char *text) {
@@ -83,6 +84,11 @@ void accounts_write_group(struct buffer *out, const struct group_entry *group) {
   add_number(out, group->gid);
 }
 
+void accounts_write_membership(struct buffer *out, uint32_t gid) {
+  add_text(out, "member");
+  add_number(out, gid);
+}
+
 struct reply {
   const char *at, *end;
 };
@@ -132,6 +138,13 @@ static bool read_group(struct reply *reply, struct group_entry *out) {
   return read_text(reply, &out->name) && read_number(reply, &out->gid) && out->name[0] != '\0';
 }
 
+static bool read_membership(struct reply *reply, struct ids *out) {
+  uint32_t gid;
+  bool read = out->count < LIMIT_GROUP_COUNT && read_number(reply, &gid);
+  if (read) ids_add(out, gid);
+  return read;
+}
+
 static bool read_reply(struct reply *reply, struct accounts *out) {
   for (;;) {
     const char *kind = next_text(reply);
@@ -144,6 +157,8 @@ static bool read_reply(struct reply *reply, struct accounts *out) {
       read = read_account(reply, add_imported(out));
     else if (strcmp(kind, "group") == 0)
       read = read_group(reply, add_group(out));
+    else if (strcmp(kind, "member") == 0)
+      read = read_membership(reply, &out->memberships);
     if (!read) return false;
   }
 }
@@ -187,15 +202,31 @@ static bool search_passwd(void *context, const char *at, size_t length) {
   return !search->found;
 }
 
+static bool member_is_listed(const char *at, size_t length, const char *user) {
+  for (size_t start = 0; start <= length;) {
+    size_t end = start;
+    while (end < length && at[end] != ',') end++;
+    if (text_is(at + start, end - start, user)) return true;
+    start = end + 1;
+  }
+  return false;
+}
+
 struct group_search {
   const struct identity *who;
+  const char *user; // whose memberships are wanted, or NULL
   struct accounts *out;
 };
 
 static bool search_group(void *context, const char *at, size_t length) {
   struct group_search *search = context;
   struct group_entry group;
-  bool mine = group_parse_line(at, length, &group) && (group.gid == search->who->gid || ids_hold(&search->who->groups, group.gid));
+  bool parsed = group_parse_line(at, length, &group), mine = parsed && (group.gid == search->who->gid || ids_hold(&search->who->groups, group.gid));
+  const char *members = parsed ? (const char *)memrchr(at, ':', length) + 1 : at;
+  if (parsed && search->user != NULL && member_is_listed(members, (size_t)(at + length - members), search->user)) {
+    if (search->out->memberships.count < LIMIT_GROUP_COUNT) ids_add(&search->out->memberships, group.gid);
+    mine = true;
+  }
   if (mine)
     *add_group(search->out) = group;
   else
@@ -203,12 +234,12 @@ static bool search_group(void *context, const char *at, size_t length) {
   return true;
 }
 
-bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const struct words *import,
-                         struct accounts *out, struct failure *why) {
+bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const char *user,
+                         const struct words *import, struct accounts *out, struct failure *why) {
   *out = (struct accounts){0};
-  struct passwd_search search = {.uid = who->uid, .out = &out->caller};
+  struct passwd_search search = {.name = user != NULL && *user != '\0' ? user : NULL, .uid = who->uid, .out = &out->caller};
   each_line(passwd->at, passwd->length, search_passwd, &search);
-  if (!search.found) return fail(why, ERROR_CALLER_UNKNOWN, "uid %u", who->uid);
+  if (!search.found || out->caller.uid != who->uid) return accounts_free(out), fail(why, ERROR_CALLER_UNKNOWN, "uid %u", who->uid);
   for (size_t i = 0; i < import->count; i++) {
     search = (struct passwd_search){.name = import->items[i], .out = add_imported(out)};
     each_line(passwd->at, passwd->length, search_passwd, &search);
@@ -216,7 +247,7 @@ bool accounts_from_files(const struct buffer *passwd, const struct buffer *group
     accounts_free(out);
     return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names the unknown account %s", import->items[i]);
   }
-  struct group_search groups = {who, out};
+  struct group_search groups = {who, user == NULL ? NULL : out->caller.name, out};
   each_line(group->at, group->length, search_group, &groups);
   return true;
 }
@@ -235,6 +266,7 @@ void accounts_free(struct accounts *accounts) {
   for (size_t i = 0; i < accounts->group_count; i++) free(accounts->groups[i].name);
   free(accounts->imported);
   free(accounts->groups);
+  ids_free(&accounts->memberships);
   *accounts = (struct accounts){0};
 }
 
@@ -262,16 +294,6 @@ struct group_filter {
   const char *user;
   uint64_t left;
 };
-
-static bool member_is_listed(const char *at, size_t length, const char *user) {
-  for (size_t start = 0; start <= length;) {
-    size_t end = start;
-    while (end < length && at[end] != ',') end++;
-    if (text_is(at + start, end - start, user)) return true;
-    start = end + 1;
-  }
-  return false;
-}
 
 static bool filter_line(void *context, const char *at, size_t length) {
   struct group_filter *filter = context;

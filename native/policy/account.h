@@ -18,6 +18,7 @@ struct accounts {
   size_t imported_count;
   struct group_entry *groups; // those of the caller that have a name
   size_t group_count;
+  struct ids memberships; // where they were asked for: the groups the account database puts the user in
 };
 
 // No ':', no line break or other control character.
@@ -25,13 +26,15 @@ bool account_field_is_valid(const char *text);
 bool account_is_valid(const struct account *account);
 bool passwd_parse_line(const char *at, size_t length, struct account *out) MUST_USE;
 bool group_parse_line(const char *at, size_t length, struct group_entry *out) MUST_USE;
-// What the look-up child sends: NUL-ended texts, "caller" or "import" and six fields, "group" and two, "end".
+// What the look-up child sends: NUL-ended texts, "caller" or "import" and six fields, "group" and two, "member" and one, "end".
 void accounts_write_account(struct buffer *out, const char *kind, const struct account *account);
 void accounts_write_group(struct buffer *out, const struct group_entry *group);
+void accounts_write_membership(struct buffer *out, uint32_t gid);
 bool accounts_parse_reply(const char *at, size_t length, const struct identity *who, struct accounts *out, struct failure *why) MUST_USE;
-// Accounts out of passwd and group files, for sites without a name service.
-bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const struct words *import,
-                         struct accounts *out, struct failure *why) MUST_USE;
+// Accounts out of passwd and group files, for sites without a name service. `user`: NULL, or the name whose memberships are asked for
+// ("": the name of the uid).
+bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const char *user,
+                         const struct words *import, struct accounts *out, struct failure *why) MUST_USE;
 void accounts_free(struct accounts *accounts);
 void account_free(struct account *account);
 

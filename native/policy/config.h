@@ -2,6 +2,7 @@
 #pragma once
 #include "config_keys.gen.h"
 #include "policy/failure.h"
+#include "policy/sha256.h"
 #include "policy/volume_map.h"
 
 enum conf_type {
@@ -38,6 +39,7 @@ struct config {
   struct module *modules;
   size_t module_count;
   struct words warnings;
+  char digest[SHA256_HEX];  // of the bytes of both files
   struct words without_effect; // what a site has set and must not rely on; told to administrators, not at every start
 };
 

@@ -1,6 +1,7 @@
 #include "policy/image_facts.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void identity_free(struct identity *identity) {
   ids_free(&identity->groups);
@@ -31,20 +32,34 @@ static void move_words(struct words *from, struct words *to) {
   *from = (struct words){0};
 }
 
-void facts_from_record(struct record *record, struct image_facts *facts) {
-  move_words(&record->entrypoint, &facts->entrypoint);
-  move_words(&record->command, &facts->command);
-  move_words(&record->env, &facts->env);
-  facts->workdir = steal(&record->workdir);
+static enum facts from_record(const struct buffer *content, const char *id, const struct identity *who, struct image_facts *facts, struct failure *why) {
+  AUTO_RECORD record = {0};
+  if (!record_parse(content->at, content->length, &record, why)) return FACTS_INVALID;
+  if (strcmp(record.id, id) != 0) return fail(why, ERROR_RECORD_INVALID, "it is another image's"), FACTS_INVALID;
+  if (!record_allows(&record, who)) return FACTS_DENIED;
+  move_words(&record.entrypoint, &facts->entrypoint);
+  move_words(&record.command, &facts->command);
+  move_words(&record.env, &facts->env);
+  facts->workdir = steal(&record.workdir);
   facts->sized = true;
-  facts->image_size = record->image_size;
+  facts->image_size = record.image_size;
+  return FACTS_TAKEN;
 }
 
-void facts_from_meta(struct meta *meta, struct image_facts *facts) {
-  move_words(&meta->entrypoint, &facts->entrypoint);
-  move_words(&meta->command, &facts->command);
-  move_words(&meta->env, &facts->env);
-  facts->workdir = steal(&meta->workdir);
+static enum facts from_meta(const struct buffer *content, const struct identity *who, struct image_facts *facts, struct failure *why) {
+  AUTO_META meta = {0};
+  if (!meta_parse(content->at, content->length, &meta, why)) return FACTS_INVALID;
+  if (!meta_allows(&meta, who)) return FACTS_DENIED;
+  move_words(&meta.entrypoint, &facts->entrypoint);
+  move_words(&meta.command, &facts->command);
+  move_words(&meta.env, &facts->env);
+  facts->workdir = steal(&meta.workdir);
+  return FACTS_TAKEN;
+}
+
+enum facts facts_take(bool is_meta, const struct buffer *content, const char *id, const struct identity *who, struct image_facts *facts,
+                      struct failure *why) {
+  return is_meta ? from_meta(content, who, facts, why) : from_record(content, id, who, facts, why);
 }
 
 void facts_free(struct image_facts *facts) {

@@ -21,7 +21,8 @@ bool access_by_lists(const struct ids *uids, const struct ids *gids, const struc
 bool record_allows(const struct record *record, const struct identity *who);
 bool meta_allows(const struct meta *meta, const struct identity *who);
 
-// Both take what they need out of their argument.
-void facts_from_record(struct record *record, struct image_facts *facts);
-void facts_from_meta(struct meta *meta, struct image_facts *facts);
+enum facts { FACTS_TAKEN, FACTS_DENIED, FACTS_INVALID };
+// What a record (or .meta) says, if it is that image's and lets `who` use it. *why words FACTS_INVALID alone.
+enum facts facts_take(bool is_meta, const struct buffer *content, const char *id, const struct identity *who, struct image_facts *facts,
+                      struct failure *why) MUST_USE;
 void facts_free(struct image_facts *facts);

@@ -32,22 +32,41 @@ static void compress(uint32_t state[static 8], const unsigned char *block) {
   state[0] += a, state[1] += b, state[2] += c, state[3] += d, state[4] += e, state[5] += f, state[6] += g, state[7] += h;
 }
 
-void sha256_hex(const void *bytes, size_t length, char hex[static SHA256_HEX]) {
-  uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+void sha256_begin(struct sha256 *hash) {
+  *hash = (struct sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
+}
+
+void sha256_add(struct sha256 *hash, const void *bytes, size_t length) {
   const unsigned char *at = bytes;
-  size_t left = length;
-  for (; left >= 64; left -= 64, at += 64) compress(state, at);
+  while (length > 0) {
+    size_t used = (size_t)(hash->length % 64), size = length < 64 - used ? length : 64 - used;
+    if (size == 64) {
+      compress(hash->state, at);
+    } else {
+      memcpy(hash->block + used, at, size);
+      if (used + size == 64) compress(hash->state, hash->block);
+    }
+    hash->length += size;
+    at += size;
+    length -= size;
+  }
+}
 
-  unsigned char tail[128] = {0};
-  if (left > 0) memcpy(tail, at, left);
-  tail[left] = 0x80;
-  size_t size = left < 56 ? 64 : 128;
-  uint64_t bits = (uint64_t)length * 8;
-  for (size_t i = 0; i < 8; i++) tail[size - 1 - i] = (unsigned char)(bits >> (8 * i));
-  compress(state, tail);
-  if (size == 128) compress(state, tail + 64);
-
+void sha256_end(struct sha256 *hash, char hex[static SHA256_HEX]) {
+  static const unsigned char padding[64] = {0x80};
   static const char digits[] = "0123456789abcdef";
-  for (size_t i = 0; i < 64; i++) hex[i] = digits[(state[i / 8] >> (28 - 4 * (i % 8))) & 15];
+  unsigned char size[8];
+  uint64_t bits = hash->length * 8;
+  for (size_t i = 0; i < 8; i++) size[i] = (unsigned char)(bits >> (56 - 8 * i));
+  sha256_add(hash, padding, 1 + (size_t)((119 - hash->length % 64) % 64));
+  sha256_add(hash, size, sizeof size);
+  for (size_t i = 0; i < 64; i++) hex[i] = digits[(hash->state[i / 8] >> (28 - 4 * (i % 8))) & 15];
   hex[64] = '\0';
+}
+
+void sha256_hex(const void *bytes, size_t length, char hex[static SHA256_HEX]) {
+  struct sha256 hash;
+  sha256_begin(&hash);
+  sha256_add(&hash, bytes, length);
+  sha256_end(&hash, hex);
 }

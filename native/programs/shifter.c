@@ -8,6 +8,7 @@
 #include "mechanism/drop.h"
 #include "mechanism/identity.h"
 #include "mechanism/open.h"
+#include "mechanism/prepared.h"
 #include "mechanism/process.h"
 #include "mechanism/rights.h"
 #include "mechanism/root.h"
@@ -21,6 +22,7 @@ struct session {
   struct words argv;
   char *asked; // the image
   char *const *environment;
+  bool joined; // this process is inside a root that was prepared
 };
 
 // Where a refusal is told: a descriptor that report_take has taken, or -1 for standard error.
@@ -80,12 +82,17 @@ static bool select_program(struct session *session, struct failure *why) {
 
 static bool prepare(struct session *session, struct failure *why) {
   const struct root_request asked = {.image = session->asked};
-  return plan_begin(&asked, &session->plan, why) && plan_complete(&session->plan, why) && select_program(session, why);
+  AUTO_WORDS jobs = {0};
+  if (!plan_begin(&asked, &session->plan, why)) return false;
+  job_hints(session->environment, &jobs);
+  session->joined = prepared_join(&session->plan, &jobs);
+  return (session->joined || plan_complete(&session->plan, why)) && select_program(session, why);
 }
 
 static bool enter(struct session *session, struct failure *why) {
-  if (!root_enter(&session->plan, why)) return false;
+  if (!session->joined && !root_enter(&session->plan, why)) return false;
   cleanup_fd(&session->plan.image.fd);
+  cleanup_fd(&session->plan.device);
   return drop_privileges(&session->plan.who, why);
 }
 

@@ -13,6 +13,7 @@
 #include "mechanism/identity.h"
 #include "mechanism/mounts.h"
 #include "mechanism/open.h"
+#include "mechanism/prepared.h"
 #include "mechanism/site.h"
 #include "userns/userns.h"
 
@@ -130,6 +131,12 @@ int scratch_place(const struct config *config, struct failure *why) {
 int layer_mount(const struct root_plan *plan, struct failure *why) {
   (void)plan;
   return server_mount(why);
+}
+
+// Only root makes prepared roots, and only root's rights lead into one.
+bool prepared_join(struct root_plan *plan, const struct words *jobs) {
+  (void)plan, (void)jobs;
+  return false;
 }
 
 // --- Identity: there is one, the caller's ---
