@@ -18,19 +18,25 @@ export default defineConfig([
     }
   },
   {
-    // Programs: bundled, which starts several times faster. The database driver loads a native part and stays outside.
+    // Programs: bundled, which starts several times faster. What loads a native part (the database) and what few need stay outside.
     entry: { shifterimg: "examples/shifterimg/main.ts" },
     format: ["esm"],
     target: "node20",
     outDir: "dist/bin",
     minify: true,
     splitting: true,
-    noExternal: [/^(?!@libsql\/|libsql$|dockerode$)/],
-    external: [/^@libsql\//, "libsql", "dockerode"],
+    noExternal: [/^(?!libsql$|dockerode$)/],
+    external: ["libsql", "dockerode"],
     esbuildOptions: (options) => {
-      // The driver's entry for local files alone: the whole one loads HTTP and WebSocket clients.
-      options.alias = { "shifter-sdk": "./src/index.ts", "@libsql/client": "@libsql/client/sqlite3" }
+      options.alias = { "shifter-sdk": "./src/index.ts" }
     },
+    // The driver's entry for local files alone: the whole one loads HTTP and WebSocket clients.
+    esbuildPlugins: [
+      {
+        name: "local-driver",
+        setup: (build) => build.onResolve({ filter: /^@libsql\/client$/ }, ({ kind, resolveDir }) => build.resolve("@libsql/client/sqlite3", { kind, resolveDir }))
+      }
+    ],
     banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' }
   }
 ])

@@ -62,7 +62,7 @@ http: {addr: "127.0.0.1:0"}
       reject(error)
     }
     child.once('error', failed)
-    child.once('close', () => failed(new Error(`docker-registry ended\n${readFileSync(errors, 'utf8')}`)))
+    child.once('close', () => failed(new Error(existsSync(errors) ? `docker-registry ended\n${readFileSync(errors, 'utf8')}` : 'docker-registry was stopped')))
   })
   return { host, log: access, stop }
 }

@@ -5,11 +5,9 @@
  *   node scripts/docs-errors.mjs            write it
  *   node scripts/docs-errors.mjs --check    say whether it is what would be written
  */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { cell, read, writeOrCheck } from './docs-write.mjs'
 
-const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url))
-const table = Object.entries(JSON.parse(readFileSync(at('formats/errors.json'), 'utf8')))
+const table = Object.entries(read('formats/errors.json'))
 
 const exits = {
   1: 'not found, or the node or its configuration',
@@ -24,7 +22,6 @@ const exits = {
   130: 'cancelled',
 }
 
-const cell = (text) => text.replaceAll('|', '\\|').replaceAll('<', '&lt;')
 const statuses = [...new Set(table.map(([, { exit }]) => exit))].sort((a, b) => a - b)
 const text = `---
 title: Errors
@@ -49,18 +46,4 @@ ${statuses.map((status) => `| ${status}${exits[status] === undefined ? '' : ` ($
 ${table.map(([code, { reason, exit, means, remedy }]) => `| \`${code}\` | ${exit} | ${reason} | ${cell(means)} | ${cell(remedy)} |`).join('\n')}
 `
 
-const file = at('docs/errors.md')
-if (process.argv[2] === '--check') {
-  let found = ''
-  try {
-    found = readFileSync(file, 'utf8')
-  } catch {
-    // Missing is as good as different.
-  }
-  if (found !== text) {
-    console.error('docs/errors.md is not what formats/errors.json says. Run: node scripts/docs-errors.mjs')
-    process.exit(1)
-  }
-} else {
-  writeFileSync(file, text)
-}
+writeOrCheck('docs/errors.md', text, { script: 'scripts/docs-errors.mjs', tables: 'formats/errors.json' })

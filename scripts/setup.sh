@@ -51,6 +51,9 @@ test_packages=(
   strace        # shows the privileged phase's system calls
   perl-base     # bcrypt, for a registry that asks for a password
   squashfuse    # shows images where there is no setuid helper
+  groff-base    # formats the manual pages, with every warning
+  mandoc        # reads the manual pages, and says what it does not like
+  man-db        # finds a manual page as a reader would
 )
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

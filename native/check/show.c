@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "check/explain.h"
 #include "check/json.h"
 #include "policy/sha256.h"
 
@@ -139,6 +140,8 @@ static void show_value(struct buffer *out, const struct conf_key *key, const str
     break;
   case CONF_PATH:
   case CONF_EXECUTABLE:
+  case CONF_PROGRAM:
+  case CONF_DIRECTORY:
   case CONF_ENUM:
   case CONF_TEXT:
     break;
@@ -149,11 +152,36 @@ static void show_value(struct buffer *out, const struct conf_key *key, const str
 static void show_values(struct buffer *out, const struct conf_key *keys, size_t count, const struct conf_value *values) {
   buffer_byte(out, '{');
   for (size_t i = 0; i < count; i++)
-    if (keys[i].status == CONF_IN_USE || keys[i].status == CONF_WITHOUT_EFFECT) show_value(out, &keys[i], &values[i]);
+    if (keys[i].status == CONF_IN_USE) show_value(out, &keys[i], &values[i]);
   buffer_byte(out, '}');
 }
 
-void show_config(struct buffer *out, const struct config *config) {
+static void show_origins(struct buffer *out, const char *file, const struct conf_key *keys, size_t count, const struct conf_value *values) {
+  buffer_byte(out, '{');
+  for (size_t i = 0; i < count; i++) {
+    AUTO_FREE char *origin = origin_of(file, &values[i]);
+    if (origin != NULL) text_field(out, keys[i].name, origin);
+  }
+  buffer_byte(out, '}');
+}
+
+static void show_all_origins(struct buffer *out, const struct config *config) {
+  buffer_byte(out, '{');
+  json_key(out, "modules");
+  buffer_byte(out, '{');
+  for (size_t i = 0; i < config->module_count; i++) {
+    json_key(out, config->modules[i].name);
+    show_origins(out, "udiRoot.conf", module_keys, MODULE_KEY_COUNT, config->modules[i].values);
+  }
+  buffer_byte(out, '}');
+  json_key(out, "runtime");
+  show_origins(out, "runtime.conf", runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
+  json_key(out, "udiRoot");
+  show_origins(out, "udiRoot.conf", udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
+  buffer_byte(out, '}');
+}
+
+void show_config(struct buffer *out, const struct config *config, const struct words *wrong) {
   buffer_byte(out, '{');
   json_key(out, "modules");
   buffer_byte(out, '{');
@@ -162,14 +190,14 @@ void show_config(struct buffer *out, const struct config *config) {
     show_values(out, module_keys, MODULE_KEY_COUNT, config->modules[i].values);
   }
   buffer_byte(out, '}');
+  json_key(out, "origins");
+  show_all_origins(out, config);
   json_key(out, "runtime");
   show_values(out, runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
   json_key(out, "udiRoot");
   show_values(out, udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
-  AUTO_WORDS warnings = {0};
-  for (size_t i = 0; i < config->warnings.count; i++) words_add_text(&warnings, config->warnings.items[i]);
-  for (size_t i = 0; i < config->without_effect.count; i++) words_add_text(&warnings, config->without_effect.items[i]);
-  words_field(out, "warnings", &warnings);
+  words_field(out, "warnings", &config->warnings);
+  words_field(out, "wrong", wrong);
   buffer_byte(out, '}');
 }
 

@@ -9,7 +9,7 @@ void show_reference(struct buffer *out, const struct image_reference *reference)
 void show_record(struct buffer *out, const struct record *record);
 void show_name(struct buffer *out, const struct name_entry *name);
 void show_meta(struct buffer *out, const struct meta *meta);
-void show_config(struct buffer *out, const struct config *config);
+void show_config(struct buffer *out, const struct config *config, const struct words *wrong); // `wrong`: of site_check
 void show_failure(struct buffer *out, const struct failure *why);
 
 // Parses bytes of a kind (ref, record, name, meta) and shows what they say, or why they were refused. The exit status.

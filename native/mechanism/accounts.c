@@ -14,6 +14,7 @@
 #include "mechanism/drop.h"
 #include "mechanism/open.h"
 #include "mechanism/process.h"
+#include "mechanism/site.h"
 
 #define LOOK_UP_SECONDS 60
 
@@ -98,14 +99,10 @@ static bool read_site_file(int directory, const char *path, const char *name, st
 
 static bool read_files(const char *path, const struct identity *who, const char *user, const struct words *import, struct accounts *out,
                        struct failure *why) {
-  AUTO_FREE char *unsafe = NULL;
   AUTO_FD directory = -1;
   AUTO_BUFFER passwd = {0}, group = {0};
-  enum walk walk = walk_protected(path, 0, &directory, &unsafe);
-  if (walk == WALK_UNSAFE) return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "etcPath: %s", unsafe);
-  if (walk != WALK_OK) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: %s: %s", path, strerror(errno));
-  return read_site_file(directory, path, "passwd", &passwd, why) && read_site_file(directory, path, "group", &group, why) &&
-         accounts_from_files(&passwd, &group, who, user, import, out, why);
+  return site_open("etcPath", path, S_IFDIR, &directory, why) && read_site_file(directory, path, "passwd", &passwd, why) &&
+         read_site_file(directory, path, "group", &group, why) && accounts_from_files(&passwd, &group, who, user, import, out, why);
 }
 
 bool accounts_look_up(const struct config *config, const struct identity *who, const char *user, struct accounts *out, struct failure *why) {

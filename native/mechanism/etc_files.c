@@ -9,6 +9,7 @@
 
 #include "mechanism/identity.h"
 #include "mechanism/open.h"
+#include "mechanism/site.h"
 
 #define FILE_BYTES (4 << 20)
 #define FILES 512
@@ -61,11 +62,9 @@ static bool is_regular(int directory, const char *name) {
 
 // Every regular file of etcPath; hidden ones and shadow stay out.
 static bool add_site_directory(struct etc_files *files, const char *path, struct failure *why) {
-  AUTO_FREE char *unsafe = NULL;
   AUTO_FD directory = -1;
-  enum walk walk = walk_protected(path, 0, &directory, &unsafe);
-  if (walk == WALK_UNSAFE) return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "etcPath: %s", unsafe);
-  AUTO_FD readable = walk != WALK_OK ? -1 : openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (!site_open("etcPath", path, S_IFDIR, &directory, why)) return false;
+  AUTO_FD readable = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *list = readable < 0 ? NULL : fdopendir(readable);
   if (list == NULL) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: %s: %s", path, strerror(errno));
   readable = -1;

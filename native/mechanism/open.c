@@ -58,9 +58,20 @@ static char *say_unsafe(const char *path, size_t length, const struct stat *stat
   return steal(&text.at);
 }
 
-// Before: nothing is trusted but the root directory's descriptor. After: every directory on the way was seen to be changed by root or
-// the owner alone, and *fd is the last of them, whatever the path means later.
-enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) {
+// The path that a symbolic link stands for, `before` bytes into a path: NULL when it is no link.
+static char *led_by(int link, const char *path, size_t before, const char *rest) {
+  char target[4096];
+  ssize_t length = readlinkat(link, "", target, sizeof target);
+  if (length <= 0 || (size_t)length == sizeof target) return NULL;
+  AUTO_BUFFER led = {0};
+  if (target[0] != '/') buffer_add(&led, path, before);
+  buffer_add(&led, target, (size_t)length);
+  buffer_text(&led, rest);
+  return steal(&led.at);
+}
+
+// `instead`: NULL, or where the path is put that the first symbolic link leads to; the end may be anything then.
+static enum walk walk(const char *path, uid_t owner, char **instead, int *fd, char **unsafe) {
   AUTO_FD at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (at < 0) return WALK_FAILED;
   const char *part = path;
@@ -76,17 +87,39 @@ enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) 
     if (name == NULL) break;
     AUTO_FREE char *component = memory_copy(name, length);
     part = name + length;
-    int next = openat(at, component, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int next = openat(at, component, O_PATH | O_NOFOLLOW | O_CLOEXEC | (instead == NULL ? O_DIRECTORY : 0));
     if (next < 0) {
-      enum walk walk = walk_error();
-      if (walk == WALK_UNSAFE) *unsafe = say_unsafe(path, (size_t)(part - path), NULL, owner);
-      return walk;
+      enum walk result = walk_error();
+      if (result == WALK_UNSAFE) *unsafe = say_unsafe(path, (size_t)(part - path), NULL, owner);
+      return result;
     }
     close(at);
     at = next;
+    if (instead != NULL && (*instead = led_by(at, path, (size_t)(name - path), part)) != NULL) return WALK_OK;
   }
   *fd = steal_fd(&at);
   return WALK_OK;
+}
+
+// Before: nothing is trusted but the root directory's descriptor. After: every directory on the way was seen to be changed by root or
+// the owner alone, and *fd is the last of them, whatever the path means later.
+enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) {
+  return walk(path, owner, NULL, fd, unsafe);
+}
+
+// As walk_protected, for root. A link is as safe as the directory that holds it, which was seen to be protected; where it leads is
+// walked from the beginning, like the path itself.
+enum walk walk_site(const char *path, int *fd, char **unsafe) {
+  AUTO_FREE char *at = memory_copy(path, strlen(path));
+  for (int links = 0; links < 32; links++) {
+    AUTO_FREE char *instead = NULL;
+    enum walk result = walk(at, 0, &instead, fd, unsafe);
+    if (instead == NULL) return result;
+    cleanup_free(&at);
+    at = steal(&instead);
+  }
+  errno = ELOOP;
+  return WALK_FAILED;
 }
 
 bool read_all(int fd, size_t most, struct buffer *content) {

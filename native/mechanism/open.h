@@ -18,6 +18,9 @@ enum walk { WALK_OK, WALK_MISSING, WALK_UNSAFE, WALK_FAILED };
 // Opens an absolute directory component by component; each is a real directory and protected. errno tells more of WALK_FAILED,
 // *unsafe says of WALK_UNSAFE which directory is not protected, and why (to be freed).
 enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) MUST_USE;
+// What a site's setting names: a file or directory, below directories that are protected for root wherever root's links lead; it is
+// protected itself.
+enum walk walk_site(const char *path, int *fd, char **unsafe) MUST_USE;
 // A regular file right in a directory: no link, protected, at most `most` bytes. Its content, unless `content` is NULL, and a descriptor.
 enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, int *fd) MUST_USE;
 // Reads to the end; false with errno (EFBIG above `most`).

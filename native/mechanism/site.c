@@ -37,16 +37,6 @@ static bool load_file(int fd, const char *directory, const char *name, bool opti
   return explain(walk, path.at, NULL, why) && parse(config, content.at, content.length, path.at, why);
 }
 
-// Sites name programs that the reference system runs. They must exist, so that the file stays good for it; they are never run here.
-static bool check_programs(const struct config *config, const char *directory, struct failure *why) {
-  for (size_t i = 0; i < UDIROOT_KEY_COUNT; i++) {
-    const struct conf_value *value = &config->udiroot[i];
-    if (udiroot_keys[i].type != CONF_EXECUTABLE || value->text == NULL || access(value->text, X_OK) == 0) continue;
-    return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s/udiRoot.conf:%u: %s is no executable file", directory, value->line, udiroot_keys[i].name);
-  }
-  return true;
-}
-
 bool site_load(const char *directory, struct config *config, struct failure *why) {
   *config = (struct config){0};
   AUTO_FREE char *unsafe = NULL;
@@ -57,8 +47,54 @@ bool site_load(const char *directory, struct config *config, struct failure *why
   bool loaded = explain(walk, directory, unsafe, why) &&
                 load_file(fd, directory, "udiRoot.conf", false, config_parse_udiroot, &bytes, config, why) &&
                 load_file(fd, directory, "runtime.conf", true, config_parse_runtime, &bytes, config, why) &&
-                config_finish(config, false, file.at, why) && check_programs(config, directory, why);
+                config_finish(config, false, file.at, why);
   if (loaded) sha256_hex(bytes.at, bytes.length, config->digest);
   if (!loaded) config_free(config);
   return loaded;
+}
+
+bool site_open(const char *setting, const char *path, mode_t type, int *fd, struct failure *why) {
+  AUTO_FREE char *unsafe = NULL;
+  AUTO_FD found = -1;
+  struct stat status;
+  enum walk walk = walk_site(path, &found, &unsafe);
+  if (walk == WALK_UNSAFE) return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "%s: %s", setting, unsafe);
+  if (walk != WALK_OK || fstat(found, &status) != 0) return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s: %s: %s", setting, path, strerror(errno));
+  if ((status.st_mode & S_IFMT) != type || (type == S_IFREG && (status.st_mode & S_IXUSR) == 0))
+    return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s: %s is no %s", setting, path, type == S_IFREG ? "executable file" : "directory");
+  *fd = steal_fd(&found);
+  return true;
+}
+
+// The reference system runs programs that this one does not; they must exist, so that the file stays good for it.
+static bool check_value(const struct conf_key *key, const char *path, struct failure *why) {
+  AUTO_FD fd = -1;
+  if (path == NULL) return true;
+  if (key->type == CONF_PROGRAM) return site_open(key->name, path, S_IFREG, &fd, why);
+  if (key->type == CONF_DIRECTORY) return site_open(key->name, path, S_IFDIR, &fd, why);
+  return key->type != CONF_EXECUTABLE || access(path, X_OK) == 0 || fail(why, ERROR_UDIROOT_CONF_INVALID, "%s: %s is no executable file", key->name, path);
+}
+
+static bool check_values(const struct conf_key *keys, size_t count, const struct conf_value *values, const char *prefix, struct words *wrong,
+                         struct failure *why) {
+  bool right = true;
+  for (size_t i = 0; i < count; i++) {
+    struct failure one;
+    AUTO_BUFFER text = {0};
+    if (check_value(&keys[i], values[i].text, &one)) continue;
+    buffer_print(&text, "udiRoot.conf:%u: %s%s", values[i].line, prefix, one.what);
+    words_add(wrong, text.at, text.length);
+    right = fail(why, one.code, "%s", text.at);
+  }
+  return right;
+}
+
+bool site_check(const struct config *config, struct words *wrong, struct failure *why) {
+  bool right = check_values(udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot, "", wrong, why);
+  for (size_t i = 0; i < config->module_count; i++) {
+    AUTO_BUFFER prefix = {0};
+    buffer_print(&prefix, "module_%s_", config->modules[i].name);
+    right = check_values(module_keys, MODULE_KEY_COUNT, config->modules[i].values, prefix.at, wrong, why) && right;
+  }
+  return right;
 }

@@ -26,7 +26,7 @@
 #endif
 
 static const int allowed[] = {SYS_pread64, SYS_write, SYS_recvmsg, SYS_close, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise,
-  SYS_brk, SYS_futex, SYS_getrandom, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit, SYS_exit_group};
+  SYS_brk, SYS_futex, SYS_getrandom, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_restart_syscall, SYS_exit, SYS_exit_group};
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ // s390x hands its arguments over in memory
 #define PROTECTION (offsetof(struct seccomp_data, args) + 2 * sizeof(uint64_t))

@@ -41,6 +41,8 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
   switch (key->type) {
   case CONF_PATH:
   case CONF_EXECUTABLE:
+  case CONF_PROGRAM:
+  case CONF_DIRECTORY:
     if (!path_is_plain(text, length)) return "is not an absolute path without '..'";
     value->text = path_clean(text, length);
     return NULL;
@@ -282,24 +284,10 @@ static bool check_default_modules(struct config *config, const char *file, struc
   return true;
 }
 
-// After the defaults: a value that is the default's asks for nothing.
-static void note_without_effect(struct config *config, const char *file, const struct conf_key *keys, size_t count, const struct conf_value *values) {
-  for (size_t i = 0; i < count; i++) {
-    const struct conf_value *value = &values[i];
-    if (keys[i].status != CONF_WITHOUT_EFFECT || value->text == NULL) continue;
-    if (keys[i].fallback != NULL && strcmp(value->text, keys[i].fallback) == 0) continue;
-    AUTO_BUFFER text = {0};
-    buffer_print(&text, "%s:%u: %s has no effect in this version", file, value->line, keys[i].name);
-    words_add(&config->without_effect, text.at, text.length);
-  }
-}
-
 bool config_finish(struct config *config, bool lenient, const char *file, struct failure *why) {
   set_defaults(udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
   set_defaults(runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
   for (size_t i = 0; i < config->module_count; i++) set_defaults(module_keys, MODULE_KEY_COUNT, config->modules[i].values);
-  note_without_effect(config, "udiRoot.conf", udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot);
-  note_without_effect(config, "runtime.conf", runtime_keys, RUNTIME_KEY_COUNT, config->runtime);
   for (size_t i = 0; i < UDIROOT_KEY_COUNT && !lenient; i++)
     if (udiroot_keys[i].required && config->udiroot[i].text == NULL)
       return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s: %s is not defined", file, udiroot_keys[i].name);
@@ -320,6 +308,5 @@ void config_free(struct config *config) {
   }
   free(config->modules);
   words_free(&config->warnings);
-  words_free(&config->without_effect);
   *config = (struct config){0};
 }

@@ -5,11 +5,11 @@
 #include "policy/sha256.h"
 #include "policy/volume_map.h"
 
+// CONF_EXECUTABLE: must exist and is never run; CONF_PROGRAM: run with root's rights; CONF_DIRECTORY: shown, or read, with them.
 enum conf_type {
-  CONF_PATH, CONF_EXECUTABLE, CONF_ENUM, CONF_BOOL, CONF_INTEGER, CONF_SIZE, CONF_UID, CONF_TEXT, CONF_WORDS, CONF_PATHS, CONF_MODULES, CONF_SITEFS
+  CONF_PATH, CONF_EXECUTABLE, CONF_PROGRAM, CONF_DIRECTORY, CONF_ENUM, CONF_BOOL, CONF_INTEGER, CONF_SIZE, CONF_UID, CONF_TEXT, CONF_WORDS, CONF_PATHS, CONF_MODULES, CONF_SITEFS
 };
-// CONF_WITHOUT_EFFECT: read, checked and shown, and this version does nothing with it.
-enum conf_status { CONF_IN_USE, CONF_WITHOUT_EFFECT, CONF_DEPRECATED, CONF_IGNORED };
+enum conf_status { CONF_IN_USE, CONF_DEPRECATED, CONF_IGNORED };
 
 struct conf_key {
   const char *name;
@@ -38,9 +38,8 @@ struct config {
   struct conf_value udiroot[UDIROOT_KEY_COUNT], runtime[RUNTIME_KEY_COUNT];
   struct module *modules;
   size_t module_count;
-  struct words warnings;
+  struct words warnings; // told to administrators, not at every start
   char digest[SHA256_HEX];  // of the bytes of both files
-  struct words without_effect; // what a site has set and must not rely on; told to administrators, not at every start
 };
 
 // `file` is how messages name the file.

@@ -8,6 +8,7 @@
 #include "mechanism/identity.h"
 #include "mechanism/open.h"
 #include "mechanism/process.h"
+#include "mechanism/site.h"
 
 static const char *name = "setupRoot";
 static int report_fd = -1;
@@ -59,4 +60,17 @@ const char *run_directory(const struct config *config, const char *asked) {
   if (places->count == 0) refuse((fail(&why, ERROR_UDIROOT_CONF_INVALID, "runtime.conf: runDirectory is empty, so that roots can't be prepared"), &why));
   if (asked == NULL || words_hold(places, asked)) return asked == NULL ? places->items[0] : asked;
   refuse((fail(&why, ERROR_USAGE, "--run-directory=%s is none of runDirectory in runtime.conf", asked), &why));
+}
+
+void check_site(const struct config *config) {
+  AUTO_BUFFER lines = {0};
+  AUTO_WORDS wrong = {0};
+  struct failure why;
+  for (size_t i = 0; i < config->warnings.count; i++) {
+    buffer_print(&lines, "%s: warning: ", name);
+    buffer_visible(&lines, config->warnings.items[i]);
+    buffer_byte(&lines, '\n');
+  }
+  write_message(&lines);
+  if (!site_check(config, &wrong, &why)) refuse(&why);
 }

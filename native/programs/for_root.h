@@ -13,3 +13,5 @@ _Noreturn void print_and_exit(const char *text);
 void root_only(void);
 // The directory asked for, if it is one of the configuration's, or the first of those.
 const char *run_directory(const struct config *config, const char *asked);
+// Warns of what has no effect in the configuration, and refuses when something that it names can't be used or is not root's: once a job.
+void check_site(const struct config *config);

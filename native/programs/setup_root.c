@@ -32,6 +32,7 @@ int main(int argc, char **argv) {
     buffer_print(&line, "%s\n", plan.image.id);
     print_and_exit(line.at);
   }
+  check_site(&plan.config);
   const struct preparation preparation = {run_directory(&plan.config, arguments.run_directory), arguments.job, arguments.verbose,
                                           &arguments.hostsfile, &plan};
   if (!prepared_set_up(&preparation, &why)) refuse(&why);

@@ -63,16 +63,6 @@ static void answer_simple(const struct arguments *arguments, const struct identi
   print_and_exit(arguments->mode == MODE_HELP ? shifter_options.help : "shifter " PROGRAM_VERSION "\n");
 }
 
-static void print_warnings(const struct session *session) {
-  AUTO_BUFFER lines = {0};
-  for (size_t i = 0; i < session->plan.config.warnings.count; i++) {
-    buffer_text(&lines, "shifter: warning: ");
-    buffer_visible(&lines, session->plan.config.warnings.items[i]);
-    buffer_byte(&lines, '\n');
-  }
-  write_message(&lines);
-}
-
 static bool select_program(struct session *session, struct failure *why) {
   const struct arguments *arguments = &session->arguments;
   const struct image_facts *facts = &session->plan.image.facts;
@@ -109,7 +99,6 @@ static _Noreturn void resolve(struct session *session, struct failure *why) {
 static _Noreturn void run(struct session *session, struct failure *why) {
   const struct root_plan *plan = &session->plan;
   if (!prepare(session, why) || !enter(session, why)) finish_as(&plan->who, why);
-  print_warnings(session);
   const struct start start = {&session->arguments, plan, &session->inherited, session->environment, &session->argv};
   start_program(&start, why);
   finish(why);

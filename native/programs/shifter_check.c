@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "check/explain.h"
 #include "check/json.h"
 #include "check/show.h"
 #include "limits.gen.h"
@@ -90,19 +91,35 @@ static int check_batch(const char *kind) {
   return 0;
 }
 
-static int check_config(const char *named) {
+static int tell_failure(bool json, const struct failure *why) {
+  if (json) return put_failure(why);
+  AUTO_BUFFER line = {0};
+  failure_line(why, "shifter-check", &line);
+  write_message(&line);
+  return error_exit(why->code);
+}
+
+// Ends with 1 when the files are understood and name something that can't be used.
+static int check_config(const char *named, bool json) {
   AUTO_FREE char *directory = named != NULL ? realpath(named, NULL) : memory_copy(CONFIG_DIRECTORY, strlen(CONFIG_DIRECTORY));
   struct failure why = {.code = ERROR_INTERNAL};
   struct config config = {0};
   if (directory == NULL) {
     fail(&why, ERROR_UDIROOT_CONF_MISSING, "%s: %s", named, strerror(errno));
-    return put_failure(&why);
+    return tell_failure(json, &why);
   }
-  if (!site_load(directory, &config, &why)) return put_failure(&why);
+  if (!site_load(directory, &config, &why)) return tell_failure(json, &why);
   AUTO_BUFFER out = {0};
-  show_config(&out, &config);
+  AUTO_WORDS wrong = {0};
+  bool right = site_check(&config, &wrong, &why);
+  if (json)
+    show_config(&out, &config, &wrong);
+  else
+    explain_config(&out, directory, &config, &wrong);
+  if (json) buffer_byte(&out, '\n');
   config_free(&config);
-  return put(&out, 0);
+  if (!write_all(STDOUT_FILENO, out.at, out.length)) return error_exit(ERROR_RESOURCE);
+  return right ? 0 : 1;
 }
 
 struct report {
@@ -173,12 +190,17 @@ static void check_directory(struct report *report, const char *name, const char 
   add_check(report, name, walk == WALK_OK, detail.at);
 }
 
-// A site that relies on a hook must not learn of its absence from an accident.
 static void check_settings(struct report *report, const struct config *config) {
   AUTO_BUFFER detail = {0};
-  for (size_t i = 0; i < config->without_effect.count; i++) buffer_print(&detail, "%s%s", i > 0 ? "; " : "", config->without_effect.items[i]);
-  bool ok = config->without_effect.count == 0;
-  add_check(report, "settings", ok, ok ? "what is set has its effect" : detail.at);
+  AUTO_WORDS wrong = {0};
+  struct failure why;
+  bool ok = site_check(config, &wrong, &why);
+  for (size_t i = 0; i < wrong.count; i++) buffer_print(&detail, "%s%s", i > 0 ? "; " : "", wrong.items[i]);
+  add_check(report, "settings", ok, ok ? "what they name can be used" : detail.at);
+}
+
+static bool uses_etc_path(const struct config *config) {
+  return config->udiroot[UDIROOT_ALLOW_LIBC_PWD_CALLS].number == 0 || config->udiroot[UDIROOT_POPULATE_ETC_DYNAMICALLY].number == 0;
 }
 
 static int check_node(void) {
@@ -197,6 +219,7 @@ static int check_node(void) {
   if (loaded) {
     check_settings(&report, &config);
     check_directory(&report, "udiMount", config.udiroot[UDIROOT_UDI_MOUNT].text, 0, "");
+    if (uses_etc_path(&config)) check_directory(&report, "etcPath", config.udiroot[UDIROOT_ETC_PATH].text, 0, "");
     uid_t owner = (uid_t)config.runtime[RUNTIME_IMAGE_OWNER].number;
     AUTO_BUFFER owned = {0};
     buffer_print(&owned, "; runtime.conf says imageOwner=%u", owner);
@@ -250,7 +273,7 @@ static int answer(const struct request *request, const char *verb, const char *o
   if (request->mode == MODE_VERSION) return puts("shifter-check " PROGRAM_VERSION) < 0;
   if (request->batch != NULL && verb == NULL) return check_batch(request->batch);
   if (verb == NULL) return usage("what to check is not named");
-  if (strcmp(verb, "config") == 0) return check_config(operand);
+  if (strcmp(verb, "config") == 0) return check_config(operand, request->json);
   if (strcmp(verb, "node") == 0 && operand == NULL) return check_node();
   if (operand == NULL) return usage("what to read is not named");
   if (strcmp(verb, "ref") == 0) return check_reference(operand, request->default_type);

@@ -52,30 +52,6 @@ static void values(void **state) {
   config_free(&config);
 }
 
-// What is set and does nothing is told; what says the default, or nothing, is not.
-static void without_effect(void **state) {
-  (void)state;
-  struct config config = {0};
-  struct failure why = {0};
-  static const char runtime[] = "\nverifyImage=prepare\n", standard[] = "verifyImage=none\n";
-  AUTO_BUFFER text = {0};
-  buffer_print(&text, "%s%s", "sitePreMountHook=/sbin/hook\noptUdiImage=/opt/udi\noptUdiImage=\n", "module_a_enabled=1\ndefaultModules=a\n");
-  assert_true(config_parse_udiroot(&config, text.at, text.length, "f", &why));
-  assert_true(config_parse_runtime(&config, runtime, sizeof runtime - 1, "r", &why));
-  assert_true(config_finish(&config, true, "f", &why));
-  static const char *const wanted[] = {"udiRoot.conf:1: sitePreMountHook has no effect in this version",
-                                       "udiRoot.conf:5: defaultModules has no effect in this version",
-                                       "runtime.conf:2: verifyImage has no effect in this version"};
-  assert_int_equal(config.without_effect.count, COUNT_OF(wanted));
-  for (size_t i = 0; i < COUNT_OF(wanted); i++) assert_string_equal(config.without_effect.items[i], wanted[i]);
-  assert_int_equal(config.warnings.count, 0);
-  config_free(&config);
-  assert_true(config_parse_runtime(&config, standard, sizeof standard - 1, "r", &why));
-  assert_true(config_finish(&config, true, "f", &why));
-  assert_int_equal(config.without_effect.count, 0);
-  config_free(&config);
-}
-
 // The reference parses such a last line twice and refuses the file.
 static void continued_last_line(void **state) {
   (void)state;
@@ -167,7 +143,7 @@ static void runtime(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows),    cmocka_unit_test(values),  cmocka_unit_test(continued_last_line),
-                                     cmocka_unit_test(without_effect), cmocka_unit_test(paths),
+                                     cmocka_unit_test(paths),
                                      cmocka_unit_test(refused), cmocka_unit_test(names_the_line), cmocka_unit_test(sizes),
                                      cmocka_unit_test(runtime)};
   return cmocka_run_group_tests(tests, NULL, NULL);

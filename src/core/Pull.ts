@@ -31,7 +31,7 @@ import * as Platform from "./Platform.js"
 import { careful, type OnProgress } from "./Progress.js"
 import type { RestartNeeded } from "./RootfsStream.js"
 import * as Site from "./Site.js"
-import { Transport, type Unsized } from "./Transport.js"
+import { Transport } from "./Transport.js"
 import * as Verify from "./Verify.js"
 
 /** What is pulled, and for whom. */
@@ -88,6 +88,9 @@ export const parseReference = (text: string, defaultType: string): Either.Either
             )
         })
   )
+
+/** What is known of an image before it is packed. */
+type Described = Omit<ImageRecord, keyof Verify.ImageFile | "entries">
 
 /** How often a pull that waits for another looks at it. */
 const WATCH = Duration.millis(150)
@@ -167,7 +170,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       if (omitted.length > 0) {
         onProgress({ _tag: "Warning", message: `The .meta file for the reference runtime can't say: ${printable(omitted.join("; "))}. This project's runtime reads the record, which says all.` })
       }
-      const described: Omit<Unsized, "entries"> = {
+      const described: Described = {
         id,
         reference: canonical,
         sourceDigest: resolved.sourceDigest,
@@ -186,13 +189,9 @@ export const pull = (site: Site.Site, request: PullRequest) =>
         onProgress({ _tag: "Warning", message: `${summary.dropped} device nodes and FIFOs of the image were left out: /dev is the node's.` })
       }
       yield* enter("transfer")
-      yield* Verify.check(staging.file, { program: workspace.program("shifter-verify"), sample: workspace.sample, written: summary })
-      const record = yield* transport.publish(
-        system,
-        staging,
-        { ...described, entries: summary.inodes },
-        { inodes: summary.inodes, fence: Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))) }
-      )
+      const file = yield* Verify.check(staging.file, { program: workspace.program("shifter-verify"), sample: workspace.sample, written: summary })
+      const record: ImageRecord = { ...described, ...file, entries: summary.inodes }
+      yield* transport.publish(system, staging, record, Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))))
       // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
       yield* Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
       return record
@@ -220,7 +219,7 @@ const warnOfAccess = (published: Access, pulled: Access, onProgress: OnProgress)
 }
 
 /** Refuses what no record can hold before anything is fetched. */
-const recordable = (described: Omit<Unsized, "entries">) =>
+const recordable = (described: Described) =>
   Either.mapLeft(
     encode({ ...described, entries: Number.MAX_SAFE_INTEGER, imageSize: Number.MAX_SAFE_INTEGER, imageSha256: "0".repeat(64) }),
     (error) => new GatewayError(errorFields("IMAGE_CONFIG_INVALID", `No record can hold what ${described.reference} says of itself: ${error.what}`, { cause: error }))

@@ -20,16 +20,6 @@ export interface Staging {
   readonly token: string
 }
 
-/** What is known of an image before it is published. */
-export type Unsized = Omit<ImageRecord, "imageSize" | "imageSha256">
-
-export interface PublishOptions {
-  /** Inodes that the image must have. */
-  readonly inodes: number
-  /** Asked immediately before the first name appears; its failure stops the publishing. */
-  readonly fence: Effect.Effect<void, TransportError>
-}
-
 /** Something on an image path that can't be read. */
 export interface Problem {
   /** The file. */
@@ -55,10 +45,11 @@ export class Transport extends Context.Tag("shifter-sdk/Transport")<
     /** Removes what a pull left that is gone: everything that carries its token. */
     readonly discard: (system: System, token: string) => Effect.Effect<void, TransportError>
     /**
-     * Verifies and publishes a staged image with its record, and names it. A published file with the same bytes stays; one with others was
-     * damaged, and is replaced. Once the fence is passed it is not interrupted.
+     * Makes a staged image durable that was read back and is what its record says, publishes both and names them. A published file with the
+     * same bytes stays; one with others was damaged, and is replaced. `fence` is asked immediately before the first name appears; its failure
+     * stops the publishing, and once it is passed nothing interrupts it.
      */
-    readonly publish: (system: System, staging: Staging, image: Unsized, options: PublishOptions) => Effect.Effect<ImageRecord, TransportError>
+    readonly publish: (system: System, staging: Staging, record: ImageRecord, fence: Effect.Effect<void, TransportError>) => Effect.Effect<void, TransportError>
     /** The record of a published image whose file is there. */
     readonly record: (system: System, id: string) => Effect.Effect<ImageRecord | undefined, TransportError>
     /** Where a published image can be read on this machine, for as long as the scope lasts. */

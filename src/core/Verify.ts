@@ -20,7 +20,7 @@ export const Verify = Schema.Literal("structure", "sampled", "full")
 export type Verify = typeof Verify.Type
 
 /** One piece of content (128 KiB, or a smaller file) in so many; 0: none. */
-const every: Readonly<Record<Verify, number>> = { structure: 0, sampled: 64, full: 1 }
+const every: Readonly<Record<Verify, number>> = { structure: 0, sampled: 128, full: 1 }
 
 /** Which pieces are compared, as both programs take it. A key of its own for each pull: what one overlooks the next one finds. */
 export const newSample = (verify: Verify): string => `${every[verify]}:${randomBytes(8).toString("hex")}`
@@ -34,8 +34,16 @@ export interface VerifyOptions {
   readonly written: RootfsSummary
 }
 
-/** Fails with `IMAGE_VERIFY_FAILED` unless the image holds what was written. */
-export const check = (file: string, { program, sample, written }: VerifyOptions): Effect.Effect<void, GatewayError> =>
+/** The file of an image, as it was read back. */
+export interface ImageFile {
+  /** Bytes. */
+  readonly imageSize: number
+  /** In hex. */
+  readonly imageSha256: string
+}
+
+/** Reads the whole file. Fails with `IMAGE_VERIFY_FAILED` unless the image in it holds what was written. */
+export const check = (file: string, { program, sample, written }: VerifyOptions): Effect.Effect<ImageFile, GatewayError> =>
   Effect.scoped(
     Effect.gen(function* () {
       const image = yield* Effect.acquireRelease(
@@ -56,12 +64,13 @@ export const check = (file: string, { program, sample, written }: VerifyOptions)
           ? wrong(printable(what.join(" ")))
           : new GatewayError(errorFields(code, `The packed image ${file} can't be verified: ${printable(what.join(" "))}`))
       }
-      const [inodes, contents] = rest
-      if (word !== "done" || inodes === undefined || contents === undefined) {
+      const [inodes, contents, imageSha256] = rest
+      if (word !== "done" || inodes === undefined || contents === undefined || imageSha256 === undefined) {
         const exit = yield* Effect.promise(() => process.exit)
         return yield* new GatewayError(errorFields("INTERNAL", `shifter-verify ended with status ${exit.status}: ${printable(exit.stderr || "it said nothing")}`))
       }
       if (Number(inodes) !== written.inodes) return yield* wrong(`it has ${inodes} inodes, not ${written.inodes}`)
       if (written.contents !== undefined && contents !== written.contents) return yield* wrong("a name, its attributes or its contents differ")
+      return { imageSize: (yield* Effect.promise(() => image.stat())).size, imageSha256 }
     })
   )

@@ -242,7 +242,7 @@ describe('a damaged image', () => {
         await flip(image, at)
         const { stdout, status, signal } = await run(['sh', '-c', `exec ${program('shifter-verify')} --sample ${FULL} <"$0"`, image])
         await flip(image, at)
-        expect({ signal, said: /^(done [0-9]+ [0-9a-f]{64}|fault IMAGE_VERIFY_FAILED .+)\n$/.test(stdout), status }).toEqual({ signal: null, said: true, status: stdout.startsWith('done') ? 0 : 6 })
+        expect({ signal, said: /^(done [0-9]+( [0-9a-f]{64}){2}|fault IMAGE_VERIFY_FAILED .+)\n$/.test(stdout), status }).toEqual({ signal: null, said: true, status: stdout.startsWith('done') ? 0 : 6 })
       }
     }))
 })
@@ -281,7 +281,7 @@ describe('a pull', () => {
     expect(Either.getOrThrow(Either.flip(Site.decode({ ...testSite('/x').config, verify: 'some' }))).what).toContain('verify')
   })
   it('samples anew each time', () => {
-    expect(Verify.newSample('sampled')).toMatch(/^64:[0-9a-f]{16}$/)
+    expect(Verify.newSample('sampled')).toMatch(/^128:[0-9a-f]{16}$/)
     expect(Verify.newSample('sampled')).not.toBe(Verify.newSample('sampled'))
   })
 })

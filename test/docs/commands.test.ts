@@ -97,7 +97,7 @@ describe('the guides', () => {
     const files = allBlocks.filter((block) => block.language === 'ini')
     expect(files.map((block) => block.info)).toEqual(['udiRoot.conf', 'runtime.conf'])
     for (const { info, text } of files) writeFileSync(join(etc, info), text, { mode: 0o644 })
-    const { stdout } = await runOk([join(DEFAULT_PREFIX, 'bin/shifter-check'), 'config', etc])
+    const { stdout } = await runOk([join(DEFAULT_PREFIX, 'bin/shifter-check'), 'config', '--json', etc])
     expect(JSON.parse(stdout)).toMatchObject({ warnings: [] })
   })
 })

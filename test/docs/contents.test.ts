@@ -49,8 +49,8 @@ describe('the guides', () => {
     expect(names.filter((name) => !text.includes(`\`${name}\``))).toEqual([])
   })
 
-  it('have the error table as it is', async () => {
-    const result = await run([process.execPath, join(repository, 'scripts/docs-errors.mjs'), '--check'])
+  it.each(['docs-errors.mjs', 'docs-node.mjs'])('have the tables as they are: %s', async (script) => {
+    const result = await run([process.execPath, join(repository, 'scripts', script), '--check'])
     expect(result.status, result.stderr).toBe(0)
   })
 

@@ -859,24 +859,46 @@ describe('attack 44: configuration', () => {
     expect((JSON.parse(node.stdout) as { readonly checks: unknown[] }).checks).toContainEqual({ name: 'imagePath', ok: false, detail: says })
   })
 
-  it('attack 44: a site that relies on a hook that is not run is told', async () => {
-    native.configure({ ...config(), udiRoot: { sitePostMountHook: '/usr/sbin/hook' }, runtime: { verifyImage: 'prepare' } })
-    const told = [expect.stringMatching(/^udiRoot\.conf:\d+: sitePostMountHook has no effect in this version$/) as string, 'runtime.conf:2: verifyImage has no effect in this version']
-    expect(JSON.parse((await asUser([native.bin('shifter-check'), 'config'])).stdout)).toMatchObject({ warnings: told })
-    const node = await asUser([native.bin('shifter-check'), 'node'])
-    expect(node.status).toBe(1)
-    expect((JSON.parse(node.stdout) as { readonly checks: unknown[] }).checks).toContainEqual({
-      name: 'settings', ok: false, detail: expect.stringMatching(/sitePostMountHook has no effect[^;]*; runtime\.conf:2: verifyImage/) as string,
-    })
-    // Users can do nothing about it: no start says it.
+  const setupRoot = () => run([join(PREFIX, 'sbin/setupRoot'), '-U', String(userA.uid), '-G', String(userA.gid), 'id', ours])
+  const takeDown = () => runOk([join(PREFIX, 'sbin/unsetupRoot')])
+
+  it('attack 44: what is deprecated or unknown is told to administrators, and by no start', async () => {
+    native.configure({ ...config(), udiRoot: { kmodBasePath: '/x', module_gpu_wrong: '1' } })
+    const says = [/kmodBasePath is deprecated and has no effect$/, /module_gpu_wrong is no known setting of a module$/].map((line) => expect.stringMatching(line) as string)
+    expect(JSON.parse((await asUser([native.bin('shifter-check'), 'config', '--json'])).stdout)).toMatchObject({ warnings: says, wrong: [] })
+    const prepared = await setupRoot()
+    await takeDown()
+    expect(prepared.status, prepared.stderr).toBe(0)
+    expect(prepared.stderr.trimEnd().split('\n')).toEqual(says)
+    expect(prepared.stderr).toMatch(/^setupRoot: warning: /)
+    // Users can do nothing about it.
     expect(await shifter([`--image=id:${ours}`, 'true'])).toMatchObject({ status: 0, stderr: '' })
+  })
+
+  it.each([
+    ['a program that is not there', { cpPath: '/nowhere/cp' }, 'UDIROOT_CONF_INVALID'],
+    ['a hook that anybody could have written', { sitePreMountHook: '/tmp/hook' }, 'UDIROOT_CONF_UNSAFE'],
+    ['a tree of a module that anybody could have written', { module_gpu_copyPath: '/tmp' }, 'UDIROOT_CONF_UNSAFE'],
+  ])('attack 44: %s: a preparation refuses it, and shifter-check tells it', async (_, udiRoot, code) => {
+    native.configure({ ...config(), udiRoot })
+    const prepared = await setupRoot()
+    expect([prepared.status, refusal(prepared)]).toEqual([1, code])
+    expect((await asUser([native.bin('shifter-check'), 'config', '--json'])).status).toBe(1)
+    const node = await asUser([native.bin('shifter-check'), 'node'])
+    expect((JSON.parse(node.stdout) as { readonly checks: unknown[] }).checks).toContainEqual({
+      name: 'settings', ok: false, detail: expect.stringMatching(new RegExp(`^udiRoot\\.conf:\\d+: ${Object.keys(udiRoot)[0] ?? ''}: `)) as string,
+    })
+    // What a start does not use is not looked at; what it runs is.
+    const start = await shifter([`--image=id:${ours}`, 'true'])
+    if ('sitePreMountHook' in udiRoot) expect(start.status).not.toBe(0)
+    else expect(start).toMatchObject({ status: 0, stderr: '' })
   })
 
   it('attack 44: of duplicate keys the last one counts, for shifter-check as for shifter', async () => {
     writeFileSync(native.udiRootConf, `${readFileSync(native.udiRootConf, 'utf8')}imagePath=/nowhere\nimagePath=${IMAGES}\nsystem=one\nsystem=two\n`)
     writeFileSync(native.runtimeConf, `imageOwner=0\nimageOwner=${service.uid}\n`)
     expect(await shifter([`--image=id:${ours}`, 'true'])).toMatchObject({ status: 0, stderr: '' })
-    const { stdout } = await asUser([native.bin('shifter-check'), 'config'])
+    const { stdout } = await asUser([native.bin('shifter-check'), 'config', '--json'])
     expect(JSON.parse(stdout)).toMatchObject({ runtime: { imageOwner: service.uid }, udiRoot: { imagePath: IMAGES, system: 'two' } })
   })
 })

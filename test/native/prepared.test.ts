@@ -196,3 +196,187 @@ describe('a prepared root', () => {
     await expectNothing()
   })
 })
+
+describe('setupRoot', () => {
+  it('changes nothing when it is run again, and unsetupRoot succeeds when there is nothing left', async () => {
+    await prepare('101')
+    const before = { pins: pinned(), entries: entries('101'), devices: await loops() }
+    for (const more of [[], ['--volume='].slice(1), []]) await prepare('101', userA, image.reference, ...more)
+    expect({ pins: pinned(), entries: entries('101'), devices: await loops() }).toEqual(before)
+    await takeDown('--job=101')
+    await expectNothing()
+    await takeDown('--job=101')
+    await takeDown('--job=never', `--uid=${userA.uid}`)
+    rmSync(RUN, { recursive: true })
+    await takeDown('--job=101')
+    expect(await list()).toEqual([])
+  })
+
+  it('serves two jobs and two users at once, and each is taken down alone', async () => {
+    const all = [['111', userA], ['112', userA], ['111', userB], ['112', userB]] as const
+    await Promise.all(all.map(([job, as]) => prepare(job, as)))
+    expect(await states()).toEqual(all.map(([job, as]) => `${job} ${as.uid} ready`).sort())
+    const spaces = await Promise.all(all.flatMap(([job, as]) => [space(job, [], { as }), space(job, [], { as })]))
+    expect(new Set(spaces).size).toBe(4)
+    expect(Object.values(pinned()).sort()).toEqual([...new Set(spaces)].sort())
+    await takeDown('--job=111', `--uid=${userA.uid}`)
+    expect(await states()).toEqual([`111 ${userB.uid} ready`, ...[userA, userB].map(({ uid }) => `112 ${uid} ready`)].sort())
+    expect(await joins('111', [], { as: userB })).toBe(true)
+    expect(await joins('111', [])).toBe(false)
+    await takeDown('--job=112')
+    expect(await states()).toEqual([`111 ${userB.uid} ready`])
+    await takeDown('--job=111')
+    await expectNothing()
+  })
+
+  it('prepares several roots of a job, up to a limit', async () => {
+    const { preparedRoots } = JSON.parse(readFileSync(new URL('../../formats/limits.json', import.meta.url), 'utf8')) as { readonly preparedRoots: number }
+    const references = Array.from({ length: preparedRoots + 1 }, (_, i) => publishMeta(IMAGES, service, `many-${i}`, busyboxRoot()))
+    for (const reference of references.slice(0, -1)) await prepare('121', userA, reference)
+    expect(entries('121')).toHaveLength(preparedRoots)
+    const last = references.at(-1) ?? ''
+    expect(refused(await setup('121', userA, last))).toBe('PREPARE_FAILED')
+    expect(entries('121')).toHaveLength(preparedRoots)
+    // What there is can still be had, other jobs and users are not concerned, and a start without a prepared root runs.
+    await prepare('121', userA, references[0])
+    await prepare('121', userB, last)
+    await prepare('122', userA, last)
+    expect((await start('121', ['true'], { reference: last })).status).toBe(0)
+    for (const job of ['121', '122']) await takeDown(`--job=${job}`)
+    await expectNothing()
+  })
+
+  it('keeps roots in the directory asked for, so that two node daemons do not disturb each other', async () => {
+    await prepare('131')
+    await prepare('131', userA, other.reference, `--run-directory=${OTHER_RUN}`)
+    expect([entries('131').length, entries('131', userA, OTHER_RUN).length]).toEqual([1, 1])
+    expect(await list('--run-directory', OTHER_RUN)).toHaveLength(1)
+    expect(Object.values(pinned())).toContain(await space('131', []))
+    expect(Object.values(pinned(OTHER_RUN))).toContain(await space('131', [], { reference: other.reference }))
+    await takeDown('--job=131')
+    expect(Object.values(pinned(OTHER_RUN))).toContain(await space('131', [], { reference: other.reference }))
+    await takeDown('--job=131', `--run-directory=${OTHER_RUN}`)
+    expect(refused(await setup('131', userA, image.reference, '--run-directory=/run'))).toBe('USAGE')
+    expect(refused(await unsetup('--run-directory=/tmp'))).toBe('USAGE')
+    await expectNothing()
+  })
+
+  it('takes the groups of the job user from the account database', async () => {
+    const group = 'shifter-tg'
+    await run(['groupdel', group])
+    await runOk(['groupadd', '--system', '--users', userA.name, group])
+    onTestFinished(async () => void (await run(['groupdel', group])))
+    const gid = Number((await runOk(['getent', 'group', group])).stdout.split(':')[2])
+    const reference = publishMeta(IMAGES, service, 'for-the-group', busyboxRoot(), `FORMAT: squashfs\nENV: PATH=/bin\nGROUPACL: ${gid}\n`)
+    await prepare('141', userA, reference)
+    expect(await joins('141', [], { reference })).toBe(true)
+    expect((await start('141', ['id'], { reference })).stdout).toContain(`${gid}(${group})`)
+    expect(refused(await setup('141', userB, reference))).toBe('IMAGE_NOT_FOUND')
+    // Without the group the kept record says no, as the published one does.
+    expect(refused(await start('141', ['true'], { reference, groups: [userA.gid] }))).toBe('IMAGE_NOT_FOUND')
+    await takeDown('--job=141')
+
+    // The same out of etcPath's files, where the site has no name service.
+    const etc = join(PREFIX, 'etc/shifter/etc_files')
+    writeFileSync(join(etc, 'passwd'), `x:x:1:1::/:/bin/sh\n${userA.name}:x:${userA.uid}:${userA.gid}::/home:/bin/sh\n`)
+    writeFileSync(join(etc, 'group'), `other:x:3:\n${group}:x:${gid}:nobody,${userA.name}\n`)
+    native.configure({ ...config(), udiRoot: { allowLibcPwdCalls: '0' } })
+    await prepare('142', userA, reference)
+    expect(await joins('142', [], { reference })).toBe(true)
+    writeFileSync(join(etc, 'group'), `other:x:3:\n${group}:x:${gid}:nobody,${userA.name}2\n`)
+    expect(refused(await setup('143', userA, reference))).toBe('IMAGE_NOT_FOUND')
+    for (const name of ['passwd', 'group']) rmSync(join(etc, name))
+    await takeDown('--job=142')
+    await takeDown('--job=143')
+    await expectNothing()
+  })
+
+  it('answers --resolve with the id, for those who may use the image', async () => {
+    const resolve = (as: Account, reference: string) => run([SETUP, '-U', String(as.uid), '-G', String(as.gid), `--resolve=${reference}`])
+    expect(await resolve(userA, secret.reference)).toMatchObject({ status: 0, stdout: `${secret.record.id}\n`, stderr: '' })
+    expect(refused(await resolve(userB, secret.reference))).toBe('IMAGE_NOT_FOUND')
+    expect(refused(await resolve(userB, 'docker:no/such'))).toBe('IMAGE_NOT_FOUND')
+    expect(readdirSync(PREFIX)).not.toContain('run')
+  })
+
+  it('compares the whole image with its record where the site sets verifyImage=prepare', async () => {
+    const damaged = await pullTestImage({ directory: workspace.path, imagePath: IMAGES, tag: 'damaged', config: { Env: ['PATH=/bin'] }, more: [{ name: 'damage', type: 'dir' }] })
+    const file = join(IMAGES, `${damaged.record.id}.squashfs`)
+    const bytes = readFileSync(file)
+    const at = Math.floor(bytes.length / 2)
+    bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at)
+    writeFileSync(file, bytes)
+    const meta = publishMeta(IMAGES, service, 'without-record', busyboxRoot())
+    for (const reference of [damaged.reference, meta]) await prepare('151', userA, reference)
+    await takeDown('--job=151')
+    native.configure(config({ verifyImage: 'prepare' }))
+    expect(refused(await setup('151', userA, damaged.reference))).toBe('IMAGE_CORRUPT')
+    expect(refused(await setup('151', userA, meta))).toBe('RECORD_INVALID')
+    await prepare('151')
+    await takeDown('--job=151')
+    await expectNothing()
+  })
+
+  it('has nothing to prepare for a directory of the host, and checks it all the same', async () => {
+    expect(refused(await setup('161', userA, 'local:/'))).toBe('LOCAL_NOT_ALLOWED')
+    native.configure({ ...config(), udiRoot: { allowLocalChroot: '1' } })
+    await prepare('161', userA, 'local:/')
+    const private_ = workspace.at('private')
+    mkdirSync(private_, { mode: 0o700 })
+    expect(refused(await setup('161', userA, `local:${private_}`))).toBe('IMAGE_NOT_FOUND')
+    await expectNothing()
+  })
+
+  it.each([
+    ['-s', 'ssh-rsa AAAA', /no sshd/],
+    ['--ssh-key=x', undefined, /no sshd/],
+    ['--ccm', undefined, /sshd/],
+    ['--memory-cgroup=/sys/fs/cgroup/memory', undefined, /workload manager/],
+  ])('refuses %s with its reason', async (option, value, reason) => {
+    const result = await setup('171', userA, image.reference, option, ...(value === undefined ? [] : [value]))
+    expect([refused(result), result.stdout]).toEqual(['OPTION_UNAVAILABLE', ''])
+    expect(result.stderr).toMatch(reason)
+  })
+
+  it.each([
+    ['no uid', ['-G', '1', 'id', 'x'], 'USAGE'],
+    ['root', ['-U', '0', '-G', '1', 'id', 'x'], 'USAGE'],
+    ["root's group", ['-U', '1', '-G', '0', 'id', 'x'], 'USAGE'],
+    ['an unknown uid', ['-U', '4000000', '-G', '4000000', 'id', 'x'], 'CALLER_UNKNOWN'],
+    ["another's name", ['-U', '1', '-G', '1', '-u', 'root', 'id', 'x'], 'CALLER_UNKNOWN'],
+    ['a name that is no one', ['-U', '1', '-G', '1', '-u', 'no-such-user', 'id', 'x'], 'CALLER_UNKNOWN'],
+    ['a job that leads up', ['-U', '1', '-G', '1', '--job=../x', 'id', 'x'], 'USAGE'],
+    ['a job that is a directory above', ['-U', '1', '-G', '1', '--job=..', 'id', 'x'], 'USAGE'],
+    ['a job of 129 bytes', ['-U', '1', '-G', '1', `--job=${'1'.repeat(129)}`, 'id', 'x'], 'USAGE'],
+    ['a missing image', ['-U', '1', '-G', '1', 'id', 'none'], 'IMAGE_NOT_FOUND'],
+    ['an image that can be no name', ['-U', '1', '-G', '1', 'id', '../x'], 'REFERENCE_INVALID'],
+    ['hosts without a number', ['-U', '1', '-G', '1', '-N', 'host1 host2', 'id', 'x'], 'USAGE'],
+    ['hosts with none', ['-U', '1', '-G', '1', '-N', 'host1/0', 'id', 'x'], 'USAGE'],
+    ['hosts with a word for a number', ['-U', '1', '-G', '1', '-N', 'host1/x', 'id', 'x'], 'USAGE'],
+  ])('refuses %s, and leaves nothing', async (_, args, code) => {
+    const result = await run([SETUP, ...args])
+    expect([refused(result), result.stdout]).toEqual([code, ''])
+    await expectNothing()
+  })
+
+  it('tells a refusal on the pipe of --report-fd', async () => {
+    const told = (argv: readonly string[]) => run(['bash', '-c', '{ "$@" 9>&1 >/dev/null; } | cat; exit ${PIPESTATUS[0]}', 'bash', ...argv])
+    expect(await told([...setupArgs('181', userA, 'id:none'), ...[]].toSpliced(1, 0, '--report-fd=9'))).toMatchObject({ status: 1, stdout: expect.stringMatching(/^IMAGE_NOT_FOUND there is no image 'id:none'/) as string, stderr: '' })
+    expect(await told([UNSETUP, '--report-fd=9', '--run-directory=/nowhere'])).toMatchObject({ status: 2, stdout: expect.stringMatching(/^USAGE --run-directory=\/nowhere/) as string, stderr: '' })
+  })
+
+  it('is for root alone, as is unsetupRoot; both are no setuid programs', async () => {
+    for (const [program, args] of [[SETUP, ['-U', String(userA.uid), '-G', String(userA.gid), ...idOf(image.reference)]], [UNSETUP, ['--list']], [UNSETUP, ['--job=1']]] as const) {
+      const { uid, mode } = statSync(program)
+      expect([uid, (mode & 0o7777).toString(8)]).toEqual([0, '755'])
+      const result = await runAs(userA, [program, ...args])
+      expect([refused(result), result.stdout]).toEqual(['NOT_ROOT', ''])
+      // Root of a user namespace is nobody.
+      const mapped = await runAs(userA, ['unshare', '-Urm', program, ...args])
+      expect(mapped.status).not.toBe(0)
+      expect(mapped.stdout).toBe('')
+      for (const option of ['--help', '--version']) expect(await runAs(userA, [program, option])).toMatchObject({ status: 0, stderr: '' })
+    }
+    expect(existsSync(RUN)).toBe(false)
+  })
+})

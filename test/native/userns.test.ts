@@ -104,6 +104,8 @@ afterAll(() => {
 const started = async (script: string): Promise<{ readonly child: ChildProcess; readonly ended: Promise<{ readonly status: number | null; readonly signal: string | null; readonly out: string }> }> => {
   const [program = '', ...args] = asA(good(`echo up; ${script}`))
   const child = spawn(program, args, { cwd: '/', stdio: ['pipe', 'pipe', 'ignore'] })
+  // One that ended does not read.
+  child.stdin?.on('error', () => undefined)
   let out = ''
   const ended = new Promise<{ readonly status: number | null; readonly signal: string | null; readonly out: string }>((resolve) =>
     child.on('close', (status, signal) => resolve({ status, signal, out })),

@@ -18,7 +18,6 @@ import { formatLimits } from "../../core/Limits.js"
 import * as Meta from "../../core/Meta.js"
 import * as NameFile from "../../core/NameFile.js"
 import type { System } from "../../core/Site.js"
-import * as Squashfs from "../../core/Squashfs.js"
 import { type Inventory, type Problem, Transport } from "../../core/Transport.js"
 import { type FileFault, give, hashed, ifThere, io, isFault, opened, type Owner, readSmall, replace, syncDirectory } from "./files.js"
 
@@ -47,14 +46,13 @@ export const layer = Layer.succeed(
         const left = (yield* entries(system.imagePath)).filter((name) => name.startsWith(`${STAGING}${token}.`))
         yield* Effect.forEach(left, (name) => io(() => rm(nodePath.join(system.imagePath, name), { force: true })), { discard: true })
       })),
-    publish: (system, staging, image, { fence, inodes }) =>
+    publish: (system, staging, record, fence) =>
       Effect.gen(function* () {
         const owner = yield* worded("IMAGE_PATH_UNUSABLE", system, usable(system))
-        const mode = modeOf(system, image.access)
-        const target = path(system, image.id, "squashfs")
-        const verified = yield* worded("IMAGE_VERIFY_FAILED", system, verify(staging.file, inodes, mode, owner))
-        const record: ImageRecord.ImageRecord = { ...image, ...verified }
-        const published = yield* worded("IMAGE_VERIFY_FAILED", system, holds(target, verified))
+        const mode = modeOf(system, record.access)
+        const target = path(system, record.id, "squashfs")
+        yield* worded("PUBLISH_FAILED", system, setMode(staging.file, mode, owner))
+        const published = yield* worded("PUBLISH_FAILED", system, holds(target, record))
         yield* Effect.uninterruptibleMask((restore) =>
           Effect.zipRight(
             restore(fence),
@@ -71,7 +69,6 @@ export const layer = Layer.succeed(
             }))
           )
         )
-        return record
       }),
     record: (system, id) =>
       worded("PUBLISH_FAILED", system, Effect.gen(function* () {
@@ -178,22 +175,6 @@ const usable = (system: System): Effect.Effect<Owner, FileFault | TransportError
     return { uid, gid }
   })
 
-/** Reads a staged image back from the disk, checks it against what was meant to be written, and makes it durable. */
-const verify = (file: string, inodes: number, mode: number, owner: Owner) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const handle = yield* opened(file, constants.O_RDWR)
-      yield* give(handle, owner)
-      yield* io(() => handle.chmod(mode))
-      yield* io(() => handle.sync())
-      const superblock = yield* io(() => Squashfs.read(handle))
-      const wrong = "why" in superblock ? superblock.why : superblock.inodes === inodes ? undefined : `it has ${superblock.inodes} inodes, not ${inodes}`
-      if (wrong !== undefined) return yield* new TransportError(errorFields("IMAGE_VERIFY_FAILED", `The packed image ${file} is wrong: ${wrong}`))
-      const { sha256, size } = yield* hashed(handle)
-      return { imageSize: size, imageSha256: sha256 }
-    })
-  )
-
 /** Whether a file is there and holds these bytes. */
 const holds = (file: string, { imageSha256, imageSize }: { readonly imageSize: number; readonly imageSha256: string }) =>
   Effect.scoped(
@@ -204,7 +185,7 @@ const holds = (file: string, { imageSha256, imageSize }: { readonly imageSize: n
     })
   ).pipe(Effect.catchIf(isFault("ENOENT", "ELOOP", "ENXIO"), () => Effect.succeed(false)))
 
-/** Owner and mode of a published image, by descriptor. */
+/** Owner and mode of an image, by descriptor, made durable with what it holds. */
 const setMode = (file: string, mode: number, owner: Owner) =>
   Effect.scoped(
     Effect.gen(function* () {
