@@ -7,6 +7,7 @@ import {
   chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync,
   truncateSync, writeFileSync,
 } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'tsup'
@@ -407,10 +408,14 @@ describe('a run', () => {
   })
 
   it('lasts as long as the last process inside', async () => {
-    const { child, ended } = await started('exec 9<&0; (read x <&9; ls /bin/sh) & exit 0')
-    await new Promise((resolve) => child.once('exit', resolve))
+    const directory = mkdtempSync('/tmp/shifter-sdk-last-')
+    onTestFinished(() => rmSync(directory, { recursive: true }))
+    chmodSync(directory, 0o755)
+    await runOk(['mkfifo', '-m', '666', join(directory, 'go')])
+    const { child, ended } = await started(`(read x < ${directory}/go; ls /bin/sh) & exit 0`)
+    if (child.exitCode === null) await new Promise((resolve) => child.once('exit', resolve))
     expect(leftovers().length).toBeGreaterThan(1)
-    child.stdin?.end('go\n')
+    await writeFile(join(directory, 'go'), 'go\n')
     expect((await ended).out).toBe('up\n/bin/sh\n')
   })
 
