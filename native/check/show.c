@@ -99,17 +99,21 @@ static void show_volumes(struct buffer *out, const struct volume_map *map) {
   buffer_byte(out, '[');
   for (size_t i = 0; i < map->count; i++) {
     const struct volume *volume = &map->items[i];
+    static const struct {
+      const char *key;
+      unsigned flag;
+    } flags[] = {{"private", VOLUME_PRIVATE}, {"readOnly", VOLUME_READ_ONLY}, {"recursive", VOLUME_RECURSIVE}, {"slave", VOLUME_SLAVE}};
     if (i > 0) buffer_byte(out, ',');
     buffer_byte(out, '{');
+    if ((volume->flags & VOLUME_CACHE) != 0) {
+      json_key(out, "cacheBytes");
+      buffer_print(out, "%llu", (unsigned long long)volume->cache_size);
+    }
     text_field(out, "from", volume->from);
-    json_key(out, "private");
-    buffer_text(out, (volume->flags & VOLUME_PRIVATE) != 0 ? "true" : "false");
-    json_key(out, "readOnly");
-    buffer_text(out, (volume->flags & VOLUME_READ_ONLY) != 0 ? "true" : "false");
-    json_key(out, "recursive");
-    buffer_text(out, (volume->flags & VOLUME_RECURSIVE) != 0 ? "true" : "false");
-    json_key(out, "slave");
-    buffer_text(out, (volume->flags & VOLUME_SLAVE) != 0 ? "true" : "false");
+    for (size_t j = 0; j < COUNT_OF(flags); j++) {
+      json_key(out, flags[j].key);
+      buffer_text(out, (volume->flags & flags[j].flag) != 0 ? "true" : "false");
+    }
     text_field(out, "to", volume->to);
     buffer_byte(out, '}');
   }
@@ -210,6 +214,26 @@ void show_failure(struct buffer *out, const struct failure *why) {
   buffer_text(out, "}}");
 }
 
+// A user's map, or one of a site.
+static bool show_map(struct buffer *out, const char *kind, const char *at, size_t length, struct failure *why) {
+  struct volume_map map = {0};
+  AUTO_BUFFER what = {0}, signature = {0};
+  AUTO_FREE char *text = memory_copy(at, length);
+  bool site = strcmp(kind, "siteFs") == 0;
+  bool whole = strlen(text) == length || (buffer_text(&what, "a NUL byte"), false);
+  bool taken = whole && (site ? volume_map_add_site(&map, text, &what) : volume_map_add_user(&map, text, &what));
+  if (taken) {
+    volume_map_signature(&map, &signature);
+    buffer_byte(out, '{');
+    text_field(out, "signature", signature.at == NULL ? "" : signature.at);
+    json_key(out, "volumes");
+    show_volumes(out, &map);
+    buffer_byte(out, '}');
+  }
+  volume_map_free(&map);
+  return taken || fail(why, site ? ERROR_UDIROOT_CONF_INVALID : ERROR_VOLUME_INVALID, "%s", what.at);
+}
+
 int show_parsed(struct buffer *out, const char *kind, const char *at, size_t length, const char *default_type) {
   struct failure why = {.code = ERROR_USAGE};
   bool shown = false;
@@ -225,6 +249,8 @@ int show_parsed(struct buffer *out, const char *kind, const char *at, size_t len
   } else if (strcmp(kind, "meta") == 0) {
     AUTO_META meta = {0};
     if ((shown = meta_parse(at, length, &meta, &why))) show_meta(out, &meta);
+  } else if (strcmp(kind, "volume") == 0 || strcmp(kind, "siteFs") == 0) {
+    shown = show_map(out, kind, at, length, &why);
   } else {
     fail(&why, ERROR_USAGE, "there is no kind '%s'", kind);
   }

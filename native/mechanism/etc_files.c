@@ -14,19 +14,23 @@
 #define FILE_BYTES (4 << 20)
 #define FILES 512
 
-static struct etc_file *get(struct etc_files *files, const char *name) {
+static struct made_file *get(struct made_files *files, const char *name) {
   for (size_t i = 0; i < files->count; i++)
     if (strcmp(files->items[i].name, name) == 0) {
       files->items[i].content.length = 0;
       return &files->items[i];
     }
   files->items = memory_resize(files->items, files->count + 1, sizeof *files->items);
-  struct etc_file *file = &files->items[files->count++];
-  *file = (struct etc_file){.name = memory_copy(name, strlen(name)), .mode = 0644};
+  struct made_file *file = &files->items[files->count++];
+  *file = (struct made_file){.name = memory_copy(name, strlen(name)), .mode = 0644};
   return file;
 }
 
-static void add_generated(struct etc_files *files, const struct accounts *accounts, uint64_t most) {
+struct buffer *made_files_add(struct made_files *files, const char *name) {
+  return &get(files, name)->content;
+}
+
+static void add_generated(struct made_files *files, const struct accounts *accounts, uint64_t most) {
   write_passwd(&get(files, "passwd")->content, accounts);
   write_group(&get(files, "group")->content, accounts, most);
   buffer_text(&get(files, "nsswitch.conf")->content,
@@ -35,7 +39,7 @@ static void add_generated(struct etc_files *files, const struct accounts *accoun
 }
 
 // The host's file as the caller sees it; left out when he can't read it.
-static bool add_host_file(struct etc_files *files, const char *path, const char *name, const struct identity *who, struct failure *why) {
+static bool add_host_file(struct made_files *files, const char *path, const char *name, const struct identity *who, struct failure *why) {
   if (!file_identity_set(who, why)) return false;
   AUTO_FD fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   file_identity_root();
@@ -46,7 +50,7 @@ static bool add_host_file(struct etc_files *files, const char *path, const char 
   return true;
 }
 
-static bool add_site_file(struct etc_files *files, int directory, const char *path, const char *name, struct failure *why) {
+static bool add_site_file(struct made_files *files, int directory, const char *path, const char *name, struct failure *why) {
   AUTO_BUFFER content = {0};
   enum walk walk = open_protected_file(directory, name, 0, FILE_BYTES, &content, NULL);
   if (walk != WALK_OK)
@@ -61,7 +65,7 @@ static bool is_regular(int directory, const char *name) {
 }
 
 // Every regular file of etcPath; hidden ones and shadow stay out.
-static bool add_site_directory(struct etc_files *files, const char *path, struct failure *why) {
+static bool add_site_directory(struct made_files *files, const char *path, struct failure *why) {
   AUTO_FD directory = -1;
   if (!site_open("etcPath", path, S_IFDIR, &directory, why)) return false;
   AUTO_FD readable = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -78,8 +82,8 @@ static bool add_site_directory(struct etc_files *files, const char *path, struct
   return added;
 }
 
-static void filter_site_group(struct etc_files *files, const char *user, uint64_t most) {
-  struct etc_file *file = NULL;
+static void filter_site_group(struct made_files *files, const char *user, uint64_t most) {
+  struct made_file *file = NULL;
   for (size_t i = 0; i < files->count; i++)
     if (strcmp(files->items[i].name, "group") == 0) file = &files->items[i];
   if (file == NULL) return;
@@ -89,10 +93,10 @@ static void filter_site_group(struct etc_files *files, const char *user, uint64_
   buffer_add(&file->content, filtered.at, filtered.length);
 }
 
-bool etc_files_collect(const struct config *config, const struct accounts *accounts, const struct identity *who, struct etc_files *files,
+bool etc_files_collect(const struct config *config, const struct accounts *accounts, const struct identity *who, struct made_files *files,
                        struct failure *why) {
   uint64_t most = config->udiroot[UDIROOT_MAX_GROUP_COUNT].number;
-  *files = (struct etc_files){0};
+  *files = (struct made_files){0};
   bool collected = add_host_file(files, "/etc/hosts", "hosts", who, why) && add_host_file(files, "/etc/resolv.conf", "resolv.conf", who, why);
   if (collected && config->udiroot[UDIROOT_POPULATE_ETC_DYNAMICALLY].number != 0) {
     add_generated(files, accounts, most);
@@ -101,37 +105,41 @@ bool etc_files_collect(const struct config *config, const struct accounts *accou
     filter_site_group(files, accounts->caller.name, most);
   }
   get(files, "shadow")->mode = 0600; // always empty: nobody logs in inside
-  if (!collected) etc_files_free(files);
+  if (!collected) made_files_free(files);
   return collected;
 }
 
 // Frees a name. A directory there is the image's mistake.
-static bool clear_name(int directory, const char *name, struct failure *why) {
+static bool clear_name(const char *where, int directory, const char *name, struct failure *why) {
   if (unlinkat(directory, name, 0) == 0 || errno == ENOENT) return true;
-  if (errno == EISDIR || errno == EPERM) return fail(why, ERROR_IMAGE_LAYOUT, "/etc/%s is a directory", name);
-  return fail(why, ERROR_MOUNT_FAILED, "/etc/%s: %s", name, strerror(errno));
+  if (errno == EISDIR || errno == EPERM) return fail(why, ERROR_IMAGE_LAYOUT, "%s/%s is a directory", where, name);
+  return fail(why, ERROR_MOUNT_FAILED, "%s/%s: %s", where, name, strerror(errno));
 }
 
-static bool write_one(const struct etc_file *file, int directory, struct failure *why) {
-  if (!clear_name(directory, file->name, why)) return false;
+static bool write_one(const struct made_file *file, const char *where, int directory, struct failure *why) {
+  if (!clear_name(where, directory, file->name, why)) return false;
   // O_EXCL: the name is new, so no link of the image is followed.
   AUTO_FD fd = openat(directory, file->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd >= 0 && write_all(fd, file->content.at, file->content.length) && fchmod(fd, file->mode) == 0) return true;
-  return fail(why, errno == ENOSPC ? ERROR_RESOURCE : ERROR_MOUNT_FAILED, "writing /etc/%s: %s", file->name, strerror(errno));
+  return fail(why, errno == ENOSPC ? ERROR_RESOURCE : ERROR_MOUNT_FAILED, "writing %s/%s: %s", where, file->name, strerror(errno));
 }
 
-bool etc_files_write(const struct etc_files *files, int directory, struct failure *why) {
+bool made_files_write(const struct made_files *files, const char *where, int directory, struct failure *why) {
   for (size_t i = 0; i < files->count; i++)
-    if (!write_one(&files->items[i], directory, why)) return false;
-  if (!clear_name(directory, "mtab", why)) return false;
+    if (!write_one(&files->items[i], where, directory, why)) return false;
+  return true;
+}
+
+bool etc_files_write(const struct made_files *files, int directory, struct failure *why) {
+  if (!made_files_write(files, "/etc", directory, why) || !clear_name("/etc", directory, "mtab", why)) return false;
   return symlinkat("/proc/mounts", directory, "mtab") == 0 || fail(why, ERROR_MOUNT_FAILED, "/etc/mtab: %s", strerror(errno));
 }
 
-void etc_files_free(struct etc_files *files) {
+void made_files_free(struct made_files *files) {
   for (size_t i = 0; i < files->count; i++) {
     free(files->items[i].name);
     buffer_free(&files->items[i].content);
   }
   free(files->items);
-  *files = (struct etc_files){0};
+  *files = (struct made_files){0};
 }

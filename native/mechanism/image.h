@@ -6,10 +6,13 @@
 #include "policy/image_facts.h"
 #include "policy/reference.h"
 
+enum image_format { FORMAT_SQUASHFS }; // the file systems that an image can be
+
 struct image {
   bool local; // a directory of the host, opened with the caller's rights
   char *id;   // or the directory's path
   int fd;
+  enum image_format format;
   struct image_facts facts;
   bool is_meta;         // what the facts are from: .meta, or a record
   struct buffer source; // its bytes

@@ -31,12 +31,12 @@ static void wait_a_little(int attempt) {
   nanosleep(&pause, NULL);
 }
 
-// Before: `file` was checked, and only its owner can change it. After: *device shows that very file, read-only. Direct I/O is not
-// asked for: the page cache of the file is what concurrent starts on a node share.
-bool loop_attach(int file, int *device, char path[static LOOP_PATH], struct failure *why) {
+// Before: `file` was checked, and only its owner can change it. After: *device shows that very file. Direct I/O is not asked for: the
+// page cache of the file is what concurrent starts on a node share.
+bool loop_attach(int file, enum loop_access access, int *device, char path[static LOOP_PATH], struct failure *why) {
   AUTO_FD control = open("/dev/loop-control", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   if (control < 0) return fail(why, ERROR_RESOURCE, "/dev/loop-control: %s", strerror(errno));
-  const struct loop_config config = {.fd = (uint32_t)file, .info = {.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR}};
+  const struct loop_config config = {.fd = (uint32_t)file, .info = {.lo_flags = LO_FLAGS_AUTOCLEAR | (access == LOOP_READ_ONLY ? LO_FLAGS_READ_ONLY : 0)}};
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     int number = ioctl(control, LOOP_CTL_GET_FREE);
     if (number < 0) return fail(why, ERROR_RESOURCE, "no free loop device: %s", strerror(errno));
@@ -73,4 +73,10 @@ bool loop_name(int device, unsigned *number, char path[static LOOP_PATH]) {
   *number = info.lo_number;
   snprintf(path, LOOP_PATH, "/dev/loop%u", info.lo_number);
   return true;
+}
+
+bool loop_is_source(int tree, int device, const char *path, struct failure *why) {
+  struct stat mounted, wanted;
+  if (fstat(tree, &mounted) == 0 && fstat(device, &wanted) == 0 && mounted.st_dev == wanted.st_rdev) return true;
+  return fail(why, ERROR_MOUNT_FAILED, "%s is not the device that was set up", path);
 }

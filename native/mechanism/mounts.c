@@ -50,6 +50,11 @@ bool tree_set(int tree, uint64_t attributes, uint64_t propagation, bool recursiv
   return mount_setattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr) == 0;
 }
 
+bool tree_unset(int tree, uint64_t attributes) {
+  struct mount_attr attr = {.attr_clr = attributes};
+  return mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0;
+}
+
 bool tree_attach(int tree, int target) {
   return move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
 }

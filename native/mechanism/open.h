@@ -24,6 +24,8 @@ enum walk walk_site(const char *path, int *fd, char **unsafe) MUST_USE;
 // A regular file right in a directory: no link, protected, at most `most` bytes. Its content, unless `content` is NULL, and a descriptor.
 enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, int *fd) MUST_USE;
 // Reads to the end; false with errno (EFBIG above `most`).
+// Whether a program is an executable file that root alone can change, also by changing directories or links on the way to it.
+bool program_is_protected(const char *path) MUST_USE;
 bool read_all(int fd, size_t most, struct buffer *content) MUST_USE;
 bool write_all(int fd, const void *bytes, size_t length) MUST_USE;
 // A message on standard error; that it can't be written is told to nobody.

@@ -9,7 +9,7 @@
 
 static bool take_volumes(const char *text, struct root_plan *plan, struct failure *why) {
   AUTO_BUFFER what = {0};
-  bool taken = text == NULL || (volume_map_add_user(&plan->volumes, text, &what) &&
+  bool taken = text == NULL || (volume_map_add_user(&plan->volumes, text, &what) && volume_map_settle(&plan->volumes, &what) &&
                                 volume_map_spares(&plan->volumes, &plan->config.udiroot[UDIROOT_SITE_FS].volumes, &what));
   for (size_t i = 0; taken && i < plan->modules.count; i++)
     taken = volume_map_spares(&plan->volumes, &plan->modules.items[i]->values[MODULE_SITE_FS].volumes, &what);
@@ -24,12 +24,34 @@ bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct
   buffer_print(&request, "%s:%s", image_type_name(plan->reference.type), plan->reference.reference);
   plan->request = steal(&request.at);
   plan->writable = asked->writable;
-  return modules_select(&plan->config, asked->modules, &plan->modules, why) && take_volumes(asked->volumes, plan, why) && rights_allow(plan, why);
+  return modules_select(&plan->config, asked->modules, &plan->modules, why) && take_volumes(asked->volumes, plan, why);
 }
 
 bool plan_open_image(struct root_plan *plan, struct failure *why) {
   if (plan->device >= 0) return true; // a preparation told of it
   return image_open(&plan->config, &plan->reference, plan->request, &plan->who, &plan->image, why);
+}
+
+static void add_text(struct buffer *out, const char *text) {
+  for (; *text != '\0'; text++) {
+    if (*text == '"' || *text == '\\') buffer_byte(out, '\\');
+    buffer_byte(out, *text);
+  }
+}
+
+// As the reference system writes it, byte for byte: programs inside look there.
+void plan_describe(const struct root_plan *plan, struct buffer *out) {
+  AUTO_BUFFER volumes = {0};
+  volume_map_signature(&plan->volumes, &volumes);
+  buffer_text(out, "{\"identifier\":\"");
+  add_text(out, plan->image.id);
+  buffer_text(out, "\",\"user\":\"");
+  add_text(out, plan->accounts.caller.name);
+  buffer_text(out, "\",\"volMap\":\"");
+  if (volumes.at != NULL) add_text(out, volumes.at);
+  buffer_text(out, "\",\"modules\":\"");
+  for (size_t i = 0; i < plan->modules.count; i++) buffer_print(out, "%s,", plan->modules.items[i]->name);
+  buffer_text(out, "\"}");
 }
 
 bool plan_identify(struct root_plan *plan, struct failure *why) {
@@ -42,13 +64,14 @@ bool plan_identify(struct root_plan *plan, struct failure *why) {
 
 bool plan_complete(struct root_plan *plan, struct failure *why) {
   // Accounts first: their child, which is the user, inherits no descriptor of an image.
-  return plan_identify(plan, why) && plan_open_image(plan, why) &&
-         etc_files_collect(&plan->config, &plan->accounts, &plan->who, &plan->etc, why);
+  if (!plan_identify(plan, why) || !plan_open_image(plan, why)) return false;
+  plan_describe(plan, made_files_add(&plan->var, "shifterConfig.json"));
+  return etc_files_collect(&plan->config, &plan->accounts, &plan->who, &plan->etc, why);
 }
 
 void plan_free(struct root_plan *plan) {
-  etc_files_free(&plan->etc);
-  etc_files_free(&plan->var);
+  made_files_free(&plan->etc);
+  made_files_free(&plan->var);
   image_close(&plan->image);
   cleanup_fd(&plan->device);
   accounts_free(&plan->accounts);

@@ -25,9 +25,9 @@ struct root_plan {
   // Known after plan_complete.
   struct accounts accounts;
   struct image image;
-  struct etc_files etc; // files written to /etc
-  struct etc_files var; // and to /var: shifterConfig.json, and what the caller adds (hostsfile)
-  int device;           // a read-only loop device that shows the image file already, or -1: one is attached
+  struct made_files etc; // files written to /etc
+  struct made_files var; // and to /var: shifterConfig.json, and what the caller adds (hostsfile)
+  int device;            // a read-only loop device that shows the image file already, or -1: one is attached
 };
 
 #define EMPTY_PLAN {.image = {.fd = -1}, .device = -1}
@@ -40,4 +40,6 @@ bool plan_identify(struct root_plan *plan, struct failure *why) MUST_USE;
 bool plan_open_image(struct root_plan *plan, struct failure *why) MUST_USE;
 // Accounts, image (opened and checked, with the right of plan->who to use it) and the files of /etc and /var.
 bool plan_complete(struct root_plan *plan, struct failure *why) MUST_USE;
+// The text of /var/shifterConfig.json.
+void plan_describe(const struct root_plan *plan, struct buffer *out);
 void plan_free(struct root_plan *plan);

@@ -209,7 +209,7 @@ static bool build_root(const struct preparation *asked, int directory, int pins,
   unsigned number;
   uint64_t random;
   if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) return failed("getrandom", why);
-  if (plan->device < 0 && !loop_attach(plan->image.fd, &plan->device, path, why)) return false;
+  if (plan->device < 0 && !loop_attach(plan->image.fd, LOOP_READ_ONLY, &plan->device, path, why)) return false;
   if (!loop_name(plan->device, &number, path)) return failed("the loop device", why);
   buffer_print(&entry->fields[PREPARED_LOOP], "%u", number);
   buffer_print(&entry->fields[PREPARED_MADE], "%lld", (long long)time(NULL));

@@ -48,11 +48,6 @@ bool rights_configuration(struct config *config, struct failure *why) {
   return site_load(CONFIG_DIRECTORY, config, why);
 }
 
-bool rights_allow(const struct root_plan *plan, struct failure *why) {
-  (void)plan, (void)why;
-  return true;
-}
-
 // Before: the file identity is the image owner's. The directory, and then what is searched there.
 static bool search(const char *path, uid_t owner, const struct image_reference *reference, const char *request, const struct identity *who,
                    struct image *image, struct failure *why) {
@@ -91,21 +86,24 @@ int scratch_place(const struct config *config, struct failure *why) {
   return walk == WALK_OK ? place : -1;
 }
 
-// A squashfs and nothing else, over the device that was seen to show the file, or another.
-int layer_mount(const struct root_plan *plan, struct failure *why) {
+// Only root can change which directory it is.
+bool opt_open(const char *setting, const char *path, int *fd, struct failure *why) {
+  return site_open(setting, path, S_IFDIR, fd, why);
+}
+
+// Each gives a detached read-only mount of the image file, as the file system it is named for and nothing else; -1 and *why.
+static int mount_squashfs(const struct root_plan *plan, struct failure *why) {
   char path[LOOP_PATH];
   unsigned number;
   AUTO_FD attached = -1;
-  int device = plan->device;
-  if (device >= 0 && !loop_name(device, &number, path)) return mount_failed("the loop device of the image", why), -1;
-  if (device < 0 && !loop_attach(plan->image.fd, &attached, path, why)) return -1;
-  if (device < 0) device = attached;
+  if (plan->device >= 0 && !loop_name(plan->device, &number, path)) return mount_failed("the loop device of the image", why), -1;
+  if (plan->device < 0 && !loop_attach(plan->image.fd, LOOP_READ_ONLY, &attached, path, why)) return -1;
   const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
   AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY, why);
-  struct stat mounted, wanted;
-  if (tree < 0) return -1;
-  // The path was only a way to the device we hold.
-  if (fstat(tree, &mounted) == 0 && fstat(device, &wanted) == 0 && mounted.st_dev == wanted.st_rdev) return steal_fd(&tree);
-  fail(why, ERROR_MOUNT_FAILED, "%s is not the device that was set up", path);
-  return -1;
+  return tree >= 0 && loop_is_source(tree, plan->device >= 0 ? plan->device : attached, path, why) ? steal_fd(&tree) : -1;
+}
+
+int layer_mount(const struct root_plan *plan, struct failure *why) {
+  static int (*const mounters[])(const struct root_plan *plan, struct failure *why) = {[FORMAT_SQUASHFS] = mount_squashfs};
+  return mounters[plan->image.format](plan, why);
 }

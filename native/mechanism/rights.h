@@ -1,5 +1,5 @@
-// What the setuid program and the one without setuid do each in its own way: mechanism/rights.c, identity.c, drop.c and loop.c are linked
-// into the one, userns/ in their place into the other. Everything else is the same code.
+// What the setuid program and the one without setuid do each in its own way: mechanism/rights.c, identity.c, drop.c, cache.c,
+// hooks.c and prepared.c are linked into the one, userns/ in their place into the other. Everything else is the same code.
 #pragma once
 #include "mechanism/plan.h"
 
@@ -10,8 +10,6 @@ extern const bool without_setuid;
 bool rights_check(char *const *argv, char *const *environment, struct failure *why) MUST_USE;
 // The configuration that counts.
 bool rights_configuration(struct config *config, struct failure *why) MUST_USE;
-// Refuses what this program can't offer.
-bool rights_allow(const struct root_plan *plan, struct failure *why) MUST_USE;
 // Finds and opens an image that was published, by image_search.
 bool rights_open_published(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
                            struct image *image, struct failure *why) MUST_USE;
@@ -21,3 +19,5 @@ bool namespace_enter(const struct root_plan *plan, struct failure *why) MUST_USE
 int scratch_place(const struct config *config, struct failure *why) MUST_USE;
 // Before: namespace_enter; plan->image was opened and checked. After: a detached mount of it, read-only; -1 and *why.
 int layer_mount(const struct root_plan *plan, struct failure *why) MUST_USE;
+// A directory that udiRoot.conf names, to be shown inside.
+bool opt_open(const char *setting, const char *path, int *fd, struct failure *why) MUST_USE;

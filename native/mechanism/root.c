@@ -2,102 +2,100 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "mechanism/building.h"
+#include "mechanism/cache.h"
+#include "mechanism/hooks.h"
 #include "mechanism/identity.h"
-#include "mechanism/mounts.h"
-#include "mechanism/open.h"
 #include "mechanism/rights.h"
 #include "policy/path.h"
 
-#define SAFE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-#define INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-
-// Something of the host that is shown inside, cloned before the root is built and attached when it is.
-enum tree_kind { TREE_SYSTEM, TREE_SHARED, TREE_SITE, TREE_HOME };
-struct host_tree {
-  enum tree_kind kind;
-  int fd;
-  char *to;
-  bool directory;
-};
-
-struct host_trees {
-  struct host_tree *items;
-  size_t count;
-};
-
-struct root {
-  const struct root_plan *plan;
-  int scratch; // the private tmpfs
-  int fd;      // the root that is built
-  int etc;     // its /etc
-  uint64_t mount; // its id
-  bool growable; // mount points can be made: an overlay of ours, not a directory of the host
-  struct host_trees trees;
-};
-
-static void free_trees(struct host_trees *trees) {
-  for (size_t i = 0; i < trees->count; i++) {
-    cleanup_fd(&trees->items[i].fd);
-    free(trees->items[i].to);
-  }
-  free(trees->items);
-}
-
-static void add_tree(struct host_trees *trees, enum tree_kind kind, int fd, const char *to, bool directory) {
-  trees->items = memory_resize(trees->items, trees->count + 1, sizeof *trees->items);
-  trees->items[trees->count++] = (struct host_tree){kind, fd, memory_copy(to, strlen(to)), directory};
-}
-
 // --- Clones of the host, taken while its mounts are still as the caller sees them ---
 
-static bool clone_system(struct host_trees *trees, const char *path, uint64_t attributes, struct failure *why) {
-  AUTO_FD tree = tree_clone(AT_FDCWD, path, true);
-  if (tree < 0 || !tree_set(tree, attributes, MS_PRIVATE, true)) return mount_failed(path, why);
-  add_tree(trees, TREE_SYSTEM, steal_fd(&tree), path, true);
+static bool clone_system(struct trees *trees, const char *path, uint64_t attributes, struct failure *why) {
+  AUTO_FD fd = tree_clone(AT_FDCWD, path, true);
+  if (fd < 0 || !tree_set(fd, attributes, MS_PRIVATE, true)) return mount_failed(path, why);
+  trees_add(trees, (struct tree){TREE_SYSTEM, steal_fd(&fd), NULL, true, NULL}, path);
   return true;
 }
 
 // /tmp and /var/tmp: left out where the host has none.
-static bool clone_shared(struct host_trees *trees, const char *path, uint64_t propagation, struct failure *why) {
-  AUTO_FD tree = tree_clone(AT_FDCWD, path, true);
-  if (tree < 0 && errno == ENOENT) return true;
-  if (tree < 0 || !tree_set(tree, SAFE, propagation, true)) return mount_failed(path, why);
-  add_tree(trees, TREE_SHARED, steal_fd(&tree), path, true);
+static bool clone_shared(struct trees *trees, const char *path, uint64_t propagation, struct failure *why) {
+  AUTO_FD fd = tree_clone(AT_FDCWD, path, true);
+  if (fd < 0 && errno == ENOENT) return true;
+  if (fd < 0 || !tree_set(fd, SAFE, propagation, true)) return mount_failed(path, why);
+  trees_add(trees, (struct tree){TREE_SHARED, steal_fd(&fd), NULL, true, NULL}, path);
   return true;
 }
 
-static bool clone_site(struct host_trees *trees, const struct volume *volume, uint64_t propagation, struct failure *why) {
+static bool site_failed(const struct module *module, const char *path, const char *what, struct failure *why) {
+  if (module == NULL) return fail(why, ERROR_SITE_FS_FAILED, "%s: %s", path, what);
+  return fail(why, ERROR_MODULE_FAILED, "module '%s': %s: %s", module->name, path, what);
+}
+
+static bool clone_site(struct root *root, const struct module *module, const struct volume *volume, uint64_t propagation, struct failure *why) {
   // A namespace of fewer rights has the host's mounts in one piece.
-  bool recursive = without_setuid || (volume->flags & VOLUME_RECURSIVE) != 0;
+  bool recursive = without_setuid || (volume->flags & VOLUME_RECURSIVE) != 0, cache = (volume->flags & VOLUME_CACHE) != 0;
   uint64_t attributes = SAFE | ((volume->flags & VOLUME_READ_ONLY) != 0 ? MOUNT_ATTR_RDONLY : 0);
   if ((volume->flags & VOLUME_SLAVE) != 0) propagation = MS_SLAVE;
   if ((volume->flags & VOLUME_PRIVATE) != 0) propagation = MS_PRIVATE;
   struct stat status;
-  AUTO_FD tree = tree_clone(AT_FDCWD, volume->from, recursive);
-  if (tree < 0 || !tree_set(tree, attributes, propagation, recursive) || fstat(tree, &status) != 0)
-    return fail(why, ERROR_SITE_FS_FAILED, "%s: %s", volume->from, strerror(errno));
-  add_tree(trees, TREE_SITE, steal_fd(&tree), volume->to, S_ISDIR(status.st_mode));
+  AUTO_FD fd = cache ? cache_make(root->plan, volume, why) : tree_clone(AT_FDCWD, volume->from, recursive);
+  if (cache && fd < 0) return false;
+  if (fd < 0 || !tree_set(fd, attributes, propagation, recursive) || fstat(fd, &status) != 0) return site_failed(module, volume->from, strerror(errno), why);
+  enum tree_kind kind = module == NULL ? TREE_SITE : TREE_MODULE;
+  static const char *const system[] = {"/proc", "/sys", "/dev"};
+  for (size_t i = 0; i < COUNT_OF(system); i++)
+    if (path_is_within(volume->to, system[i])) kind = TREE_BELOW_SYSTEM;
+  trees_add(&root->trees, (struct tree){kind, steal_fd(&fd), NULL, S_ISDIR(status.st_mode), module}, volume->to);
   return true;
 }
 
-// The home directory, as far as the caller himself can reach it; none is no mistake.
-static bool clone_home(struct host_trees *trees, const struct root_plan *plan, uint64_t propagation, struct failure *why) {
-  if (plan->config.runtime[RUNTIME_MOUNT_HOME].number == 0 || !home_is_mountable(plan->accounts.caller.home)) return true;
-  AUTO_FREE char *home = path_clean(plan->accounts.caller.home, strlen(plan->accounts.caller.home));
-  if (volume_map_covers(&plan->config.udiroot[UDIROOT_SITE_FS].volumes, home)) return true;
+// A tree of the site's own, shown read-only as it is. Only root can change which one it is.
+static bool clone_opt(struct root *root, enum tree_kind kind, const struct module *module, const char *path, const char *to, struct failure *why) {
+  AUTO_FD source = -1;
+  if (!opt_open(module == NULL ? "optUdiImage" : "copyPath", path, &source, why)) return false;
+  AUTO_FD fd = tree_clone(source, "", true);
+  if (fd < 0 || !tree_set(fd, SAFE | MOUNT_ATTR_RDONLY, MS_PRIVATE, true)) return site_failed(module, path, strerror(errno), why);
+  trees_add(&root->trees, (struct tree){kind, steal_fd(&fd), NULL, true, module}, to);
+  return true;
+}
+
+static bool clone_module(struct root *root, const struct module *module, uint64_t propagation, struct failure *why) {
+  const struct volume_map *map = &module->values[MODULE_SITE_FS].volumes;
+  const char *path = module->values[MODULE_COPY_PATH].text;
+  for (size_t i = 0; i < map->count; i++)
+    if (!clone_site(root, module, &map->items[i], propagation, why)) return false;
+  AUTO_BUFFER to = {0};
+  buffer_print(&to, "/opt/udiImage/modules/%s", module->name);
+  return path == NULL || clone_opt(root, TREE_MODULE, module, path, to.at, why);
+}
+
+static bool is_covered(const struct root_plan *plan, const char *path) {
+  bool covered = volume_map_covers(&plan->config.udiroot[UDIROOT_SITE_FS].volumes, path);
+  for (size_t i = 0; i < plan->modules.count; i++)
+    covered = covered || volume_map_covers(&plan->modules.items[i]->values[MODULE_SITE_FS].volumes, path);
+  return covered;
+}
+
+// The home directory, as far as the user himself can reach it; none is no mistake.
+static bool clone_home(struct trees *trees, const struct root_plan *plan, uint64_t propagation, struct failure *why) {
+  const char *named = plan->accounts.caller.home;
+  if (plan->config.runtime[RUNTIME_MOUNT_HOME].number == 0 || !home_is_mountable(named)) return true;
+  AUTO_FREE char *home = path_clean(named, strlen(named));
+  if (is_covered(plan, home)) return true;
   if (!file_identity_set(&plan->who, why)) return false;
   AUTO_FD source = open_resolved(AT_FDCWD, home, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
   file_identity_root();
   if (source < 0) return true;
-  AUTO_FD tree = tree_clone(source, "", true);
-  if (tree < 0 || !tree_set(tree, SAFE, propagation, true)) return mount_failed("the home directory", why);
-  add_tree(trees, TREE_HOME, steal_fd(&tree), home, true);
+  AUTO_FD fd = tree_clone(source, "", true);
+  if (fd < 0 || !tree_set(fd, SAFE, propagation, true)) return mount_failed("the home directory", why);
+  trees_add(trees, (struct tree){TREE_HOME, steal_fd(&fd), NULL, true, NULL}, home);
   return true;
 }
 
@@ -116,17 +114,20 @@ static bool clone_local(struct root *root, struct failure *why) {
 }
 
 static bool clone_host(struct root *root, struct failure *why) {
-  const struct config *config = &root->plan->config;
-  struct host_trees *trees = &root->trees;
-  const char *style = config->udiroot[UDIROOT_MOUNT_PROPAGATION_STYLE].text;
-  uint64_t propagation = strcmp(style, "slave") == 0 ? MS_SLAVE : MS_PRIVATE;
+  const struct root_plan *plan = root->plan;
+  const struct conf_value *conf = plan->config.udiroot;
+  struct trees *trees = &root->trees;
+  uint64_t propagation = strcmp(conf[UDIROOT_MOUNT_PROPAGATION_STYLE].text, "slave") == 0 ? MS_SLAVE : MS_PRIVATE;
   bool cloned = clone_system(trees, "/proc", SAFE | MOUNT_ATTR_NOEXEC, why) &&
                 clone_system(trees, "/sys", SAFE | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, why) &&
                 clone_system(trees, "/dev", MOUNT_ATTR_NOSUID, why) && clone_shared(trees, "/tmp", propagation, why) &&
                 clone_shared(trees, "/var/tmp", propagation, why);
-  const struct volume_map *site = &config->udiroot[UDIROOT_SITE_FS].volumes;
-  for (size_t i = 0; cloned && i < site->count; i++) cloned = clone_site(trees, &site->items[i], propagation, why);
-  return cloned && clone_home(trees, root->plan, propagation, why);
+  const struct volume_map *site = &conf[UDIROOT_SITE_FS].volumes;
+  for (size_t i = 0; cloned && i < site->count; i++) cloned = clone_site(root, NULL, &site->items[i], propagation, why);
+  const char *opt = conf[UDIROOT_OPT_UDI_IMAGE].text;
+  if (cloned && opt != NULL) cloned = clone_opt(root, TREE_OPT, NULL, opt, "/opt/udiImage", why);
+  for (size_t i = 0; cloned && i < plan->modules.count; i++) cloned = clone_module(root, plan->modules.items[i], propagation, why);
+  return cloned && clone_home(trees, plan, propagation, why);
 }
 
 // --- The root itself ---
@@ -135,11 +136,14 @@ static bool clone_host(struct root *root, struct failure *why) {
 static bool mount_scratch(struct root *root, struct failure *why) {
   AUTO_FD target = scratch_place(&root->plan->config, why);
   if (target < 0) return false;
-  const struct mount_option options[] = {{"mode", "0755"}, {"size", "64m"}, {"nr_inodes", "65536"}};
+  // What the user writes to a writable root lies here, and is charged to the memory of his job.
+  AUTO_BUFFER size = {0};
+  buffer_print(&size, "%llu", root->plan->writable ? (unsigned long long)root->plan->config.runtime[RUNTIME_WRITABLE_SIZE].number : 64ULL << 20);
+  const struct mount_option options[] = {{"mode", "0755"}, {"size", size.at}, {"nr_inodes", root->plan->writable ? "1048576" : "65536"}};
   root->scratch = mount_create("tmpfs", options, COUNT_OF(options), SAFE, why);
   if (root->scratch < 0) return false;
   if (!tree_attach(root->scratch, target)) return mount_failed("attaching the tmpfs", why);
-  static const char *const names[] = {"lower", "upper", "work", "root", "etc"};
+  static const char *const names[] = {"lower", "upper", "work", "root", "etc", "var", "opt", "site"};
   for (size_t i = 0; i < COUNT_OF(names); i++)
     if (mkdirat(root->scratch, names[i], 0755) != 0) return mount_failed("filling the tmpfs", why);
   return true;
@@ -150,21 +154,26 @@ static bool attach_at(int tree, int directory, const char *name, struct failure 
   return (target >= 0 && tree_attach(tree, target)) || mount_failed(name, why);
 }
 
-// Before: the image file was opened and checked. After: it is mounted read-only at "lower".
+// Before: the image file was opened and checked, or a device was seen to show it. After: it is mounted read-only at "lower".
 static bool mount_image(struct root *root, struct failure *why) {
   AUTO_FD tree = layer_mount(root->plan, why);
   return tree >= 0 && attach_at(tree, root->scratch, "lower", why);
 }
 
 // Layer paths are relative to the tmpfs, so no character of a site's path can mean anything to the overlay.
+static int create_overlay(const struct root *root, const struct mount_option *layers, size_t count, struct failure *why) {
+  struct mount_option options[8] = {{"source", "shifter"}, {"index", "off"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}};
+  size_t common = 4;
+  // In a user namespace its marks are user.* attributes, and the kernel then follows and makes neither redirects nor metacopies.
+  if (without_setuid) options[2] = (struct mount_option){"userxattr", NULL}, common = 3;
+  memcpy(options + common, layers, count * sizeof *layers);
+  if (fchdir(root->scratch) != 0) return mount_failed("entering the tmpfs", why), -1;
+  return mount_create("overlay", options, common + count, SAFE, why);
+}
+
 static bool mount_overlay(struct root *root, struct failure *why) {
-  if (fchdir(root->scratch) != 0) return mount_failed("entering the tmpfs", why);
-  struct mount_option options[] = {{"source", "shifter"}, {"lowerdir", "lower"}, {"upperdir", "upper"}, {"workdir", "work"},
-                                   {"index", "off"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}};
-  size_t count = COUNT_OF(options);
-  // In a user namespace its marks are user.* attributes; the kernel then follows and makes no redirects or metacopies.
-  if (without_setuid) options[--count - 1] = (struct mount_option){"userxattr", NULL};
-  root->fd = mount_create("overlay", options, count, SAFE, why);
+  const struct mount_option layers[] = {{"lowerdir", "lower"}, {"upperdir", "upper"}, {"workdir", "work"}};
+  root->fd = create_overlay(root, layers, COUNT_OF(layers), why);
   root->growable = true;
   return root->fd >= 0 && attach_at(root->fd, root->scratch, "root", why);
 }
@@ -174,61 +183,7 @@ static bool mount_local(struct root *root, struct failure *why) {
   return attach_at(root->fd, root->scratch, "root", why);
 }
 
-// --- Places inside the root ---
-
-static bool on_root_mount(const struct root *root, int fd) {
-  struct statx status;
-  return statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) == 0 && (status.stx_mask & STATX_MNT_ID) != 0 && status.stx_mnt_id == root->mount;
-}
-
-static bool note_mount(struct root *root, struct failure *why) {
-  struct statx status;
-  if (statx(root->fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) != 0 || (status.stx_mask & STATX_MNT_ID) == 0)
-    return fail(why, ERROR_KERNEL_UNSUPPORTED, "statx does not tell mount ids");
-  root->mount = status.stx_mnt_id;
-  return true;
-}
-
-// The directory a path means inside, links of the image resolved inside. What is missing is created, but only in our own overlay:
-// a link that leads into something of the host creates nothing there. -1 with errno.
-static int inside_directory(const struct root *root, const char *path) {
-  AUTO_FD at = open_resolved(root->fd, ".", O_PATH | O_DIRECTORY, 0, INSIDE);
-  size_t length = 0;
-  const char *end = path;
-  for (const char *name = path_component(path, &length); at >= 0 && name != NULL; name = path_component(end, &length)) {
-    end = name + length;
-    AUTO_FREE char *sofar = memory_copy(path, (size_t)(end - path));
-    AUTO_FREE char *component = memory_copy(name, length);
-    int next = open_resolved(root->fd, sofar, O_PATH | O_DIRECTORY, 0, INSIDE);
-    if (next < 0 && errno == ENOENT && root->growable && on_root_mount(root, at) && mkdirat(at, component, 0755) == 0)
-      next = open_resolved(root->fd, sofar, O_PATH | O_DIRECTORY, 0, INSIDE);
-    cleanup_fd(&at);
-    at = next;
-  }
-  return steal_fd(&at);
-}
-
-// As above for a file that is to be covered by another.
-static int inside_file(const struct root *root, const char *path) {
-  int found = open_resolved(root->fd, path, O_PATH, 0, INSIDE);
-  if (found >= 0 || errno != ENOENT || !root->growable) return found;
-  const char *slash = strrchr(path, '/');
-  AUTO_FREE char *above = memory_copy(path, (size_t)(slash - path));
-  AUTO_FD directory = inside_directory(root, above);
-  if (directory < 0 || !on_root_mount(root, directory)) return -1;
-  AUTO_FD created = openat(directory, slash + 1, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-  return created < 0 ? -1 : open_resolved(root->fd, path, O_PATH, 0, INSIDE);
-}
-
-// /proc, /sys and /dev: a real directory of the image, or made here.
-static int system_directory(const struct root *root, const char *path) {
-  const char *name = path + 1;
-  uint64_t strict = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
-  int fd = open_resolved(root->fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, strict);
-  if (fd < 0 && errno == ENOENT && root->growable && mkdirat(root->fd, name, 0755) == 0)
-    fd = open_resolved(root->fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, strict);
-  return fd;
-}
+// --- What is attached ---
 
 static bool is_same(int one, int other) {
   struct stat first, second;
@@ -236,7 +191,7 @@ static bool is_same(int one, int other) {
          first.st_ino == second.st_ino;
 }
 
-static bool attach_tree(const struct root *root, const struct host_tree *tree, struct failure *why) {
+static bool attach_tree(const struct root *root, const struct tree *tree, struct failure *why) {
   AUTO_FD target = -1;
   if (tree->kind == TREE_SYSTEM)
     target = system_directory(root, tree->to);
@@ -245,28 +200,93 @@ static bool attach_tree(const struct root *root, const struct host_tree *tree, s
   // A link of the image must not put what others can write over its root or over the files written for the caller.
   if (is_same(target, root->fd) || is_same(target, root->etc)) return fail(why, ERROR_IMAGE_LAYOUT, "%s leads to / or /etc", tree->to);
   if (target >= 0 && tree_attach(tree->fd, target)) return true;
-  switch (tree->kind) {
-  case TREE_HOME:
-    return true; // the program starts in another directory then, and says so
-  case TREE_SITE:
-    return fail(why, ERROR_SITE_FS_FAILED, "no mount point %s inside: %s", tree->to, strerror(errno));
-  case TREE_SHARED:
-    if (!root->growable && errno == ENOENT) return true;
-    break;
-  case TREE_SYSTEM:
-    break;
+  if (tree->kind == TREE_HOME) return true; // the program starts in another directory then, and says so
+  if (tree->kind == TREE_SHARED && !root->growable && errno == ENOENT) return true;
+  if (tree->kind != TREE_SHARED && tree->kind != TREE_SYSTEM) {
+    AUTO_BUFFER what = {0};
+    buffer_print(&what, "no mount point inside: %s", strerror(errno));
+    return site_failed(tree->module, tree->to, what.at, why);
   }
   if (errno == ENOTDIR || errno == ELOOP || errno == EEXIST || errno == ENOENT)
     return fail(why, ERROR_IMAGE_LAYOUT, "%s is not a directory", tree->to);
   return mount_failed(tree->to, why);
 }
 
-// --- /etc ---
+static bool attach_kind(const struct root *root, enum tree_kind kind, struct failure *why) {
+  for (size_t i = 0; i < root->trees.count; i++)
+    if (root->trees.items[i].kind == kind && !attach_tree(root, &root->trees.items[i], why)) return false;
+  return true;
+}
 
-static bool write_etc(struct root *root, struct failure *why) {
+// The site's tree has no mount points for the trees of modules, and nothing is written to the host: so these lie in a layer above it.
+static bool add_module_places(struct root *root, struct tree *opt, struct failure *why) {
+  AUTO_FD places = openat(root->scratch, "opt", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  size_t count = 0;
+  for (size_t i = 0; i < root->trees.count; i++) {
+    const char *to = root->trees.items[i].to;
+    if (root->trees.items[i].kind != TREE_MODULE || !path_is_within(to, "/opt/udiImage/modules")) continue;
+    if (places < 0 || (count++ == 0 && mkdirat(places, "modules", 0755) != 0)) return mount_failed("filling the tmpfs", why);
+    if (mkdirat(places, to + strlen("/opt/udiImage/"), 0755) != 0 && errno != EEXIST) return mount_failed("filling the tmpfs", why);
+  }
+  if (count == 0) return true;
+  if (!attach_at(opt->fd, root->scratch, "site", why)) return false;
+  const struct mount_option layers[] = {{"lowerdir", "opt:site"}};
+  cleanup_fd(&opt->fd);
+  opt->fd = create_overlay(root, layers, COUNT_OF(layers), why);
+  return opt->fd >= 0;
+}
+
+static bool attach_opt(struct root *root, struct failure *why) {
+  for (size_t i = 0; i < root->trees.count; i++)
+    if (root->trees.items[i].kind == TREE_OPT && !add_module_places(root, &root->trees.items[i], why)) return false;
+  return attach_kind(root, TREE_OPT, why) && attach_kind(root, TREE_MODULE, why);
+}
+
+// --- Hooks of the site ---
+
+static bool has_hooks(const struct root_plan *plan) {
+  bool found = plan->config.udiroot[UDIROOT_SITE_PRE_MOUNT_HOOK].text != NULL || plan->config.udiroot[UDIROOT_SITE_POST_MOUNT_HOOK].text != NULL;
+  for (size_t i = 0; i < plan->modules.count; i++) found = found || plan->modules.items[i]->values[MODULE_ROOTHOOK].text != NULL;
+  return found;
+}
+
+static bool run_hook(const struct root *root, const char *setting, const struct conf_value *value, struct failure *why) {
+  const struct site_program hook = {.setting = setting, .path = value->text, .directory = root->fd, .descriptor = -1};
+  return value->text == NULL || run_site_program(&hook, why);
+}
+
+static bool run_module_hooks(const struct root *root, struct failure *why) {
+  for (size_t i = 0; i < root->plan->modules.count; i++) {
+    const struct module *module = root->plan->modules.items[i];
+    AUTO_BUFFER setting = {0};
+    buffer_print(&setting, "module_%s_roothook", module->name);
+    if (!run_hook(root, setting.at, &module->values[MODULE_ROOTHOOK], why)) return false;
+  }
+  return true;
+}
+
+// Site file systems and modules, with the site's programs between them, which work in the root that is built. A link of the image
+// would lead them to the host's files, so none can be followed meanwhile. What they mount gets the flags of all mounts.
+static bool attach_site(struct root *root, struct failure *why) {
+  const struct conf_value *conf = root->plan->config.udiroot;
+  bool hooks = has_hooks(root->plan);
+  if (hooks && !tree_set(root->fd, MOUNT_ATTR_NOSYMFOLLOW, 0, false)) return mount_failed("nosymfollow", why);
+  if (!run_hook(root, "sitePreMountHook", &conf[UDIROOT_SITE_PRE_MOUNT_HOOK], why)) return false;
+  if (!attach_kind(root, TREE_SITE, why)) return false;
+  if (!run_hook(root, "sitePostMountHook", &conf[UDIROOT_SITE_POST_MOUNT_HOOK], why)) return false;
+  if (!attach_opt(root, why) || !run_module_hooks(root, why)) return false;
+  if (!hooks || (tree_unset(root->fd, MOUNT_ATTR_NOSYMFOLLOW) && tree_set(root->fd, SAFE, 0, true))) return true;
+  return mount_failed("mounts of hooks", why);
+}
+
+// --- Files that are made ---
+
+static bool write_files(struct root *root, struct failure *why) {
   root->etc = inside_directory(root, "/etc");
   if (root->etc < 0) return fail(why, ERROR_IMAGE_LAYOUT, "/etc is not a directory");
-  return etc_files_write(&root->plan->etc, root->etc, why);
+  AUTO_FD var = inside_directory(root, "/var");
+  if (var < 0) return fail(why, ERROR_IMAGE_LAYOUT, "/var is not a directory");
+  return etc_files_write(&root->plan->etc, root->etc, why) && made_files_write(&root->plan->var, "/var", var, why);
 }
 
 // In a local directory files that exist are covered, since nothing can be written there.
@@ -296,18 +316,21 @@ static bool leave_host(const struct root *root, struct failure *why) {
   return chdir("/") == 0 || mount_failed("entering the new root", why);
 }
 
-// Mount points of the image are written and resolved before anything of the host is attached: until then there is nothing that a link
-// of the image could lead to but the image itself.
+// Files are written before anything of the host is attached: until then there is nothing that a link of the image could lead to but
+// the image itself.
 static bool build(struct root *root, struct failure *why) {
-  if (!clone_host(root, why) || (root->plan->image.local && !clone_local(root, why))) return false;
+  const struct root_plan *plan = root->plan;
+  if (plan->writable && plan->image.local) return fail(why, ERROR_OPTION_UNAVAILABLE, "--writable needs an image; a local: directory is shown as it is");
+  if (!clone_host(root, why) || (plan->image.local && !clone_local(root, why))) return false;
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return mount_failed("making / private", why);
   if (!mount_scratch(root, why)) return false;
-  bool image = root->plan->image.local ? mount_local(root, why) : mount_image(root, why) && mount_overlay(root, why);
+  bool image = plan->image.local ? mount_local(root, why) : mount_image(root, why) && mount_overlay(root, why);
   if (!image || !note_mount(root, why)) return false;
-  if (!(root->growable ? write_etc(root, why) : cover_etc(root, why))) return false;
-  for (size_t i = 0; i < root->trees.count; i++)
-    if (!attach_tree(root, &root->trees.items[i], why)) return false;
-  if (!tree_set(root->fd, SAFE | MOUNT_ATTR_RDONLY, 0, false)) return mount_failed("making the root read-only", why);
+  if (!(root->growable ? write_files(root, why) : cover_etc(root, why))) return false;
+  bool attached = attach_kind(root, TREE_SHARED, why) && attach_site(root, why) && attach_kind(root, TREE_SYSTEM, why) &&
+                  attach_kind(root, TREE_BELOW_SYSTEM, why) && attach_kind(root, TREE_HOME, why) && attach_user_volumes(root, why);
+  if (!attached) return false;
+  if (!plan->writable && !tree_set(root->fd, SAFE | MOUNT_ATTR_RDONLY, 0, false)) return mount_failed("making the root read-only", why);
   return leave_host(root, why);
 }
 
@@ -318,6 +341,6 @@ bool root_enter(const struct root_plan *plan, struct failure *why) {
   cleanup_fd(&root.scratch);
   cleanup_fd(&root.fd);
   cleanup_fd(&root.etc);
-  free_trees(&root.trees);
+  trees_free(&root.trees);
   return built;
 }

@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "mechanism/open.h"
-#include "policy/environment.h"
+#include "payload/compose.h"
+#include "payload/explain.h"
 
 #define ENV_FILE_BYTES (4 << 20)
 
@@ -35,36 +37,76 @@ static bool read_env_file(const char *path, struct words *settings, struct failu
   return environment_parse_file(settings, content.at, content.length, path, why);
 }
 
-static bool compose(const struct start *start, struct words *environment, struct failure *why) {
-  const struct arguments *arguments = start->arguments;
-  const struct conf_value *site = start->plan->config.udiroot;
-  AUTO_WORDS file = {0};
-  for (size_t i = 0; i < arguments->env_files.count; i++)
-    if (!read_env_file(arguments->env_files.items[i], &file, why)) return false;
-  const struct environment_sources sources = {
-      .caller = arguments->clear_environment ? NULL : start->environment,
-      .request = start->plan->request,
-      .image = start->plan->image.id,
-      .image_env = &start->plan->image.facts.env,
-      .file = &file,
-      .options = &arguments->env,
-      .site_set = &site[UDIROOT_SITE_ENV].words,
-      .site_append = &site[UDIROOT_SITE_ENV_APPEND].words,
-      .site_prepend = &site[UDIROOT_SITE_ENV_PREPEND].words,
-      .site_unset = &site[UDIROOT_SITE_ENV_UNSET].words,
-  };
-  environment_compose(environment, &sources);
+static bool read_env_files(const struct start *start, struct words *settings, struct failure *why) {
+  const struct words *files = &start->arguments->env_files;
+  for (size_t i = 0; i < files->count; i++)
+    if (!read_env_file(files->items[i], settings, why)) return false;
   return true;
 }
 
-void start_program(const struct start *start, struct failure *why) {
+static struct environment_sources sources_of(const struct start *start, const struct words *file) {
+  const struct root_plan *plan = start->plan;
+  return (struct environment_sources){
+      .caller = start->arguments->clear_environment ? NULL : start->environment,
+      .request = plan->request,
+      .image = plan->image.id,
+      .image_env = &plan->image.facts.env,
+      .file = file,
+      .options = &start->arguments->env,
+      .modules = &plan->modules,
+      .site = plan->config.udiroot,
+  };
+}
+
+static _Noreturn void become_hook(const struct start *start, const char *hook) {
+  struct failure why;
+  if (inherited_restore(start->inherited, &why)) execve("/bin/sh", (char *const[]){(char[]){"/bin/sh"}, memory_copy(hook, strlen(hook)), NULL}, environ);
+  _exit(127);
+}
+
+// A module's script may prepare what the program needs, so a program is not run without it.
+static bool run_user_hook(const struct start *start, const struct module *module, struct failure *why) {
+  const char *hook = module->values[MODULE_USERHOOK].text;
+  int status = 0;
+  if (hook == NULL) return true;
+  pid_t child = fork();
+  if (child == 0) become_hook(start, hook);
+  while (child > 0 && waitpid(child, &status, 0) < 0)
+    if (errno != EINTR) child = -1;
+  if (child < 0) return fail(why, ERROR_RESOURCE, "module '%s': its userhook: %s", module->name, strerror(errno));
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
+  return fail(why, ERROR_MODULE_FAILED, "module '%s': its userhook %s ended with %s %d inside the image", module->name, hook,
+              WIFEXITED(status) ? "status" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+}
+
+static bool run_user_hooks(const struct start *start, struct failure *why) {
+  for (size_t i = 0; i < start->plan->modules.count; i++)
+    if (!run_user_hook(start, start->plan->modules.items[i], why)) return false;
+  return true;
+}
+
+static void run_composed(const struct start *start, const struct composition *made, struct failure *why) {
   static char *nothing[] = {NULL};
   AUTO_WORDS environment = {0};
-  if (!enter_directory(start, why) || !compose(start, &environment, why)) return;
-  if (!inherited_restore(start->inherited, why)) return;
+  composition_apply(made, &environment);
   // The C library searches the PATH of the environment the program gets, not the caller's.
   environ = environment.items == NULL ? nothing : environment.items;
-  execvpe(start->argv->items[0], start->argv->items, environ);
-  fail(why, ERROR_EXEC_FAILED, "%s: %s", start->argv->items[0], strerror(errno));
+  if (run_user_hooks(start, why) && inherited_restore(start->inherited, why)) {
+    execvpe(start->argv->items[0], start->argv->items, environ);
+    fail(why, ERROR_EXEC_FAILED, "%s: %s", start->argv->items[0], strerror(errno));
+  }
   environ = nothing;
+}
+
+void start_program(const struct start *start, struct failure *why) {
+  AUTO_WORDS file = {0};
+  struct composition made;
+  if (!enter_directory(start, why) || !read_env_files(start, &file, why)) return;
+  const struct environment_sources sources = sources_of(start, &file);
+  composition_make(&made, &sources);
+  if (start->arguments->explain)
+    explain_and_exit(start, &made);
+  else
+    run_composed(start, &made, why);
+  composition_free(&made);
 }

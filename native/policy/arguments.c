@@ -116,17 +116,6 @@ const char *arguments_modules(const struct arguments *arguments, char *const *en
   return arguments->modules != NULL ? arguments->modules : setting(environment, "SHIFTER_MODULE");
 }
 
-bool arguments_check_offered(const struct arguments *arguments, char *const *environment, struct failure *why) {
-  const char *modules = arguments_modules(arguments, environment);
-  if (arguments_volumes(arguments, environment) != NULL)
-    return fail(why, ERROR_OPTION_UNAVAILABLE, "volumes (--volume, SHIFTER_VOLUME) are not offered by this version");
-  if (modules != NULL && strcmp(modules, "none") != 0)
-    return fail(why, ERROR_OPTION_UNAVAILABLE, "'%s': modules (--module, SHIFTER_MODULE) are not offered by this version", modules);
-  if (arguments->writable) return fail(why, ERROR_OPTION_UNAVAILABLE, "--writable is not offered by this version");
-  if (arguments->explain) return fail(why, ERROR_OPTION_UNAVAILABLE, "--explain is not offered by this version");
-  return true;
-}
-
 void arguments_free(struct arguments *arguments) {
   cleanup_free(&arguments->volumes);
   words_free(&arguments->env);

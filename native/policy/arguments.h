@@ -23,8 +23,6 @@ bool arguments_image(const struct arguments *arguments, char *const *environment
 // The user's volume map and modules, from the option or else from the environment; NULL for none asked for.
 const char *arguments_volumes(const struct arguments *arguments, char *const *environment);
 const char *arguments_modules(const struct arguments *arguments, char *const *environment);
-// What is understood and not there yet is refused, whether an option or a variable asks for it.
-bool arguments_check_offered(const struct arguments *arguments, char *const *environment, struct failure *why) MUST_USE;
 void arguments_free(struct arguments *arguments);
 
 struct image_facts;

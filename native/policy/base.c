@@ -72,17 +72,21 @@ void buffer_byte(struct buffer *buffer, char byte) {
   buffer_add(buffer, &byte, 1);
 }
 
-void buffer_print(struct buffer *buffer, const char *format, ...) {
+void buffer_print_list(struct buffer *buffer, const char *format, va_list arguments) {
   AUTO_FREE char *text = NULL;
-  va_list arguments;
-  va_start(arguments, format);
   int length = vasprintf(&text, format, arguments);
-  va_end(arguments);
   if (length < 0) {
     text = NULL;
     memory_exhausted();
   }
   buffer_add(buffer, text, (size_t)length);
+}
+
+void buffer_print(struct buffer *buffer, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  buffer_print_list(buffer, format, arguments);
+  va_end(arguments);
 }
 
 void buffer_free(struct buffer *buffer) {

@@ -1,5 +1,6 @@
 // What every file of the native programs leans on: attributes, memory, growing text and lists.
 #pragma once
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +28,7 @@ void buffer_add(struct buffer *buffer, const void *bytes, size_t length);
 void buffer_text(struct buffer *buffer, const char *text);
 void buffer_byte(struct buffer *buffer, char byte);
 void buffer_print(struct buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3);
+void buffer_print_list(struct buffer *buffer, const char *format, va_list arguments) PRINTF_LIKE(2, 0);
 void buffer_free(struct buffer *buffer);
 #define AUTO_BUFFER CLEANUP(buffer_free) struct buffer
 

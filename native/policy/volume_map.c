@@ -122,6 +122,11 @@ static bool take_element(struct volume *volume, bool user, const char *at, size_
   return (user ? user_target(volume) : site_target(volume)) || refuse_flag(volume->to, strlen(volume->to), "can't be a target", what);
 }
 
+static void free_volume(struct volume *volume) {
+  free(volume->from);
+  free(volume->to);
+}
+
 static bool add(struct volume_map *map, struct volume volume, struct buffer *what) {
   if (map->count == LIMIT_VOLUME_COUNT) {
     buffer_print(what, "there are more than %d volumes", LIMIT_VOLUME_COUNT);
@@ -152,8 +157,7 @@ static bool add_text(struct volume_map *map, bool user, const char *text, struct
     text = start + length + (wrapped ? 1 : 0);
     struct volume volume = {0};
     if (!take_element(&volume, user, start, length, what) || !add(map, volume, what)) {
-      free(volume.from);
-      free(volume.to);
+      free_volume(&volume);
       return false;
     }
   }
@@ -176,6 +180,32 @@ bool volume_map_spares(const struct volume_map *user, const struct volume_map *s
       buffer_print(what, "'%s' can't be a target: the site mounts %s", to, kept);
       return false;
     }
+  return true;
+}
+
+static int compare_targets(const void *one, const void *other) {
+  return strcmp(((const struct volume *)one)->to, ((const struct volume *)other)->to);
+}
+
+bool volume_map_settle(struct volume_map *map, struct buffer *what) {
+  if (map->count > 0) qsort(map->items, map->count, sizeof *map->items, compare_targets);
+  size_t kept = 0;
+  for (size_t i = 0; i < map->count; i++) {
+    AUTO_BUFFER text = {0}, before = {0};
+    volume_text(&map->items[i], &text);
+    if (kept > 0) volume_text(&map->items[kept - 1], &before);
+    if (kept == 0 || strcmp(map->items[kept - 1].to, map->items[i].to) != 0) {
+      map->items[kept++] = map->items[i];
+    } else if (strcmp(text.at, before.at) == 0) {
+      free_volume(&map->items[i]);
+    } else {
+      buffer_print(what, "'%s' is the target of two volumes", map->items[i].to);
+      while (i < map->count) free_volume(&map->items[i++]);
+      map->count = kept;
+      return false;
+    }
+  }
+  map->count = kept;
   return true;
 }
 
@@ -209,10 +239,7 @@ bool volume_map_covers(const struct volume_map *map, const char *path) {
 }
 
 void volume_map_free(struct volume_map *map) {
-  for (size_t i = 0; i < map->count; i++) {
-    free(map->items[i].from);
-    free(map->items[i].to);
-  }
+  for (size_t i = 0; i < map->count; i++) free_volume(&map->items[i]);
   free(map->items);
   *map = (struct volume_map){0};
 }

@@ -21,6 +21,9 @@ bool volume_map_add_site(struct volume_map *map, const char *text, struct buffer
 bool volume_map_add_user(struct volume_map *map, const char *text, struct buffer *what) MUST_USE;
 // Whether no volume of a user lies at, above or below a target of the site's.
 bool volume_map_spares(const struct volume_map *user, const struct volume_map *site, struct buffer *what) MUST_USE;
+// Puts them in the order in which they are mounted, which depends on their targets alone: what lies above first, equal ones once. Two
+// different ones on one target are refused.
+bool volume_map_settle(struct volume_map *map, struct buffer *what) MUST_USE;
 // Where no user's volume may land: at or below these, but for what volume_map_add_user takes back. Ended by NULL.
 extern const char *const volume_kept_places[];
 // Sorted "from:to:flags" joined by ";": equal for maps that mean the same, and a map itself.

@@ -71,7 +71,11 @@ static bool select_program(struct session *session, struct failure *why) {
 }
 
 static bool prepare(struct session *session, struct failure *why) {
-  const struct root_request asked = {.image = session->asked};
+  const struct arguments *arguments = &session->arguments;
+  const struct root_request asked = {.image = session->asked,
+                                     .volumes = arguments_volumes(arguments, session->environment),
+                                     .modules = arguments_modules(arguments, session->environment),
+                                     .writable = arguments->writable};
   AUTO_WORDS jobs = {0};
   if (!plan_begin(&asked, &session->plan, why)) return false;
   job_hints(session->environment, &jobs);
@@ -127,7 +131,6 @@ int main(int argc, char **argv) {
   if (!identity_of_caller(who, &why)) finish_as(who, &why);
   if (!parsed) finish_as(who, &usage);
   if (!arguments_image(&session.arguments, session.environment, &session.asked, &why)) finish_as(who, &why);
-  if (session.arguments.mode == MODE_RUN && !arguments_check_offered(&session.arguments, session.environment, &why)) finish_as(who, &why);
 
   if (!inherited_take(&session.inherited, &why) || !descriptors_filter(&why) || !become_root(&why)) finish_as(who, &why);
   if (session.arguments.mode == MODE_RESOLVE) resolve(&session, &why);

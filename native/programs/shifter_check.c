@@ -33,9 +33,9 @@ static int usage(const char *what) {
   return put_failure(&why);
 }
 
-static int check_reference(const char *text, const char *default_type) {
+static int check_text(const char *kind, const char *text, const char *default_type) {
   AUTO_BUFFER out = {0};
-  int status = show_parsed(&out, "ref", text, strlen(text), default_type);
+  int status = show_parsed(&out, kind, text, strlen(text), default_type);
   return put(&out, status);
 }
 
@@ -71,10 +71,10 @@ static bool from_hex(const char *line, size_t length, struct buffer *bytes) {
 }
 
 static int check_batch(const char *kind) {
-  static const char *const kinds[] = {"ref", "record", "name", "meta"};
+  static const char *const kinds[] = {"ref", "record", "name", "meta", "volume", "siteFs"};
   bool known = false;
   for (size_t i = 0; i < COUNT_OF(kinds); i++) known = known || strcmp(kind, kinds[i]) == 0;
-  if (!known) return usage("--batch needs ref, record, name or meta");
+  if (!known) return usage("--batch needs ref, record, name, meta, volume or siteFs");
   AUTO_FREE char *line = NULL;
   size_t room = 0;
   AUTO_BUFFER bytes = {0}, out = {0};
@@ -276,7 +276,7 @@ static int answer(const struct request *request, const char *verb, const char *o
   if (strcmp(verb, "config") == 0) return check_config(operand, request->json);
   if (strcmp(verb, "node") == 0 && operand == NULL) return check_node();
   if (operand == NULL) return usage("what to read is not named");
-  if (strcmp(verb, "ref") == 0) return check_reference(operand, request->default_type);
+  if (strcmp(verb, "ref") == 0 || strcmp(verb, "volume") == 0 || strcmp(verb, "siteFs") == 0) return check_text(verb, operand, request->default_type);
   if (strcmp(verb, "record") == 0 || strcmp(verb, "name") == 0 || strcmp(verb, "meta") == 0) return check_file(verb, operand);
   return usage("this can't be checked");
 }

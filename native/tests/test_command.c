@@ -2,6 +2,7 @@
 #include "tests/testing.h"
 
 #include "policy/arguments.h"
+#include "payload/compose.h"
 #include "policy/environment.h"
 #include "policy/image_facts.h"
 
@@ -193,6 +194,13 @@ static struct words list(const char *const *items) {
   return words;
 }
 
+static void compose(struct words *environment, const struct environment_sources *sources) {
+  struct composition made;
+  composition_make(&made, sources);
+  composition_apply(&made, environment);
+  composition_free(&made);
+}
+
 static void composition(void **state) {
   (void)state;
   for (size_t i = 0; i < COUNT_OF(environment_cases); i++) {
@@ -204,12 +212,49 @@ static void composition(void **state) {
     AUTO_WORDS unset = list(row->unset);
     AUTO_WORDS result = list(row->result);
     AUTO_WORDS made = {0};
-    const struct environment_sources sources = {.caller = (char *const *)row->start, .image_env = &image, .site_set = &set,
-                                                .site_append = &append, .site_prepend = &prepend, .site_unset = &unset};
-    environment_compose(&made, &sources);
+    struct conf_value site[UDIROOT_KEY_COUNT] = {0};
+    site[UDIROOT_SITE_ENV].words = set;
+    site[UDIROOT_SITE_ENV_APPEND].words = append;
+    site[UDIROOT_SITE_ENV_PREPEND].words = prepend;
+    site[UDIROOT_SITE_ENV_UNSET].words = unset;
+    const struct environment_sources sources = {.caller = (char *const *)row->start, .image_env = &image, .site = site};
+    compose(&made, &sources);
     assert_int_equal(made.count, result.count);
     for (size_t j = 0; j < result.count; j++) check(words_hold(&made, result.items[j]), result.items[j]);
   }
+}
+
+// Modules in their order, then the site; and each variable knows whose it is.
+static void modules_and_origins(void **state) {
+  (void)state;
+  static const char text[] = "siteEnv=S=site\nsiteEnvAppend=P=/site\nsiteEnvUnset=GONE\nmodule_a_siteEnv=M=a S=a\nmodule_a_siteEnvPrepend=P=/a\n"
+                             "module_b_siteEnv=M=b\nmodule_b_siteEnvPrepend=P=/b\nmodule_b_siteEnvUnset=OUT\n";
+  static const char *const caller[] = {"P=/caller", "GONE=1", "OUT=1", "KEPT=1", NULL};
+  struct config config = {0};
+  struct modules active = {0};
+  struct composition made;
+  struct failure why;
+  AUTO_WORDS all = {0};
+  AUTO_WORDS image = list((const char *const[]){"P=/image", NULL});
+  assert_true(config_parse_udiroot(&config, text, strlen(text), "udiRoot.conf", &why) && config_finish(&config, true, "udiRoot.conf", &why));
+  assert_true(modules_select(&config, "b,a", &active, &why));
+  const struct environment_sources sources = {.caller = (char *const *)caller, .image_env = &image, .modules = &active, .site = config.udiroot};
+  composition_make(&made, &sources);
+  composition_apply(&made, &all);
+  static const struct {
+    const char *setting, *origin;
+  } wanted[] = {{"P=/a:/b:/image:/site", "the image, then module_b_siteEnvPrepend (udiRoot.conf:7), then module_a_siteEnvPrepend (udiRoot.conf:5), then siteEnvAppend (udiRoot.conf:2)"},
+                {"KEPT=1", "the caller"}, {"M=a", "module_a_siteEnv (udiRoot.conf:4)"}, {"S=site", "siteEnv (udiRoot.conf:1)"}};
+  assert_int_equal(all.count, COUNT_OF(wanted));
+  for (size_t i = 0; i < COUNT_OF(wanted); i++) {
+    AUTO_BUFFER origin = {0};
+    check(words_hold(&all, wanted[i].setting), wanted[i].setting);
+    composition_origin(&made, wanted[i].setting, &origin);
+    assert_string_equal(origin.at, wanted[i].origin);
+  }
+  composition_free(&made);
+  modules_free(&active);
+  config_free(&config);
 }
 
 static void order(void **state) {
@@ -221,7 +266,7 @@ static void order(void **state) {
   AUTO_WORDS made = {0};
   struct environment_sources sources = {.caller = (char *const *)caller, .request = "docker:x", .image = "id1", .image_env = &image,
                                         .file = &file, .options = &options};
-  environment_compose(&made, &sources);
+  compose(&made, &sources);
   static const char *const wanted[] = {"A=caller", "SHIFTER_IMAGE=id1", "B=image", "C=file", "D=later", "E=", "SHIFTER_IMAGEREQUEST=docker:x", "EMPTY="};
   assert_int_equal(made.count, COUNT_OF(wanted));
   for (size_t i = 0; i < COUNT_OF(wanted); i++) check(words_hold(&made, wanted[i]), wanted[i]);
@@ -254,30 +299,11 @@ static void volumes_and_modules(void **state) {
   arguments_free(&a);
 }
 
-static void not_offered_yet(void **state) {
-  (void)state;
-  static char *const nothing[] = {NULL};
-  static char *const environments[][2] = {{(char *)"SHIFTER_VOLUME=/a:/b"}, {(char *)"SLURM_SPANK_SHIFTER_MODULE=gpu"}};
-  static char *const words[] = {(char *)"--volume=/a:/b", (char *)"--module=gpu", (char *)"--writable", (char *)"--explain"};
-  struct arguments a;
-  struct failure why = {0};
-  for (size_t i = 0; i < COUNT_OF(words); i++) {
-    assert_true(parse(ARGV(words[i]), &a, &why));
-    assert_false(arguments_check_offered(&a, nothing, &why));
-    assert_int_equal(why.code, ERROR_OPTION_UNAVAILABLE);
-    arguments_free(&a);
-  }
-  assert_true(parse(ARGV("-m", "none"), &a, &why));
-  assert_true(arguments_check_offered(&a, nothing, &why));
-  a.modules = NULL;
-  for (size_t i = 0; i < COUNT_OF(environments); i++) assert_false(arguments_check_offered(&a, environments[i], &why));
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(options),     cmocka_unit_test(refused_options), cmocka_unit_test(refused_words),
                                      cmocka_unit_test(report_before_a_mistake), cmocka_unit_test(image_of_environment),
                                      cmocka_unit_test(selection),   cmocka_unit_test(settings),        cmocka_unit_test(env_files),
                                      cmocka_unit_test(composition), cmocka_unit_test(order),           cmocka_unit_test(look_up),
-                                     cmocka_unit_test(volumes_and_modules), cmocka_unit_test(not_offered_yet)};
+                                     cmocka_unit_test(volumes_and_modules), cmocka_unit_test(modules_and_origins)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "mechanism/cache.h"
 #include "mechanism/drop.h"
+#include "mechanism/hooks.h"
 #include "mechanism/identity.h"
 #include "mechanism/mounts.h"
 #include "mechanism/open.h"
@@ -41,31 +43,21 @@ bool rights_configuration(struct config *config, struct failure *why) {
   return config_parse_udiroot(config, personal, sizeof personal - 1, "the defaults", why) && config_finish(config, true, "the defaults", why);
 }
 
-static bool needs_setuid(const char *what, const char *which, const char *reason, struct failure *why) {
-  return fail(why, ERROR_SETUID_NEEDED, "%s%s%s: %s", what, *which == '\0' ? "" : " ", which, reason);
+// --- What only root can do ---
+
+bool run_site_program(const struct site_program *program, struct failure *why) {
+  return fail(why, ERROR_SETUID_NEEDED, "%s: it runs as root", program->setting);
 }
 
-static bool allow_volumes(const struct volume_map *map, struct failure *why) {
-  for (size_t i = 0; i < map->count; i++)
-    if ((map->items[i].flags & VOLUME_CACHE) != 0) return needs_setuid("perNodeCache at", map->items[i].to, "root makes and mounts its file system", why);
-  return true;
+int cache_make(const struct root_plan *plan, const struct volume *volume, struct failure *why) {
+  (void)plan;
+  return fail(why, ERROR_SETUID_NEEDED, "perNodeCache at %s: root makes and mounts its file system", volume->to), -1;
 }
 
-// What only root can do is told before anything is opened, by name and reason.
-bool rights_allow(const struct root_plan *plan, struct failure *why) {
-  static const char as_root[] = "it runs as root";
-  static const struct {
-    enum udiroot_key key;
-    const char *name;
-  } hooks[] = {{UDIROOT_SITE_PRE_MOUNT_HOOK, "sitePreMountHook"}, {UDIROOT_SITE_POST_MOUNT_HOOK, "sitePostMountHook"}};
-  for (size_t i = 0; i < COUNT_OF(hooks); i++)
-    if (plan->config.udiroot[hooks[i].key].text != NULL) return needs_setuid(hooks[i].name, "in udiRoot.conf", as_root, why);
-  for (size_t i = 0; i < plan->modules.count; i++) {
-    const struct module *module = plan->modules.items[i];
-    if (module->values[MODULE_ROOTHOOK].text != NULL) return needs_setuid("the roothook of module", module->name, as_root, why);
-    if (!allow_volumes(&module->values[MODULE_SITE_FS].volumes, why)) return false;
-  }
-  return allow_volumes(&plan->volumes, why) && allow_volumes(&plan->config.udiroot[UDIROOT_SITE_FS].volumes, why);
+// Only root's rights lead into a root that was prepared.
+bool prepared_join(struct root_plan *plan, const struct words *jobs) {
+  (void)plan, (void)jobs;
+  return false;
 }
 
 // --- Images: the site's, as far as the caller himself can read them, then his own ---
@@ -128,15 +120,15 @@ int scratch_place(const struct config *config, struct failure *why) {
   return place;
 }
 
+// By now root's files are shown as nobody's, and there is nothing to protect the caller's rights from.
+bool opt_open(const char *setting, const char *path, int *fd, struct failure *why) {
+  *fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  return *fd >= 0 || fail(why, ERROR_UDIROOT_CONF_INVALID, "%s %s: %s", setting, path, strerror(errno));
+}
+
 int layer_mount(const struct root_plan *plan, struct failure *why) {
   (void)plan;
   return server_mount(why);
-}
-
-// Only root makes prepared roots, and only root's rights lead into one.
-bool prepared_join(struct root_plan *plan, const struct words *jobs) {
-  (void)plan, (void)jobs;
-  return false;
 }
 
 // --- Identity: there is one, the caller's ---

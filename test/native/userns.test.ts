@@ -267,7 +267,7 @@ describe('a site', () => {
     config({ [key]: '/bin/true' })
     const result = await shifter([`--image=${ours}`, 'true'])
     expect(refusal(result)).toBe('SETUID_NEEDED')
-    expect(result.stderr).toContain(`${key} in udiRoot.conf: it runs as root`)
+    expect(result.stderr).toContain(`${key}: it runs as root`)
   })
 
   it('that allows no local: images is obeyed', async () => {

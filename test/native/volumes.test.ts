@@ -1,0 +1,319 @@
+/** Volumes, writable roots and --explain, of the installed helper and as two ordinary users. */
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import siteMaps from '../cases/volumemap_site.json' with { type: 'json' }
+import userMaps from '../cases/volumemap_user.json' with { type: 'json' }
+import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
+import { DEFAULT_PREFIX, SHARED_IMAGE_PATH, SHARED_SITE_VOLUME } from '../harness/native.js'
+import { type ProcessResult, run } from '../harness/process.js'
+import { useWorkspace } from '../harness/workspace.js'
+import { pullTestImage, refusal, type TestImage } from './fixture.js'
+
+const HELPER = join(DEFAULT_PREFIX, 'bin/shifter')
+const CHECK = join(DEFAULT_PREFIX, 'bin/shifter-check')
+const workspace = useWorkspace('volumes')
+let service: Account
+let userA: Account
+let userB: Account
+let image: TestImage
+/** A directory of user A's that is visible inside at its own path. */
+let mine: string
+
+type Options = RunAsOptions & { readonly as?: Account; readonly args?: readonly string[] }
+const start = (volumes: readonly string[], script: string, options: Options = {}): Promise<ProcessResult> => {
+  const { as = userA, args = [], ...rest } = options
+  return runAs(as, [HELPER, `--image=${image.reference}`, ...volumes.map((volume) => `--volume=${volume}`), ...args, 'sh', '-c', script], rest)
+}
+const inside = async (volumes: readonly string[], script: string, options: Options = {}): Promise<string> => {
+  const result = await start(volumes, script, options)
+  expect(result, `${volumes.join(';')} ${script}`).toMatchObject({ status: 0, stderr: '' })
+  return result.stdout
+}
+const refused = async (volumes: readonly string[], options: Options = {}): Promise<string> => {
+  const result = await start(volumes, 'echo RAN', options)
+  expect(result.stdout).toBe('')
+  expect(result.status).not.toBe(0)
+  return refusal(result)
+}
+const own = (path: string, account: Account, mode: number): void => {
+  chownSync(path, account.uid, account.gid)
+  chmodSync(path, mode)
+}
+/** Place and options of every mount inside. */
+const mounts = (text: string): { readonly where: string; readonly options: string }[] =>
+  text.trimEnd().split('\n').map((line) => line.split(' ')).map(([, , , , where = '', options = '']) => ({ where, options }))
+
+beforeAll(async () => {
+  ;({ service, userA, userB } = await ensureTestAccounts())
+  image = await pullTestImage({
+    directory: workspace.path,
+    imagePath: SHARED_IMAGE_PATH,
+    tag: 'volumes',
+    config: { Env: ['PATH=/bin'] },
+    more: [
+      { name: 'data', type: 'dir' },
+      { name: 'data/of-the-image', type: 'file', data: 'image\n' },
+      { name: 'deep/down', type: 'dir' },
+      { name: 'settings', type: 'file', data: 'image\n' },
+      { name: 'link-to-settings', type: 'symlink', linkname: 'settings' },
+      { name: 'free', type: 'dir', mode: 0o1777 },
+      { name: 'usr/lib', type: 'dir' },
+      { name: 'mnt', type: 'dir' },
+      ...[['to-etc', '/etc'], ['to-proc', 'proc'], ['to-dev', '/dev'], ['to-sys', '../../sys'], ['to-var', 'var'], ['to-site', '/site'], ['to-root', '/'], ['to-hosts', '/etc/hosts'],
+        ['to-null', '/dev/null'], ['to-nothing', '/not/there'], ['to-hidden', '/site/hidden/in/it'], ['to-absent', '/site/hidden/absent']].map(([name = '', linkname = '']) => ({ name, type: 'symlink' as const, linkname })),
+    ],
+  })
+  mine = join(userA.home, `volumes-${process.pid}`)
+  for (const part of ['', 'sub', 'sub/deeper', 'other']) mkdirSync(join(mine, part), { recursive: true })
+  writeFileSync(join(mine, 'file'), 'of the user\n')
+  writeFileSync(join(mine, 'sub/file'), 'deeper\n')
+  for (const part of ['', 'sub', 'sub/deeper', 'other', 'file', 'sub/file']) own(join(mine, part), userA, 0o755)
+  // A directory that user A can't enter, in a tree that is shown to all.
+  const hidden = join(SHARED_SITE_VOLUME, 'hidden')
+  mkdirSync(join(hidden, 'in/it'), { recursive: true })
+  own(hidden, userB, 0o700)
+})
+afterAll(() => {
+  rmSync(mine, { recursive: true, force: true })
+  rmSync(join(SHARED_SITE_VOLUME, 'hidden'), { recursive: true, force: true })
+})
+
+describe('the grammar', () => {
+  interface Row {
+    readonly input: string
+    readonly accept: boolean
+    readonly signature: string | null
+    readonly want?: { readonly accept?: boolean; readonly signature?: string }
+  }
+  const rowsOf = (cases: readonly Row[]) => cases.map((row) => ({ ...row, ...row.want }))
+  it.each([['volume', userMaps.cases, 'VOLUME_INVALID'], ['siteFs', siteMaps.cases, 'UDIROOT_CONF_INVALID']] as const)('of shifter-check %s', async (kind, cases, code) => {
+    const rows = rowsOf(cases as readonly Row[])
+    const { stdout } = await run([CHECK, '--batch', kind], { input: rows.map(({ input }) => `${Buffer.from(input).toString('hex')}\n`).join('') })
+    const told = stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as { readonly signature?: string; readonly error?: { readonly code: string } })
+    expect(told.map(({ signature, error }) => error?.code ?? signature)).toEqual(rows.map(({ accept, signature }) => (accept ? (signature ?? '') : code)))
+    expect(JSON.parse((await run([CHECK, kind, '/a:/b:ro'])).stdout)).toEqual({
+      signature: '/a:/b:ro', volumes: [{ from: '/a', to: '/b', readOnly: true, recursive: false, slave: false, private: false }],
+    })
+    expect((await run([CHECK, kind, '/a:/x\n'])).status).not.toBe(0)
+  })
+
+  it('is the same for --volume', async () => {
+    for (const { input, accept } of rowsOf(userMaps.cases as readonly Row[])) {
+      const result = await start([input], 'true')
+      expect([input, refusal(result) === 'VOLUME_INVALID']).toEqual([input, !accept])
+    }
+  })
+})
+
+describe('a volume', () => {
+  it.each(['/data', '/deep/down', '/new', '/new/and/deeper', '/deep/new', '/usr/lib', '/etcetera', '/opt/x', '/variable', '/mnt', '/tmp', '/var/tmp'])('of a directory is shown at %s', async (to) => {
+    const name = `written-${to.replaceAll('/', '-')}`
+    expect(await inside([`${mine}:${to}`], `cat ${to}/file; ls ${to}/of-the-image 2>/dev/null; echo new > ${to}/${name}`)).toBe('of the user\n')
+    expect(readFileSync(join(mine, name), 'utf8')).toBe('new\n')
+    expect(statSync(join(mine, name)).uid).toBe(userA.uid)
+  })
+
+  it('of a file is shown over a file, over what a link means, and where there is none', async () => {
+    expect(await inside([`${mine}/file:/settings`], 'cat /settings')).toBe('of the user\n')
+    expect(await inside([`${mine}/file:/link-to-settings`], 'cat /settings; readlink /link-to-settings')).toBe('of the user\nsettings\n')
+    expect(await inside([`${mine}/file:/new/file`], 'cat /new/file; echo more >> /new/file')).toBe('of the user\n')
+    expect(readFileSync(join(mine, 'file'), 'utf8')).toBe('of the user\nmore\n')
+    writeFileSync(join(mine, 'file'), 'of the user\n')
+    expect(await refused([`${mine}/file:/data`])).toBe('VOLUME_FAILED')
+    expect(await refused([`${mine}:/settings`])).toBe('VOLUME_FAILED')
+    expect(await refused([`${mine}:/settings/below`])).toBe('VOLUME_FAILED')
+  })
+
+  it('can be read-only, with all that is mounted below it', async () => {
+    expect(await inside([`${mine}:/data:ro`], 'touch /data/x 2>/dev/null || echo no')).toBe('no\n')
+    expect(await inside(['/:/again:ro'], `touch /again/tmp/x 2>/dev/null || echo no; touch /again${mine}/x 2>/dev/null || echo no; cat /again${mine}/file`)).toBe('no\nno\nof the user\n')
+    expect(existsSync(join(mine, 'x'))).toBe(false)
+  })
+
+  it("named /etc means the container's, which can't be written through it", async () => {
+    const [outer, ours] = (await inside(['/etc:/mnt'], 'cat /mnt/passwd; echo ---; cat /etc/passwd; touch /mnt/x /mnt/hosts 2>/dev/null && echo written; true')).split('---\n')
+    expect(ours).toBe(outer)
+    expect(ours).not.toBe(readFileSync('/etc/passwd', 'utf8'))
+    expect(await inside(['/free:/mnt'], 'touch /mnt/x 2>/dev/null || echo no')).toBe('no\n')
+  })
+
+  it('may be of /proc, and of the root itself, which keeps its flags', async () => {
+    expect(await inside(['/proc:/mnt'], 'readlink /mnt/self >/dev/null && echo there')).toBe('there\n')
+    for (const { where, options } of mounts(await inside(['/:/again', '/dev:/mnt'], 'cat /proc/self/mountinfo'))) {
+      expect(`${where} ${options}`).toMatch(/nosuid/)
+      if (!/^\/dev(\/|$)/.test(where)) expect(`${where} ${options}`).toMatch(/nodev/)
+      if (where === '/again') expect(options).toMatch(/^ro,/)
+    }
+  })
+
+  it('means the root without volumes, in whatever order they are named', async () => {
+    const [one, other] = [`${mine}/sub:/data`, `${mine}/other:/data/deeper`]
+    for (const volumes of [[one, other], [other, one], [`${other};${one}`]]) {
+      expect(await inside(volumes, 'ls /data; touch /data/deeper/here')).toBe('deeper\nfile\n')
+      rmSync(join(mine, 'other/here'))
+    }
+    // A source never means another volume's target, and a copy of everything is no copy of copies.
+    expect(await inside([`${mine}:/data`, '/data:/mnt'], 'ls /mnt')).toBe('of-the-image\n')
+    const count = async (volumes: readonly string[]) => mounts(await inside(volumes, 'cat /proc/self/mountinfo')).length
+    const [none, once, four] = [await count([]), await count(['/:/c1']), await count(['/:/c1', '/:/c2', '/:/c3', '/:/c4'])]
+    expect(four - none).toBe(4 * (once - none))
+  })
+
+  it('is mounted once when it is named twice; two on one target are refused', async () => {
+    expect(mounts(await inside([`${mine}:/data`, `${mine}/:/data//`], 'cat /proc/self/mountinfo')).filter(({ where }) => where === '/data').length).toBe(1)
+    expect(await refused([`${mine}:/data`, `${mine}:/data:ro`])).toBe('VOLUME_INVALID')
+    expect(await refused([`${mine}:/data;${mine}/sub:/data`])).toBe('VOLUME_INVALID')
+  })
+
+  it("is read with the user's own rights", async () => {
+    const path = '/site/hidden/in'
+    expect(await inside([`${path}:/data`], 'ls /data', { as: userB })).toBe('it\n')
+    expect(await refused([`${path}:/data`])).toBe('VOLUME_FAILED')
+    expect(await inside([`${path}:/data`], 'ls /data', { groups: [userA.gid], as: userB })).toBe('it\n')
+  })
+
+  it('comes from the environment where no option names one', async () => {
+    const [one, other] = [`${mine}:/new`, `${mine}/sub:/new`]
+    const list = 'ls -d /new/sub /new/deeper 2>/dev/null; true'
+    expect(await inside([], list, { env: { SHIFTER_VOLUME: one } })).toBe('/new/sub\n')
+    expect(await inside([], list, { env: { SLURM_SPANK_SHIFTER_VOLUME: one } })).toBe('/new/sub\n')
+    expect(await inside([], list, { env: { SHIFTER_VOLUME: other, SLURM_SPANK_SHIFTER_VOLUME: one } })).toBe('/new/deeper\n')
+    expect(await inside([other], list, { env: { SHIFTER_VOLUME: one } })).toBe('/new/deeper\n')
+    expect(await inside([`${mine}:/one`, `${mine}:/two`], 'ls -d /one/sub /two/sub /new 2>/dev/null; true', { env: { SHIFTER_VOLUME: one } })).toBe('/one/sub\n/two/sub\n')
+    expect(refusal(await start([], 'true', { env: { SHIFTER_VOLUME: '/a:/etc' } }))).toBe('VOLUME_INVALID')
+  })
+
+  it('is named in /var/shifterConfig.json, as in the reference system', async () => {
+    const text = await inside([`${mine}/sub:/z:ro`, `${mine}:/a"b\\`], 'cat /var/shifterConfig.json')
+    expect(text).toBe(`{"identifier":"${image.record.id}","user":"${userA.name}","volMap":"${mine}/sub:/z:ro;${mine}:/a\\"b\\\\","modules":""}`)
+    expect(JSON.parse(text)).toMatchObject({ volMap: `${mine}/sub:/z:ro;${mine}:/a"b\\` })
+  })
+})
+
+describe('attacks on targets', () => {
+  it.each([',', '\\', ' ', 'a,upperdir=/x', "'", '"', '*', '$(id)', '=', '%', '\u00e9', '#', '-o', '\\040'])('attack 30: %j in a path is only a character', async (odd) => {
+    const from = join(mine, `odd${odd}`)
+    mkdirSync(from)
+    own(from, userA, 0o755)
+    expect(await inside([`${from}:/new/odd${odd}`], 'ls /new; touch /new/*/here')).toBe(`odd${odd}\n`)
+    expect(existsSync(join(from, 'here'))).toBe(true)
+    rmSync(from, { recursive: true })
+  })
+
+  it.each(['\n', '\t', '\x1b', '\x7f'])('attack 30: %j in a path is refused', async (odd) => {
+    expect(await refused([`${mine}:/new${odd}`])).toBe('VOLUME_INVALID')
+    expect(await refused([`${mine}${odd}:/new`])).toBe('VOLUME_INVALID')
+  })
+
+  it('attack 31: places are compared by whole components, after cleaning', async () => {
+    for (const to of ['/site', '/site/', '//site', '/./site/.', '/site/x', '/site/hidden/in', '/etc', '/etc/', '//etc//x', '/proc/1', '/sys/.', '/dev/shm', '/var/lib', '/opt', '/opt/.', '/opt/udiImage/x', '/', '//', '/.'])
+      expect([to, await refused([`${mine}:${to}`])]).toEqual([to, 'VOLUME_INVALID'])
+    for (const to of ['/site2', '/sit', '/SITE', '/etcetera', '/Etc', '/process', '/sys2', '/devel', '/variable', '/opt/udiImage2', '/optional'])
+      expect([to, await inside([`${mine}:${to}`], `cat ${to}/file`)]).toEqual([to, 'of the user\n'])
+    for (const to of ['/x/../etc', '/../etc', '/x/..']) expect([to, await refused([`${mine}:${to}`])]).toEqual([to, 'VOLUME_INVALID'])
+  })
+
+  it('attack 34: a link of the image leads to no place that is kept', async () => {
+    for (const to of ['/to-etc', '/to-proc', '/to-dev', '/to-sys', '/to-var', '/to-site', '/to-root', '/to-etc/x', '/to-var/tmp/../x', '/to-var/lib', '/to-proc/self', '/to-dev/shm', '/to-root/etc'])
+      expect([to, await refused([`${mine}:${to}`])]).toEqual([to, expect.stringMatching(/^VOLUME_(INVALID|FAILED)$/) as string])
+    for (const to of ['/to-hosts', '/to-null', '/to-nothing', '/to-etc/passwd', '/to-etc/shadow'])
+      expect([to, await refused([`${mine}/file:${to}`])]).toEqual([to, expect.stringMatching(/^VOLUME_(INVALID|FAILED)$/) as string])
+  })
+
+  it("attack 34: a link in the user's own directory leads nowhere but inside", async () => {
+    symlinkSync('/root', join(mine, 'to-root-home'))
+    symlinkSync('/proc/self/root', join(mine, 'magic'))
+    symlinkSync('/etc/shadow', join(mine, 'to-shadow'))
+    expect(await refused([`${mine}/to-root-home:/data`])).toBe('VOLUME_FAILED')
+    expect(await refused([`${mine}/magic:/data`])).toBe('VOLUME_FAILED')
+    // The container's shadow, which is empty and root's.
+    expect(await inside([`${mine}/to-shadow:/settings`], 'stat -c %s /settings')).toBe('0\n')
+    for (const name of ['to-root-home', 'magic', 'to-shadow']) rmSync(join(mine, name))
+  })
+
+  it('attack 35: what the runtime fills stays as it is', async () => {
+    for (const to of ['/etc', '/etc/passwd', '/proc', '/sys', '/dev', '/dev/null', '/var', '/var/hostsfile', '/var/shifterConfig.json', '/opt/udiImage', '/etc/ld.so.preload', '/'])
+      expect([to, await refused([`${mine}:${to}`]), await refused([`${mine}/file:${to}`])]).toEqual([to, 'VOLUME_INVALID', 'VOLUME_INVALID'])
+  })
+
+  it('attack 35: nothing is made in a directory of the host, and covering one is seen by nobody else', async () => {
+    expect(await refused([`${mine}/sub:${mine}/absent`])).toBe('VOLUME_FAILED')
+    expect(existsSync(join(mine, 'absent'))).toBe(false)
+    expect(await inside([`${mine}/sub:${mine}/other`], `ls ${mine}/other`)).toBe('deeper\nfile\n')
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(`${mine}/other`)
+  })
+
+  it('attack 45: a refused place is told in the same words whether it exists or not', async () => {
+    const say = async (volume: string): Promise<string> => (await start([volume], 'true')).stderr
+    expect(await say('/site/hidden/in:/data')).toBe((await say('/site/hidden/no:/data')).replaceAll('/no', '/in'))
+    expect(await say(`${mine}:/to-hidden`)).toBe((await say(`${mine}:/to-absent`)).replaceAll('absent', 'hidden'))
+    expect(await say('/site/hidden/in:/data')).toContain('VOLUME_FAILED')
+  })
+})
+
+describe('a writable root', () => {
+  const writable = { args: ['--writable'] }
+  it('can be written where the image lets the user, and is gone at the end', async () => {
+    expect(await inside([], 'echo kept > /free/x; cat /free/x; mkdir /free/d', writable)).toBe('kept\n')
+    expect(await inside([], 'ls /free', writable)).toBe('')
+    expect(await inside([], 'touch /free/x 2>/dev/null || echo no')).toBe('no\n')
+  })
+
+  it("can't be written where the image's owner is root", async () => {
+    expect(await inside([], 'for d in / /data /etc /bin /usr; do touch $d/x 2>/dev/null && echo $d; done; echo x 2>/dev/null >> /etc/passwd || echo no', writable)).toBe('no\n')
+  })
+
+  it('holds at most writableSize, and keeps its flags', async () => {
+    const out = await inside([], 'dd if=/dev/zero of=/free/big bs=1M count=2000 2>/dev/null; echo $?; stat -c %s /free/big; cat /proc/self/mountinfo', writable)
+    const [code, size, ...rest] = out.split('\n')
+    expect(code).toBe('1')
+    expect(Number(size)).toBeGreaterThan(500 * 2 ** 20)
+    expect(Number(size)).toBeLessThanOrEqual(2 ** 30)
+    expect(mounts(rest.join('\n')).find(({ where }) => where === '/')?.options).toMatch(/^rw,nosuid,nodev/)
+  })
+})
+
+describe('--explain', () => {
+  const explain = async (args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+    const result = await runAs(userA, [HELPER, `--image=${image.reference}`, '--explain', ...args], { env })
+    expect(result).toMatchObject({ status: 0, stderr: expect.not.stringContaining('refused') as string })
+    return result.stdout.trimEnd().split('\n').map((line) => line.split('\t'))
+  }
+  const origin = (lines: readonly (readonly string[])[], kind: string, value: RegExp) => lines.filter(([is, text = '']) => is === kind && value.test(text)).map(([, , from]) => from)
+
+  it('tells where variables, mounts and identity come from, and runs nothing', async () => {
+    const mark = join(mine, 'ran')
+    const lines = await explain([`--volume=${mine}:/data`, '--env=X=1', '--workdir=/bin', 'touch', mark], { OUTER: 'a\tb' })
+    expect(existsSync(mark)).toBe(false)
+    expect(origin(lines, 'image', new RegExp(image.record.id))).toEqual([image.reference])
+    expect(origin(lines, 'identity', new RegExp(`^uid ${userA.uid} \\(${userA.name}\\) gid ${userA.gid}$`))).toEqual(['the caller'])
+    expect(origin(lines, 'variable', /^X=1$/)).toEqual(['--env'])
+    expect(origin(lines, 'variable', /^PATH=/)).toEqual(['the image'])
+    expect(origin(lines, 'variable', /^OUTER=a\\x09b$/)).toEqual(['the caller'])
+    expect(origin(lines, 'variable', /^SHIFTER_IMAGE=/)).toEqual(['shifter'])
+    expect(origin(lines, 'mount', /^\/ overlay ro,nosuid/)).toEqual([`the image id:${image.record.id}`])
+    expect(origin(lines, 'mount', /^\/site /)).toEqual([expect.stringMatching(/^siteFs \(udiRoot\.conf:\d+\) .*:\/site$/) as string])
+    expect(origin(lines, 'mount', /^\/data /)).toEqual([`--volume ${mine}:/data`])
+    expect(origin(lines, 'mount', /^\/proc /)).toEqual(["the host's /proc"])
+    expect(origin(lines, 'mount', new RegExp(`^${userA.home} `))).toEqual(['the home directory (mountHome of runtime.conf)'])
+    expect(origin(lines, 'root', /^read-only$/)).toEqual(['the default'])
+    expect(origin(lines, 'directory', /^\/bin$/)).toEqual(['--workdir'])
+    expect(origin(lines, 'argument', /./)).toEqual(['the command line', 'the command line'])
+    for (const [kind, value, from] of lines) if (kind !== 'groups') expect([kind, value, from]).toEqual([expect.stringMatching(/./), expect.stringMatching(/./), expect.stringMatching(/./)])
+  })
+
+  it('names the environment as origin, and a writable root', async () => {
+    const lines = await explain(['--writable', '--clearenv'], { SHIFTER_VOLUME: `${mine}:/data`, OUTER: '1' })
+    expect(origin(lines, 'mount', /^\/data /)).toEqual([`SHIFTER_VOLUME ${mine}:/data`])
+    expect(origin(lines, 'mount', /^\/ overlay rw/)).toHaveLength(1)
+    expect(origin(lines, 'root', /^writable$/)).toHaveLength(1)
+    expect(origin(lines, 'variable', /^OUTER/)).toEqual([])
+    expect(origin(lines, 'argument', /^\/bin\/sh$/)).toEqual(['shifter (no command was given)'])
+  })
+
+  it('refuses what a start would refuse', async () => {
+    expect(refusal(await runAs(userA, [HELPER, `--image=${image.reference}`, '--explain', '--volume=/a:/etc']))).toBe('VOLUME_INVALID')
+    expect(refusal(await runAs(userB, [HELPER, `--image=${image.reference}`, '--explain', `--volume=${mine}/absent:/data`]))).toBe('VOLUME_FAILED')
+  })
+})
