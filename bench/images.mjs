@@ -78,7 +78,7 @@ const header = (name, type, size, mode) => {
   return block
 }
 export const directory = (name) => header(`${name}/`, '5', 0, 0o755)
-const file = (name, data, mode = 0o644) => [header(name, '0', data.length, mode), data, Buffer.alloc((512 - (data.length % 512)) % 512)]
+export const file = (name, data, mode = 0o644) => [header(name, '0', data.length, mode), data, Buffer.alloc((512 - (data.length % 512)) % 512)]
 
 /** Data that is compressed already: models, archives, pictures. */
 const noisePool = () => {

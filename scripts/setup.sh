@@ -49,6 +49,7 @@ test_packages=(
   curl          # fetches for the benchmark's floor
   pigz          # compresses the benchmark's layers
   strace        # shows the privileged phase's system calls
+  btrfs-progs   # a file system with quotas, to use one up
   perl-base     # bcrypt, for a registry that asks for a password
   squashfuse    # shows images where there is no setuid helper
   groff-base    # formats the manual pages, with every warning

@@ -4,9 +4,9 @@
  * @module
  */
 import { execFile } from "node:child_process"
-import { addAbortSignal } from "node:stream"
 import { promisify } from "node:util"
 import { Errors, Export, exportImage, type ImageInfo, ImageRef, inspectImage, listImages, lookupImage, pullImage, removeImage, Site } from "shifter-sdk"
+import { loginCredentials, pullCredentials } from "./credentials.js"
 import { failed, usageFault } from "./failure.js"
 import { login, logout } from "./login.js"
 import { progressDisplay } from "./progress.js"
@@ -23,6 +23,7 @@ export interface Values {
   readonly username?: string | undefined
   readonly "password-stdin"?: boolean | undefined
   readonly quiet?: boolean | undefined
+  readonly verify?: boolean | undefined
   readonly format?: string | undefined
   readonly output?: string | undefined
 }
@@ -67,7 +68,7 @@ const interruption = (name: ServiceCommand, error: unknown): unknown => {
 }
 
 const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
-  login: async ({ common, operand, print, values }) => login(operand, await credentials(values, common.signal), common, print),
+  login: async ({ common, operand, print, values }) => login(operand, await loginCredentials(operand, values, common.signal), common, print),
   logout: ({ common, operand, print }) => logout(operand, common, print),
   pull: async ({ common, operand, print, values }) => {
     const display = progressDisplay(process.stderr, values.quiet === true || values.json === true)
@@ -75,7 +76,8 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
       const record = await pullImage(operand, {
         ...common,
         platform: values.platform,
-        credentials: await credentials(values, common.signal),
+        verify: values.verify,
+        credentials: await pullCredentials(operand, values, common.signal),
         // An empty list would make the image private to its puller.
         ...(values.user === undefined ? {} : { allowUids: await ids("user", values.user) }),
         ...(values.group === undefined ? {} : { allowGids: await ids("group", values.group) }),
@@ -143,16 +145,6 @@ const checkedId = (operand: string): string => {
     )
   }
   return operand
-}
-
-const credentials = async (values: Values, signal: AbortSignal) => {
-  if (values.username === undefined && values["password-stdin"] !== true) return undefined
-  if (values.username === undefined || values["password-stdin"] !== true) {
-    throw usageFault("--username and --password-stdin belong together", "Write for example: shifterimg pull --username me --password-stdin REFERENCE < password.")
-  }
-  const chunks: Array<Buffer> = []
-  for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk as Buffer)
-  return { username: values.username, password: Buffer.concat(chunks).toString("utf8").split("\n")[0] ?? "" }
 }
 
 const execFileAsync = promisify(execFile)

@@ -4,7 +4,7 @@
  * @module
  */
 import { loginRegistry, logoutRegistry } from "shifter-sdk"
-import { usageFault } from "./failure.js"
+import type { Credentials } from "./credentials.js"
 import { safe } from "./text.js"
 
 interface Place {
@@ -14,10 +14,7 @@ interface Place {
 
 type Print = (result: unknown, text: string) => void
 
-export const login = async (registry: string, credentials: { readonly username: string; readonly password: string } | undefined, place: Place, print: Print): Promise<void> => {
-  if (credentials === undefined) {
-    throw usageFault("login needs --username and --password-stdin", `Write for example: shifterimg login --username me --password-stdin ${safe(registry)} < password.`)
-  }
+export const login = async (registry: string, credentials: Credentials, place: Place, print: Print): Promise<void> => {
   const kept = await loginRegistry(registry, credentials, place)
   print({ registry, kept }, `${safe(registry)} has accepted the login of ${safe(credentials.username)}; it is kept in ${safe(kept)}.\n`)
 }

@@ -30,8 +30,9 @@ export const options = {
   platform: { type: "string", value: "OS/ARCH", text: "platform to choose from a multi-platform image; default: this machine's" },
   user: { type: "string", short: "u", value: "LIST", text: "users, by name or number, that may use the image beside you; makes it private" },
   group: { type: "string", short: "g", value: "LIST", text: "groups whose members may use the image; makes it private" },
-  username: { type: "string", value: "NAME", text: "user name for the registry" },
-  "password-stdin": { type: "boolean", text: "read the registry's password from standard input" },
+  username: { type: "string", value: "NAME", text: "user name for the registry; the password is asked for on the terminal" },
+  "password-stdin": { type: "boolean", text: "read the registry's password from standard input instead" },
+  verify: { type: "boolean", text: "read an image that is there already again; convert it anew when it is damaged" },
   format: { type: "string", value: "FORMAT", text: "tar (default), oci or squashfs" },
   output: { type: "string", short: "o", value: "FILE", text: "where to write; nothing may be there yet" },
   quiet: { type: "boolean", short: "q", text: "show no progress; of images, print the references alone" }
@@ -44,7 +45,7 @@ export const commands: ReadonlyArray<Command> = [
     name: "pull",
     operands: ["REFERENCE"],
     text: "fetch an image, convert it and publish it; prints its id",
-    options: [...common, "platform", "user", "group", "username", "password-stdin", "quiet"]
+    options: [...common, "platform", "user", "group", "username", "password-stdin", "verify", "quiet"]
   },
   { name: "images", operands: [], text: "list the images of a system", options: [...common, "quiet"] },
   { name: "lookup", operands: ["REFERENCE"], text: "print the id that a reference points to", options: common },

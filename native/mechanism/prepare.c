@@ -19,7 +19,7 @@
 #include "mechanism/process.h"
 #include "mechanism/root.h"
 
-#define LOCK_SECONDS 30
+#define LOCK_MILLISECONDS 30000
 #define BUILD_SECONDS 600 // hooks of the site and the making of a file system may take their time
 #define ATTEMPTS 100      // someone else does the opposite at the same moment
 #define UNFINISHED ".new"
@@ -40,9 +40,9 @@ static void say(const struct preparation *asked, const char *what, const char *o
 
 // --- Directories and locks ---
 
-bool lock_take(int directory) {
-  static const struct timespec pause = {.tv_nsec = 10000000};
-  for (int left = LOCK_SECONDS * 100; left > 0; left--) {
+bool lock_take(int directory, int milliseconds) {
+  static const struct timespec pause = {.tv_nsec = 5000000};
+  for (int left = milliseconds / 5; left > 0; left--) {
     if (flock(directory, LOCK_EX | LOCK_NB) == 0) return true;
     if (errno != EWOULDBLOCK && errno != EINTR) return false;
     nanosleep(&pause, NULL);
@@ -60,7 +60,7 @@ static int run_make(const char *path, struct failure *why) {
     run = parent < 0 ? -1 : run_open(path);
   }
   if (run < 0 && errno == EPERM) return fail(why, ERROR_PREPARE_FAILED, "%s, or a directory above, could be changed by someone other than root", path), -1;
-  bool made = run >= 0 && (mkdirat(run, JOBS, 0700) == 0 || errno == EEXIST) && (mkdirat(run, PINS, 0700) == 0 || errno == EEXIST);
+  bool made = run >= 0 && (mkdirat(run, JOBS, 0700) == 0 || errno == EEXIST);
   if (!made) return failed(path, why), -1;
   return steal_fd(&run);
 }
@@ -87,7 +87,7 @@ static int job_lock(int run, const char *job, const char *uid, struct failure *w
     AUTO_FD directory = job_open(run, job, uid);
     if (directory < 0 && errno == ENOENT) continue;
     if (directory < 0) return failed("the directory of the job", why), -1;
-    if (!lock_take(directory)) return fail(why, ERROR_PREPARE_FAILED, "another setupRoot works for job %s and uid %s, and does not end", job, uid), -1;
+    if (!lock_take(directory, LOCK_MILLISECONDS)) return fail(why, ERROR_PREPARE_FAILED, "another setupRoot works for job %s and uid %s, and does not end", job, uid), -1;
     if (is_still(directory, run, job, uid)) return steal_fd(&directory);
   }
   return fail(why, ERROR_PREPARE_FAILED, "job %s is taken down again and again", job), -1;
@@ -102,7 +102,7 @@ struct survey {
 };
 
 // Before: the lock is held. After: entries whose root is gone, what killed preparers left, and pins without an entry are gone too.
-static void survey(int run, int directory, int pins, const struct prepared *wanted, const char *key, struct root_plan *plan, struct survey *out) {
+static void survey(int run, int directory, const struct pins *pins, const struct prepared *wanted, const char *key, struct root_plan *plan, struct survey *out) {
   AUTO_WORDS names = {0}, kept = {0};
   names_in(directory, true, &names);
   for (size_t i = 0; i < names.count; i++) {
@@ -180,7 +180,7 @@ static bool take_answer(int reply, struct failure *why) {
 }
 
 // Before: plan->device shows the image. After: the root is pinned under `name`, or nothing of it is left.
-static bool build_and_pin(const struct root_plan *plan, int locked, int pins, const char *name, struct buffer *space, struct failure *why) {
+static bool build_and_pin(const struct root_plan *plan, int locked, int place, const char *name, struct buffer *space, struct failure *why) {
   int orders[2], replies[2];
   if (pipe2(orders, O_CLOEXEC) != 0) return failed("pipe", why);
   AUTO_FD order = orders[0], end = orders[1];
@@ -196,14 +196,14 @@ static bool build_and_pin(const struct root_plan *plan, int locked, int pins, co
   }
   cleanup_fd(&order);
   cleanup_fd(&answer);
-  bool pinned = take_answer(reply, why) && pin_make(pins, name, child, space, why);
+  bool pinned = take_answer(reply, why) && pin_make(place, name, child, space, why);
   if (!pinned) kill(child, SIGKILL);
   cleanup_fd(&end);
   while (waitpid(child, NULL, 0) < 0 && errno == EINTR) continue;
   return pinned;
 }
 
-static bool build_root(const struct preparation *asked, int directory, int pins, const char *key, struct prepared *entry, struct failure *why) {
+static bool build_root(const struct preparation *asked, int run, int directory, struct pins *pins, const char *key, struct prepared *entry, struct failure *why) {
   struct root_plan *plan = asked->plan;
   char path[LOOP_PATH];
   unsigned number;
@@ -213,11 +213,15 @@ static bool build_root(const struct preparation *asked, int directory, int pins,
   if (!loop_name(plan->device, &number, path)) return failed("the loop device", why);
   buffer_print(&entry->fields[PREPARED_LOOP], "%u", number);
   buffer_print(&entry->fields[PREPARED_MADE], "%lld", (long long)time(NULL));
-  pin_name(prepared_text(entry, PREPARED_UID), random, asked->job, &entry->fields[PREPARED_PIN]);
-  const char *pin = prepared_text(entry, PREPARED_PIN);
-  if (!build_and_pin(plan, directory, pins, pin, &entry->fields[PREPARED_NAMESPACE], why)) return false;
+  int place = pins_place(run, pins, why);
+  if (place < 0) return false;
+  AUTO_BUFFER name = {0};
+  pin_name(prepared_text(entry, PREPARED_UID), random, asked->job, &name);
+  pin_place((unsigned)place, &entry->fields[PREPARED_PIN]);
+  buffer_print(&entry->fields[PREPARED_PIN], "/%s", name.at);
+  if (!build_and_pin(plan, directory, pins->fds[place], name.at, &entry->fields[PREPARED_NAMESPACE], why)) return false;
   if (publish(directory, key, entry, why)) return true;
-  pin_drop(pins, pin);
+  pin_drop(pins->fds[place], name.at);
   return false;
 }
 
@@ -263,19 +267,19 @@ static bool describe_image(const struct preparation *asked, struct prepared *ent
 // Before: the lock is held. After: the root is there.
 static bool set_up_locked(const struct preparation *asked, int run, int directory, struct prepared *entry, const char *key, struct failure *why) {
   struct survey found = {0};
-  AUTO_FD pins = pins_open(run, true, why);
-  if (pins < 0) return false;
-  survey(run, directory, pins, entry, key, asked->plan, &found);
+  struct pins pins;
+  pins_open(run, &pins);
+  survey(run, directory, &pins, entry, key, asked->plan, &found);
   bool done;
   if (found.found)
     done = use_existing(directory, key, &found.entry, entry, why);
   else if (found.count >= LIMIT_PREPARED_ROOTS)
     done = fail(why, ERROR_PREPARE_FAILED, "job %s has %zu roots of uid %u, the most there may be", asked->job, found.count, asked->plan->who.uid);
   else
-    done = build_root(asked, directory, pins, key, entry, why);
+    done = build_root(asked, run, directory, &pins, key, entry, why);
   if (done) say(asked, found.found ? "was prepared already: " : "prepared: ", asked->plan->request);
   prepared_free(&found.entry);
-  pins_sweep_lost(run, pins);
+  pins_sweep_lost(&pins, run);
   pins_close(run, &pins);
   return done;
 }

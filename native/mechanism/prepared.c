@@ -59,10 +59,9 @@ bool set_field(struct prepared *entry, enum prepared_field field, const char *te
 }
 
 int pin_open(int run, const struct prepared *entry) {
-  AUTO_BUFFER path = {0}, found = {0};
+  AUTO_BUFFER found = {0};
   struct stat status;
-  buffer_print(&path, PINS "/%s", prepared_text(entry, PREPARED_PIN));
-  AUTO_FD pin = open_resolved(run, path.at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, STRICT);
+  AUTO_FD pin = open_resolved(run, prepared_text(entry, PREPARED_PIN), O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, STRICT);
   if (pin < 0 || fstat(pin, &status) != 0) return -1;
   buffer_print(&found, "%llu:%llu", (unsigned long long)status.st_dev, (unsigned long long)status.st_ino);
   return strcmp(found.at, prepared_text(entry, PREPARED_NAMESPACE)) == 0 ? steal_fd(&pin) : -1;

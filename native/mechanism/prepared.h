@@ -1,18 +1,17 @@
 // Prepared roots on disk (formats/README.md, "Entries of prepared roots"), and joining one. Below a run directory, all of it root's own:
 //   jobs/JOB/UID/KEY   an entry a root; whoever makes roots for that job and user holds a lock on the directory UID
-//   pins/UID.RANDOM.JOB  in a tmpfs, since a namespace can be pinned only where mounts are private
+//   pins/UID.RANDOM.JOB  in a tmpfs, since a namespace can be pinned only where mounts are private (see pins.h)
 #pragma once
 #include "mechanism/plan.h"
 #include "policy/prepared.h"
 
 #define JOBS "jobs"
-#define PINS "pins"
 
 // Descriptors of directories that root alone can change, or -1 with errno.
 int run_open(const char *path) MUST_USE;
 int job_open(int run, const char *job, const char *uid) MUST_USE; // uid NULL: the job's directory
 // The lock on a directory, waited for a bounded time.
-bool lock_take(int directory) MUST_USE;
+bool lock_take(int directory, int milliseconds) MUST_USE;
 // Names in a directory, without those that begin with a dot unless `hidden`.
 void names_in(int directory, bool hidden, struct words *names);
 bool entry_read(int directory, const char *name, struct prepared *entry, struct failure *why) MUST_USE;

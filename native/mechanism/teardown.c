@@ -21,10 +21,10 @@ static bool failed(const char *step, struct failure *why) {
 
 // Pins first, then what names them, then the directory; once more if a preparer was quicker. Who comes too late to publish has to take
 // back what it made.
-static bool tear_down_user(int run, int pins, const char *job, const char *uid, struct failure *why) {
+static bool tear_down_user(int run, const struct pins *pins, const char *job, const char *uid, struct failure *why) {
   AUTO_FD above = job_open(run, job, NULL);
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-    if (pins >= 0) pins_sweep(pins, job, uid, NULL);
+    pins_sweep(pins, job, uid, NULL);
     AUTO_FD directory = job_open(run, job, uid);
     if (directory < 0 && errno == ENOENT) return true;
     if (directory < 0) break;
@@ -37,7 +37,7 @@ static bool tear_down_user(int run, int pins, const char *job, const char *uid, 
   return fail(why, ERROR_PREPARE_FAILED, "%s/%s of the run directory: %s", job, uid, strerror(errno));
 }
 
-static bool tear_down_job(int run, int pins, const char *job, struct failure *why) {
+static bool tear_down_job(int run, const struct pins *pins, const char *job, struct failure *why) {
   AUTO_WORDS users = {0};
   bool done = true;
   AUTO_FD directory = job_open(run, job, NULL);
@@ -49,14 +49,13 @@ static bool tear_down_job(int run, int pins, const char *job, struct failure *wh
 bool prepared_tear_down(const char *run_directory, const char *job, const char *uid, struct failure *why) {
   AUTO_FD run = run_open(run_directory);
   if (run < 0) return errno == ENOENT || failed(run_directory, why);
-  AUTO_FD pins = pins_open(run, false, why);
-  bool done = uid != NULL ? tear_down_user(run, pins, job, uid, why) : tear_down_job(run, pins, job, why);
+  struct pins pins;
+  pins_open(run, &pins);
+  bool done = uid != NULL ? tear_down_user(run, &pins, job, uid, why) : tear_down_job(run, &pins, job, why);
   AUTO_FD jobs = openat(run, JOBS, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (jobs >= 0) unlinkat(jobs, job, AT_REMOVEDIR); // as soon as no user is left
-  if (pins >= 0) {
-    pins_sweep_lost(run, pins);
-    pins_close(run, &pins);
-  }
+  pins_sweep_lost(&pins, run);
+  pins_close(run, &pins);
   return done;
 }
 

@@ -582,11 +582,13 @@ static bool header(struct tar_reader *reader, const unsigned char *in, bool *is_
   return !o->sparse || make_sparse(reader, why);
 }
 
-// What is left of an entry's content and its padding.
+// What is left of an entry's content and its padding. Some builders (`umoci insert`) write neither the last padding nor an end mark.
 static bool finish_entry(struct tar_reader *reader, struct failure *why) {
+  bool ended = false;
   if (!skip(reader, reader->stored, why)) return false;
   reader->stored = 0;
-  if (!skip(reader, reader->padding, why)) return false;
+  if (reader->padding > 0 && reader->at == reader->end && !fill(reader, &ended, why)) return false;
+  if (!ended && !skip(reader, reader->padding, why)) return false;
   reader->padding = 0;
   reader->sparse = false;
   reader->extent = 0;

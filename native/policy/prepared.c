@@ -51,11 +51,19 @@ static bool is_hash(const char *text) {
   return strlen(text) == SHA256_HEX - 1 && strspn(text, "0123456789abcdef") == SHA256_HEX - 1;
 }
 
+// PLACE/NAME
+static bool is_pin(const char *text) {
+  AUTO_FREE char *uid = NULL, *job = NULL;
+  const char *slash = strchr(text, '/');
+  size_t place = slash == NULL ? 0 : (size_t)(slash - text);
+  bool numbered = place > 5 && memcmp(text, "pins.", 5) == 0 && is_number(text + 5, place - 5);
+  return (numbered || text_is(text, place, "pins")) && pin_parse(slash + 1, &uid, &job);
+}
+
 // `text` is followed by a NUL.
 static bool is_valid(enum form form, const char *text, size_t length) {
   if (form == FORM_BYTES) return true;
   if (has_control(text, length)) return false;
-  AUTO_FREE char *uid = NULL, *job = NULL;
   switch (form) {
   case FORM_NUMBER:
     return is_number(text, length);
@@ -68,7 +76,7 @@ static bool is_valid(enum form form, const char *text, size_t length) {
   case FORM_IMAGE:
     return image_id_is_valid(text, length);
   case FORM_PIN:
-    return pin_parse(text, &uid, &job);
+    return is_pin(text);
   case FORM_TEXT:
   case FORM_BYTES:
     break;
@@ -190,6 +198,11 @@ void job_hints(char *const *environment, struct words *jobs) {
     if (job != NULL && job_is_valid(job) && !words_hold(jobs, job)) words_add_text(jobs, job);
   }
   if (!words_hold(jobs, NODE_JOB)) words_add_text(jobs, NODE_JOB);
+}
+
+void pin_place(unsigned number, struct buffer *out) {
+  buffer_text(out, "pins");
+  if (number > 0) buffer_print(out, ".%u", number);
 }
 
 void pin_name(const char *uid, uint64_t random, const char *job, struct buffer *out) {

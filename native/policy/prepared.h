@@ -32,7 +32,9 @@ void prepared_groups(uint32_t gid, const struct ids *groups, struct buffer *out)
 // such a job, and that the root is the caller's, is said by directories that root made.
 void job_hints(char *const *environment, struct words *jobs);
 
-// The name of a pin, "UID.RANDOM.JOB", and whether a name is one of that job and user (uid NULL: of any).
+// The directory of pins: "pins", "pins.1" and so on.
+void pin_place(unsigned number, struct buffer *out);
+// The name of a pin in it, "UID.RANDOM.JOB", and whether a name is one of that job and user (uid NULL: of any).
 void pin_name(const char *uid, uint64_t random, const char *job, struct buffer *out);
 bool pin_is_of(const char *name, const char *uid, const char *job);
 // The parts of a pin's name; false when it is none.

@@ -221,9 +221,16 @@ export const storageCode = (error: unknown, otherwise: ErrorCode): ErrorCode => 
   return code === "ENOSPC" || code === "EDQUOT" ? "STORAGE_FULL" : otherwise
 }
 
+/** What Linux says and Node has no name for: of quotas, and of file systems of a network. */
+const unnamed: Readonly<Record<string, readonly [code: string, says: string]>> = {
+  "Unknown system error -116": ["ESTALE", "stale file handle"],
+  "Unknown system error -122": ["EDQUOT", "disk quota exceeded"]
+}
+
 /** The errno name of a Node error, such as `ENOENT`. */
 export const systemCode = (error: unknown): string | undefined =>
-  typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : undefined
+  typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? (unnamed[error.code]?.[0] ?? error.code) : undefined
 
 /** The message of whatever was thrown. */
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+export const messageOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replace(/(Unknown system error -\d+): \1/, (all, name: string) => unnamed[name]?.join(": ") ?? all)

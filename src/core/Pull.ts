@@ -111,7 +111,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
     const requester = request.requester ?? { uid: process.getuid?.() ?? 0, gids: [process.getegid?.() ?? 0, ...(process.getgroups?.() ?? [])] }
 
     yield* transport.ready(system)
-    yield* reap(site)
+    const reaped = yield* reap(site)
     const row = yield* Effect.acquireRelease(catalog.begin({ system: system.name, reference: canonical, requester: requester.uid }), (pulled, exit) =>
       Effect.ignore(ended(catalog, pulled, exit))
     )
@@ -131,12 +131,15 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       const id = ImageId.make(resolved.sourceDigest, profile)
       onProgress({ _tag: "Resolved", id, layers: resolved.blobs.map(({ bytes, digest }) => ({ digest, bytes })) })
       const access = accessOf(request, requester, resolved)
+      // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
+      const released = Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
       // One that can't be read is converted anew. One of a newer version is left alone.
       const recorded = transport.record(system, id).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
       const named = (record: ImageRecord) =>
         Effect.gen(function* () {
           const current = yield* transport.lookup(system, canonical).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
           if (current !== id) yield* transport.name(system, { reference: canonical, id }, row.token)
+          if (current !== id || reaped > 0) yield* released
           return record
         })
 
@@ -157,7 +160,8 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       const published = yield* recorded
       if (published !== undefined && (request.verify !== true || (yield* transport.isSound(system, published)))) {
         warnOfAccess(published, access, onProgress)
-        if (isSame(mergeAccess(published, access), published)) return yield* named(published)
+        // One that verifies mends what a process left that died while it changed the access.
+        if (isSame(mergeAccess(published, access), published) && request.verify !== true) return yield* named(published)
         if (!mayUse(published, requester)) {
           yield* enter("fetch")
           yield* prove(resolved)
@@ -192,8 +196,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       const file = yield* Verify.check(staging.file, { program: workspace.program("shifter-verify"), sample: workspace.sample, written: summary })
       const record: ImageRecord = { ...described, ...file, entries: summary.inodes }
       yield* transport.publish(system, staging, record, Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))))
-      // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
-      yield* Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
+      yield* released
       return record
     })
     return yield* Effect.raceFirst(work, lost)
@@ -271,7 +274,7 @@ const waitFor = (other: number, isSameRequest: boolean, site: Site.Site) =>
   })
 
 /**
- * Ends pulls of processes that are gone, and removes what they left. What can't be removed now, such as on the image path of another system
+ * Ends pulls of processes that are gone, and removes what they left; how many there were. What can't be removed now, such as on the image path of another system
  * that is not there, is the next one's to remove.
  */
 const reap = (site: Site.Site) =>
@@ -288,6 +291,7 @@ const reap = (site: Site.Site) =>
       }).pipe(Effect.ignore)
     }
     if (ended.length > 0) yield* evict(site)
+    return ended.length
   })
 
 const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(site.stateDirectory, "work", row.token)
@@ -326,14 +330,14 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
       partials: partialsOf(site),
       scratch,
       program: (name) => Native.program(name, site.prefix),
-      sample: Verify.newSample(site.verify)
+      sample: Verify.newSample(site.readBack)
     }
     yield* Effect.acquireRelease(
       Effect.tryPromise({
         try: async () => {
           await makeDirectory(nodePath.dirname(scratch), false)
-          await makeDirectory(scratch, false)
           await makeDirectory(workspace.blobs, false)
+          await makeDirectory(scratch, false)
         },
         catch: (error) => new GatewayError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The state directory ${site.stateDirectory}: ${messageOf(error)}`, { cause: error }))
       }),

@@ -61,7 +61,7 @@ export interface GatewayConfig {
   /** Type of a reference that names none. Default: `docker`. */
   readonly defaultImageType?: "docker" | "custom" | "id" | undefined
   /** How much content of a packed image is read back before it is published; its structure always is. Default: `sampled`. */
-  readonly verify?: Verify | undefined
+  readonly readBack?: Verify | undefined
   /** What a pull accepts; see `PullLimits`. */
   readonly limits?: { readonly [K in keyof PullLimits]?: number | undefined } | undefined
 }
@@ -88,7 +88,7 @@ export const GatewayConfig = Schema.Struct({
     { default: () => ({ socket: DAEMON_SOCKET, pulls: [] }) }
   ),
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
-  verify: Schema.optionalWith(Verify, { default: () => "sampled" as const }),
+  readBack: Schema.optionalWith(Verify, { default: () => "sampled" as const }),
   limits: Schema.optionalWith(
     Schema.Struct({
       layers: Schema.optional(limit.pipe(Schema.lessThanOrEqualTo(4000))),
@@ -126,7 +126,7 @@ export interface Site {
   readonly systems: ReadonlyMap<string, System>
   readonly defaultSystem: string
   readonly defaultImageType: string
-  readonly verify: Verify
+  readonly readBack: Verify
   readonly limits: PullLimits
   readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
@@ -199,7 +199,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ...system }])),
     defaultSystem,
     defaultImageType: config.defaultImageType,
-    verify: config.verify,
+    readBack: config.readBack,
     limits,
     dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => Registries.settings(config.registries, host),
@@ -231,7 +231,7 @@ const personal = (): Site => {
     systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", isPersonal: true }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",
-    verify: "sampled",
+    readBack: "sampled",
     limits: defaultPullLimits,
     dockerDaemon: { socket: DAEMON_SOCKET, pulls: new Set() },
     registry: (host) => Registries.settings({}, host),

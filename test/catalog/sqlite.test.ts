@@ -1,10 +1,14 @@
 /** The catalogue in SQLite: its directory, and what becomes of pulls whose process is gone. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
 import * as Effect from 'effect/Effect'
 import { createClient } from '@libsql/client/sqlite3'
 import { Catalog, pullImage, sqliteCatalog } from 'shifter-sdk'
 import { describe, expect, it } from 'vitest'
 import { ensureTestAccounts } from '../harness/accounts.js'
+import { smallFileSystem } from '../harness/fileSystems.js'
 import { failure, madeSource, withGateway } from '../harness/gateway.js'
 import { runOk } from '../harness/process.js'
 import { testSite } from '../harness/site.js'
@@ -63,6 +67,23 @@ describe('a pull whose process is gone', () => {
   })
 })
 
+describe('a catalogue that another process holds', () => {
+  it('is waited for', async () => {
+    const directory = work.at(`state${count++}`)
+    mkdirSync(directory, { mode: 0o700 })
+    writeFileSync(`${directory}/catalog.db`, '')
+    // As SQLite locks a database that nobody else may even read.
+    const holder = spawn('python3', ['-c', 'import fcntl, sys; f = open(sys.argv[1], "r+b"); fcntl.lockf(f, fcntl.LOCK_EX, 510, 0x40000002); print("held", flush=True); sys.stdin.read()', `${directory}/catalog.db`])
+    await once(holder.stdout, 'data')
+    let ended = false
+    const begun = withCatalog(directory, (catalog) => catalog.begin(request)).finally(() => { ended = true })
+    await setTimeout(300)
+    expect(ended).toBe(false)
+    holder.stdin.end()
+    expect((await begun).id).toBe(1)
+  })
+})
+
 describe('a state directory', () => {
   const pulled = (stateDirectory: string) => {
     const { config } = testSite(work.at(`site${count++}`))
@@ -97,6 +118,23 @@ describe('a state directory', () => {
     } finally {
       // The driver leaves descriptors of statements that failed to the garbage collector.
       await runOk(['umount', '--lazy', work.at('full')])
+    }
+  })
+
+  it('that is full for a while stops nobody for longer', { timeout: 20_000 }, async () => {
+    const directory = work.at('narrow')
+    const room = await smallFileSystem(directory, 1024 * 1024, { mode: 0o700 })
+    try {
+      await withCatalog(directory, (catalog) =>
+        Effect.gen(function* () {
+          yield* catalog.begin(request)
+          yield* Effect.promise(() => room.leave(0))
+          for (let i = 0; i < 3; i++) expect((yield* Effect.flip(catalog.begin(request))).code).toBe('STORAGE_FULL')
+          yield* Effect.promise(() => room.empty())
+          expect((yield* catalog.begin(request)).id).toBe(2)
+        }))
+    } finally {
+      await room.stop()
     }
   })
 

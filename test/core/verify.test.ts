@@ -258,7 +258,7 @@ describe('a pull', () => {
   it('of an image that the disk damages fails, and leaves nothing', () =>
     withWorkspace(async ({ path }) => {
       writeLayout(join(path, 'layout'), { tag: 'v', layers: [[file('f', { data: noise(1 << 20) })]], compression: 'gzip' })
-      const site = Either.getOrThrow(Site.decode({ ...testSite(path).config, verify: 'full' }))
+      const site = Either.getOrThrow(Site.decode({ ...testSite(path).config, readBack: 'full' }))
       const { code, images, what } = await Effect.runPromise(
         Effect.gen(function* () {
           const gateway = yield* Gateway.Gateway
@@ -271,14 +271,14 @@ describe('a pull', () => {
       expect(images).toEqual([])
       expect((await runOk(['find', join(path, 'images'), '-type', 'f'])).stdout).toBe('')
     }))
-  it.each(Verify.Verify.literals)('with verify "%s" publishes the image', (verify) =>
+  it.each(Verify.Verify.literals)('with readBack "%s" publishes the image', (readBack) =>
     withWorkspace(async ({ path }) => {
       writeLayout(join(path, 'layout'), { tag: 'v', layers: [TREE, UPPER], compression: 'zstd' })
-      const record = await pullImage(`oci:${path}/layout:v`, { config: { ...testSite(path).config, verify } })
+      const record = await pullImage(`oci:${path}/layout:v`, { config: { ...testSite(path).config, readBack } })
       expect(record.entries).toBeGreaterThan(20)
     }))
-  it('with a mistaken verify is told so', () => {
-    expect(Either.getOrThrow(Either.flip(Site.decode({ ...testSite('/x').config, verify: 'some' }))).what).toContain('verify')
+  it('with a mistaken readBack is told so', () => {
+    expect(Either.getOrThrow(Either.flip(Site.decode({ ...testSite('/x').config, readBack: 'some' }))).what).toContain('readBack')
   })
   it('samples anew each time', () => {
     expect(Verify.newSample('sampled')).toMatch(/^128:[0-9a-f]{16}$/)

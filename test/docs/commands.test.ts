@@ -34,10 +34,13 @@ describe('the guides', () => {
   const workspace = useWorkspace('guides')
   /** Root's own, as the native programs ask of a configuration. */
   let etc = ''
+  /** Who `alice` is here. */
+  let user = ''
 
   beforeAll(async () => {
     await built()
     const { userA } = await ensureTestAccounts()
+    user = userA.name
     etc = mkdtempSync('/opt/shifter-sdk-guides-')
     chmodSync(etc, 0o755)
     writeLayout(workspace.at('layout'), { tag: 'v1', layers: [busyboxRoot()], config: { Env: ['PATH=/bin'], Cmd: ['sh'] } })
@@ -52,6 +55,7 @@ describe('the guides', () => {
     program('shifterimg', `'${process.execPath}' '${join(repository, 'dist/bin/shifterimg.js')}' --config '${workspace.at('gateway.json')}'`)
     program('shifter', `setpriv --reuid=${userA.uid} --regid=${userA.gid} --init-groups --inh-caps=-all '${DEFAULT_PREFIX}/bin/shifter'`)
     program('shifter-check', `'${DEFAULT_PREFIX}/bin/shifter-check'`)
+    for (const name of ['setupRoot', 'unsetupRoot']) program(name, `'${DEFAULT_PREFIX}/sbin/${name}'`)
   })
   afterAll(() => {
     if (etc !== '') rmSync(etc, { recursive: true, force: true })
@@ -65,11 +69,11 @@ describe('the guides', () => {
     for (const folder of ['native', 'formats']) cpSync(join(repository, folder), join(work, folder), { recursive: true })
     const lines = blocks.flatMap((block) => commandsOf(block.text))
     // The one image that guides name is made here instead of fetched.
-    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${workspace.at('layout')}:v1`))
+    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${workspace.at('layout')}:v1`).replaceAll('alice', user))
     const told = script.flatMap((line, i) => [`echo "guide-line ${i}" >&2`, line])
     const result = await run(['sh', '-eu', '-c', told.join('\n')], {
       cwd: work,
-      env: { PATH: `${workspace.at('bin')}:${process.env['PATH'] ?? ''}`, HOME: work, LANG: 'C.UTF-8', DESTDIR: join(work, 'stage') },
+      env: { PATH: `${workspace.at('bin')}:${process.env['PATH'] ?? ''}`, HOME: work, LANG: 'C.UTF-8', DESTDIR: join(work, 'stage'), MANPATH: join(DEFAULT_PREFIX, 'share/man'), PAGER: 'cat' },
       timeoutMs: 170_000,
     })
     const reached = Number(/guide-line (\d+)(?![\s\S]*guide-line)/.exec(result.stderr)?.[1] ?? -1)
@@ -94,10 +98,20 @@ describe('the guides', () => {
   })
 
   it('have configuration files that the programs accept', async () => {
-    const files = allBlocks.filter((block) => block.language === 'ini')
-    expect(files.map((block) => block.info)).toEqual(['udiRoot.conf', 'runtime.conf'])
-    for (const { info, text } of files) writeFileSync(join(etc, info), text, { mode: 0o644 })
-    const { stdout } = await runOk([join(DEFAULT_PREFIX, 'bin/shifter-check'), 'config', '--json', etc])
-    expect(JSON.parse(stdout)).toMatchObject({ warnings: [] })
+    const blocks = allBlocks.filter((block) => block.language === 'ini')
+    const whole = blocks.filter(({ info }) => info.endsWith('.conf') && !info.startsWith('added'))
+    expect(whole.map((block) => block.info)).toEqual(['udiRoot.conf', 'runtime.conf'])
+    const understood = async (added?: (typeof blocks)[number]): Promise<object> => {
+      for (const { info, text } of whole) writeFileSync(join(etc, info), added?.info === `added to ${info}` ? `${text}${added.text}` : text, { mode: 0o644 })
+      const { stdout } = await run([join(DEFAULT_PREFIX, 'bin/shifter-check'), 'config', '--json', etc])
+      return JSON.parse(stdout) as object
+    }
+    expect(await understood()).toMatchObject({ warnings: [], wrong: [] })
+    // What they add names programs that are not here.
+    for (const block of blocks) {
+      if (whole.includes(block)) continue
+      expect(block.info, `${block.file}:${block.line}`).toMatch(/^added to (udiRoot|runtime)\.conf$/)
+      expect(await understood(block), `${block.file}:${block.line}`).toMatchObject({ warnings: [] })
+    }
   })
 })

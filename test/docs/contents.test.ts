@@ -37,9 +37,6 @@ describe('the guides', () => {
     const text = read('docs/administrator.md')
     for (const key of Object.keys(Site.GatewayConfig.fields)) expect(text).toMatch(new RegExp(`^\\| \`${key}(\`|[.])`, 'm'))
     for (const [limit, value] of Object.entries(Limits.defaultPullLimits)) expect(text).toContain(`| \`limits.${limit}\` | \`${value}\` |`)
-    for (const [key, { default: value }] of Object.entries(JSON.parse(read('formats/runtime-conf.json')) as Record<string, { readonly default: string }>)) {
-      expect(text).toContain(`| \`${key}\` | \`${value}\` |`)
-    }
   })
 
   it('give a reason for every dependency', () => {

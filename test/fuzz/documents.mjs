@@ -53,7 +53,7 @@ const wanted = (bytes, what) => must(Number.isSafeInteger(bytes) && bytes >= 0, 
 const digest = (text) => must(/^sha256:[0-9a-f]{64}$/.test(text), `a digest is ${text}`)
 
 const check = (bytes) => {
-  const started = performance.now()
+  const started = process.cpuUsage()
   const type = TYPES[bytes.length % TYPES.length]
   const document = Manifest.decodeDocument(bytes, type, 'a registry')
   if (document._tag === 'Left') refused(document.left)
@@ -74,7 +74,9 @@ const check = (bytes) => {
     }
   }
   must({}.polluted === undefined && Object.keys(Object.prototype).length === 0, 'a prototype was changed')
-  must(performance.now() - started < 1000, 'it takes more than a second')
+  // Of this process alone: a machine that does other things too is no fault.
+  const { user, system } = process.cpuUsage(started)
+  must(user + system < 1_000_000, 'it takes more than a second')
 }
 
 // --- coverage ---------------------------------------------------------------------------------------------------------

@@ -81,8 +81,8 @@ export const udiRootConf = (prefix: string, config: NativeConfig): string =>
     '',
   ].join('\n')
 
-export const runtimeConf = (config: NativeConfig): string =>
-  [...lines({ imageOwner: String(config.imageOwner), ...config.runtime }), ''].join('\n')
+export const runtimeConf = (prefix: string, config: NativeConfig): string =>
+  [...lines({ imageOwner: String(config.imageOwner), runDirectory: join(prefix, 'run'), ...config.runtime }), ''].join('\n')
 
 /** Other programs may be starting while a file is replaced: they see the old or the new one. */
 const replaceFile = (path: string, text: string): void => {
@@ -129,7 +129,7 @@ export const installNative = async (options: { readonly prefix?: string } = {}):
     ...paths,
     configure: (config) => {
       replaceFile(paths.udiRootConf, udiRootConf(prefix, config))
-      replaceFile(paths.runtimeConf, runtimeConf(config))
+      replaceFile(paths.runtimeConf, runtimeConf(prefix, config))
     },
     remove: () => removeNative(prefix),
   }

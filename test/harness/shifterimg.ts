@@ -15,12 +15,18 @@ export interface Started {
   readonly said: (text: string) => Promise<void>
 }
 
-/** Starts `shifterimg --config <site> …`. */
-export const startShifterimg = (site: TestSite, directory: string, args: readonly string[], stdout: 'pipe' | number = 'pipe'): Started => {
+/** Starts `shifterimg --config <site> …`; `env` is added to the environment. */
+export const startShifterimg = (
+  site: TestSite,
+  directory: string,
+  args: readonly string[],
+  stdout: 'pipe' | number = 'pipe',
+  env: Readonly<Record<string, string>> = {},
+): Started => {
   if (!existsSync(program)) throw new Error('dist is missing: npm run build')
   const config = join(directory, 'gateway.json')
   writeFileSync(config, JSON.stringify(site.config))
-  const child = spawn(process.execPath, [program, '--config', config, ...args], { stdio: ['ignore', stdout, 'pipe'] })
+  const child = spawn(process.execPath, [program, '--config', config, ...args], { stdio: ['ignore', stdout, 'pipe'], env: { ...process.env, ...env } })
   let printed = ''
   let stderr = ''
   const waiting: { readonly text: string; readonly resolve: () => void; readonly reject: (error: Error) => void }[] = []

@@ -82,7 +82,7 @@ export const publishMeta = (
 
 /** The code of a refusal: one line, `shifter: CODE: what. What to do.`, and nothing else. */
 export const refusal = (result: ProcessResult): string => {
-  const match = /^shifter: ([A-Z_]+): [^\n]+\n$/.exec(result.stderr)
+  const match = /^(?:shifter|setupRoot|unsetupRoot): ([A-Z_]+): [^\n]+\n$/.exec(result.stderr)
   return match?.[1] ?? `no refusal: status ${result.status}, ${JSON.stringify(result.stderr)} ${JSON.stringify(result.stdout.slice(0, 200))}`
 }
 

@@ -57,11 +57,28 @@ const space = async (...[job, args, options]: Parameters<typeof start>): Promise
 }
 /** The namespaces that are pinned, by the name of their pin. While they are, no other has their number. */
 const pinned = (directory = RUN): Record<string, string> => {
-  const pins = join(directory, 'pins')
-  return Object.fromEntries((existsSync(pins) ? readdirSync(pins) : []).map((name) => [name, `mnt:[${statSync(join(pins, name)).ino}]`]))
+  const places = (existsSync(directory) ? readdirSync(directory) : []).filter((name) => name.startsWith('pins'))
+  return Object.fromEntries(places.flatMap((place) =>
+    readdirSync(join(directory, place)).map((name) => [name, `mnt:[${statSync(join(directory, place, name)).ino}]`])))
 }
 /** Whether a start lands in a root that was prepared. */
 const joins = async (...args: Parameters<typeof start>): Promise<boolean> => Object.values(pinned()).includes(await space(...args))
+
+/** A rank that has started, and waits before it does what the script says. */
+const waiting = async (job: string, script: string): Promise<{ readonly goOn: () => Promise<string> }> => {
+  const child = spawn('setpriv', [`--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', '--reset-env', 'env', `SLURM_JOB_ID=${job}`, helper, `--image=${image.reference}`, 'sh', '-c', `echo started; read line; ${script}`],
+    { cwd: '/', stdio: ['pipe', 'pipe', 'inherit'] })
+  const closed = new Promise((resolve) => child.on('close', resolve))
+  let said = ''
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  await vi.waitFor(() => expect(said).toBe('started\n'), { timeout: 10_000, interval: 10 })
+  const goOn = async (): Promise<string> => {
+    child.stdin.end('go\n')
+    await closed
+    return said.slice('started\n'.length)
+  }
+  return { goOn }
+}
 
 /** `JOB UID IMAGE AGE STATE` of each root. */
 const list = async (...args: readonly string[]): Promise<string[][]> => {
@@ -85,13 +102,13 @@ const entries = (job: string, as = userA, directory = RUN): string[] => {
 const expectNothing = async (): Promise<void> => {
   expect(mounts()).toEqual([])
   for (const directory of [RUN, OTHER_RUN]) {
-    for (const part of ['jobs', 'pins']) if (existsSync(join(directory, part))) expect(readdirSync(join(directory, part))).toEqual([])
+    for (const part of existsSync(directory) ? readdirSync(directory) : []) expect([part, readdirSync(join(directory, part))]).toEqual([part, []])
   }
   await vi.waitFor(async () => expect(await loops()).toEqual([]), { timeout: 10_000, interval: 50 })
 }
 /** What a test that was stopped left would be in the way. */
 const clear = async (): Promise<void> => {
-  for (const line of mounts()) await run(['umount', '--lazy', line.split(' ')[4] ?? ''])
+  for (const line of mounts().reverse()) await run(['umount', '--lazy', line.split(' ')[4] ?? ''])
   for (const directory of [RUN, OTHER_RUN]) rmSync(directory, { recursive: true, force: true })
 }
 
@@ -378,5 +395,366 @@ describe('setupRoot', () => {
       for (const option of ['--help', '--version']) expect(await runAs(userA, [program, option])).toMatchObject({ status: 0, stderr: '' })
     }
     expect(existsSync(RUN)).toBe(false)
+  })
+})
+
+/** setupRoot under strace, told to send itself a signal at one of its own system calls (its children's are not looked at). */
+const setupWithSignal = (job: string, signal: string, call: string, when: number, as = userA): { readonly ended: Promise<ProcessResult>; readonly pid: () => number } => {
+  const file = workspace.at(`pid-${job}-${call}-${when}`)
+  const argv = ['strace', '-o', `${file}.trace`, '-e', `trace=${call}`, '-e', `inject=${call}:signal=${signal}:when=${when}`,
+    'sh', '-c', 'echo $$ > "$0"; exec "$@"', file, ...setupArgs(job, as, image.reference)]
+  return { ended: run(argv), pid: () => Number(readFileSync(file, 'utf8')) }
+}
+const stateOf = (pid: number): string => /^State:\t(.)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? ''
+
+describe('a setupRoot that does not end well', () => {
+  // Each before, between and after what it leaves on disk and among the mounts.
+  const moments: ReadonlyArray<readonly [string, number]> = [
+    ['mkdirat', 1], ['mkdirat', 2], ['mkdirat', 3], ['mkdirat', 4], ['flock', 1], ['flock', 2], ['fsopen', 1], ['move_mount', 1], ['mount_setattr', 1], ['getrandom', 1],
+    ['ioctl', 2], ['ioctl', 3], ['pipe2', 1], ['pipe2', 2], ['pipe2', 3], ['poll', 3], ['mount', 1], ['renameat', 1], ['umount2', 1], ['wait4', 2],
+  ]
+  it.each(moments)('killed at its %s (%i) leaves nothing that hinders the next, or that unsetupRoot does not clear', async (call, when) => {
+    const { ended } = setupWithSignal('201', 'SIGKILL', call, when)
+    const { status, signal } = await ended
+    // The moment exists; strace ends as what it ran did.
+    expect([call, when, status, signal]).toEqual([call, when, null, 'SIGKILL'])
+    expect((await start('201', ['true'])).status).toBe(0)
+    await prepare('201')
+    expect(await joins('201', [])).toBe(true)
+    expect([entries('201').length, Object.keys(pinned()).length]).toEqual([1, 1])
+    // Once more without a setupRoot in between.
+    expect((await setupWithSignal('202', 'SIGKILL', call === 'mkdirat' || call === 'fsopen' || call === 'move_mount' || (call === 'flock' && when === 2) ? 'renameat' : call, call === 'mkdirat' || call === 'flock' ? 1 : when).ended).signal).toBe('SIGKILL')
+    await takeDown('--job=202')
+    await takeDown('--job=201')
+    await expectNothing()
+  })
+
+  it.each([['flock', 1], ['flock', 2], ['fsopen', 1], ['move_mount', 1], ['poll', 3], ['mount', 1], ['renameat', 1]] as const)('stopped at its %s (%i) keeps nobody else from work, and unsetupRoot waits for nobody', async (call, when) => {
+    const stopped = setupWithSignal('211', 'SIGSTOP', call, when)
+    await vi.waitFor(() => expect(stateOf(stopped.pid())).toMatch(/[tT]/), { timeout: 20_000, interval: 20 })
+    expect((await start('211', ['true'])).status).toBe(0)
+    await prepare('212')
+    await prepare('211', userB)
+    expect(await joins('212', [])).toBe(true)
+    const began = Date.now()
+    await takeDown('--job=211')
+    expect(Date.now() - began).toBeLessThan(5_000)
+    // The job's next preparation does not wait for it either.
+    await prepare('211')
+    expect(await joins('211', [])).toBe(true)
+    process.kill(stopped.pid(), 'SIGCONT')
+    const late = await stopped.ended
+    // What it had published was taken down; what it had not, it takes back.
+    if (late.status !== 0) expect([late.status, refused(late)]).toEqual([1, 'PREPARE_FAILED'])
+    expect(await joins('211', [])).toBe(true)
+    expect(entries('211')).toHaveLength(1)
+    expect(Object.keys(pinned()).filter((name) => name.endsWith('.211'))).toHaveLength(1)
+    for (const job of ['211', '212']) await takeDown(`--job=${job}`)
+    await expectNothing()
+  })
+
+  it('waits for another of the same job and user, but not without end', { timeout: 60_000 }, async () => {
+    const stopped = setupWithSignal('221', 'SIGSTOP', 'mount', 1)
+    await vi.waitFor(() => expect(stateOf(stopped.pid())).toMatch(/[tT]/), { timeout: 20_000, interval: 20 })
+    expect(await states()).toEqual([`221 ${userA.uid} in preparation`])
+    const waiting = setup('221')
+    const never = setup('221', userA, other.reference)
+    await vi.waitFor(() => expect(readFileSync('/proc/locks', 'utf8')).toMatch(/FLOCK/), { timeout: 5_000 })
+    process.kill(stopped.pid(), 'SIGCONT')
+    for (const result of [await waiting, await never, await stopped.ended]) expect(result.status).toBe(0)
+    expect(entries('221')).toHaveLength(2)
+    await takeDown('--job=221')
+    await expectNothing()
+  })
+})
+
+describe('what is left over', () => {
+  it('of a boot: entries without their namespaces are no hindrance, and are cleared', async () => {
+    await prepare('301')
+    await prepare('302', userB)
+    for (const line of mounts().reverse()) await runOk(['umount', '--lazy', line.split(' ')[4] ?? ''])
+    expect(mounts()).toEqual([])
+    expect(await states()).toEqual([`301 ${userA.uid} gone`, `302 ${userB.uid} gone`])
+    expect((await start('301', ['sh', '-c', 'echo $FROM_IMAGE'])).stdout).toBe('yes\n')
+    await prepare('301')
+    expect(await joins('301', [])).toBe(true)
+    expect(entries('301')).toHaveLength(1)
+    await takeDown('--job=302')
+    await takeDown('--job=301')
+    await expectNothing()
+  })
+
+  it('of other programs: entries that are damaged, of a newer version, or no files are passed over, and are cleared', async () => {
+    await prepare('311')
+    const directory = join(RUN, 'jobs/311', String(userA.uid))
+    const [name = ''] = readdirSync(directory)
+    const good = readFileSync(join(directory, name))
+    const put = (to: string, content: string | Buffer, mode = 0o600) => writeFileSync(join(directory, to), content, { mode })
+    put('00-damaged', good.subarray(0, -5))
+    put('01-newer', good.toString('latin1').replace('shifter-root 1', 'shifter-root 2'))
+    put('02-empty', '')
+    put('03-huge', Buffer.alloc(9 << 20))
+    symlinkSync(join(directory, name), join(directory, '04-link'))
+    await runOk(['mkfifo', join(directory, '05-pipe')])
+    put('06-writable', good, 0o666)
+    chmodSync(join(directory, '06-writable'), 0o666)
+    put('07-not-root', good)
+    chownSync(join(directory, '07-not-root'), userA.uid, userA.gid)
+    put('.new', good)
+    expect(await joins('311', [])).toBe(true)
+    expect((await states()).filter((state) => state.endsWith('ready'))).toHaveLength(1)
+    expect((await states()).filter((state) => state.endsWith('of a newer version'))).toHaveLength(1)
+    await prepare('311')
+    expect(readdirSync(directory)).toEqual([name])
+    put('01-newer', good.toString('latin1').replace('shifter-root 1', 'shifter-root 2'))
+    put('.new', good)
+    await takeDown('--job=311')
+    await expectNothing()
+  })
+
+  it('of processes that still run: they keep their root until they end', async () => {
+    await prepare('321')
+    const rank = await waiting('321', 'cat /etc/os-release')
+    await takeDown('--job=321')
+    expect(mounts()).toEqual([])
+    expect(await loops()).toHaveLength(1)
+    expect(await rank.goOn()).toBe('PRETTY_NAME="Test image"\n')
+    await expectNothing()
+  })
+})
+
+describe('another mount namespace', () => {
+  /** As job_container/tmpfs does: the job has a /tmp of its own. */
+  const inPrivateTmp = (argv: readonly string[], as = userA): Promise<ProcessResult> =>
+    run(['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs private /tmp && : > /tmp/private-to-the-job && exec "$@"', 'sh', 'setpriv', `--reuid=${as.uid}`, `--regid=${as.gid}`, '--init-groups', '--reset-env',
+      'env', 'SLURM_JOB_ID=331', ...argv], { cwd: '/' })
+
+  it("is not left: a job with a /tmp of its own keeps it, over the device that the preparation holds, without asking the image path", async () => {
+    await prepare('331')
+    const devices = await loops()
+    const script = ['sh', '-c', 'ls /tmp; cat /etc/os-release; echo $FROM_IMAGE; ls -d /sys/block/loop*/loop 2>/dev/null | wc -l; readlink /proc/self/ns/mnt']
+    const [files, release, from, count, place] = (await inPrivateTmp([helper, `--image=${image.reference}`, ...script])).stdout.split('\n')
+    expect([files, release, from]).toEqual(['private-to-the-job', 'PRETTY_NAME="Test image"', 'yes'])
+    expect(Object.values(pinned())).not.toContain(place)
+    expect(Number(count)).toBe((await runOk(['losetup', '--list', '--noheadings'])).stdout.trimEnd().split('\n').length)
+    const trace = workspace.at('elsewhere')
+    const traced = await run(['unshare', '--mount', 'strace', '-f', '-u', userA.name, '-o', trace, '-e', 'trace=!read,write', '-s', '300', '-E', 'SLURM_JOB_ID=331', helper, `--image=${image.reference}`, 'true'], { cwd: '/' })
+    expect(traced.status).toBe(0)
+    const calls = readFileSync(trace, 'utf8')
+    expect(calls).not.toContain(IMAGES)
+    expect(calls).not.toMatch(/LOOP_CONFIGURE|setns\(/)
+    expect(calls).toMatch(/LOOP_GET_STATUS64/)
+    expect(await loops()).toEqual(devices)
+    await takeDown('--job=331')
+    await expectNothing()
+  })
+
+  it('can prepare roots of its own beside those of the first', async () => {
+    await prepare('341')
+    // A daemon in a namespace of its own, with the ranks it starts.
+    const inside = await run(['unshare', '--mount', 'sh', '-c', `
+      "$@" || exit 1
+      ${UNSETUP} --list
+      mine=$(setpriv --reuid=${userA.uid} --regid=${userA.gid} --init-groups env SLURM_JOB_ID=341 ${helper} --image=${image.reference} readlink /proc/self/ns/mnt)
+      again=$(setpriv --reuid=${userA.uid} --regid=${userA.gid} --init-groups env SLURM_JOB_ID=341 ${helper} --image=${image.reference} readlink /proc/self/ns/mnt)
+      echo "spaces $mine $again"
+      stat -c 'pin mnt:[%i]' ${RUN}/pins/*
+      `, 'sh', ...setupArgs('341', userA, image.reference)], { cwd: '/' })
+    expect(inside).toMatchObject({ status: 0, stderr: '' })
+    expect(inside.stdout).toMatch(/ ready\n/)
+    expect(inside.stdout).toMatch(/ of another mount namespace\n/)
+    const [, mine = '', again] = /spaces (\S+) (\S+)\n/.exec(inside.stdout) ?? []
+    expect(mine).toBe(again)
+    expect(inside.stdout).toContain(`pin ${mine}\n`)
+    expect(await joins('341', [])).toBe(true)
+    await takeDown('--job=341')
+    await expectNothing()
+  })
+
+  it('below another root directory joins nothing', async () => {
+    await prepare('351')
+    // Root has put the job below another root directory of the same mount namespace, from where the run directory can be seen.
+    const result = await run(['chroot', '/', 'sh', '-c', 'true'])
+    expect(result.status).toBe(0)
+    const root = workspace.at('root')
+    mkdirSync(root)
+    await runOk(['mount', '--rbind', '/', root])
+    await runOk(['mount', '--make-rprivate', root])
+    onTestFinished(async () => void (await run(['umount', '--recursive', '--lazy', root])))
+    const below = await run(['chroot', root, 'setpriv', `--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', '--reset-env', 'env', 'SLURM_JOB_ID=351', helper, `--image=${image.reference}`, ...SPACE], { cwd: '/' })
+    expect(Object.values(pinned())).not.toContain(below.stdout.trim())
+    await run(['umount', '--recursive', '--lazy', root])
+    expect(await joins('351', [])).toBe(true)
+    await takeDown('--job=351')
+    await expectNothing()
+  })
+})
+
+describe('who may join', () => {
+  it('is asked of the record that was kept: what a list says later counts from the next preparation on', async () => {
+    await prepare('401', userA, secret.reference)
+    expect(await joins('401', [], { reference: secret.reference })).toBe(true)
+    expect((await start('401', ['sh', '-c', 'echo $SECRET'], { reference: secret.reference })).stdout).toBe('1\n')
+    expect(refused(await start('401', ['true'], { reference: secret.reference, as: userB }))).toBe('IMAGE_NOT_FOUND')
+    expect(refused(await setup('401', userB, secret.reference))).toBe('IMAGE_NOT_FOUND')
+
+    const record = join(IMAGES, `${secret.record.id}.record`)
+    const text = readFileSync(record, 'latin1')
+    const put = (content: string) => {
+      writeFileSync(`${record}.new`, content, { encoding: 'latin1', mode: 0o600 })
+      chownSync(`${record}.new`, service.uid, service.gid)
+      renameSync(`${record}.new`, record)
+    }
+    onTestFinished(() => put(text))
+    put(text.replace(/allow-uid \d+:\d+\n/, `allow-uid ${String(userB.uid).length}:${userB.uid}\n`))
+    // The job goes on as it began; nothing else of his does.
+    expect(await joins('401', [], { reference: secret.reference })).toBe(true)
+    expect(refused(await setup('402', userA, secret.reference))).toBe('IMAGE_NOT_FOUND')
+    expect(refused(await start('402', ['true'], { reference: secret.reference }))).toBe('IMAGE_NOT_FOUND')
+    await prepare('402', userB, secret.reference)
+    expect(await joins('402', [], { reference: secret.reference, as: userB })).toBe(true)
+    await takeDown('--job=401')
+    expect(refused(await start('401', ['true'], { reference: secret.reference }))).toBe('IMAGE_NOT_FOUND')
+    await takeDown('--job=402')
+    await expectNothing()
+  })
+
+  it('attack 43: a job id that is forged leads nowhere but to the roots of the caller himself', async () => {
+    await prepare('411', userB, secret.reference.replace(secret.reference, image.reference))
+    await prepare('412', userB, other.reference)
+    const spaces = Object.values(pinned())
+    // Another's job, by every variable that is looked at.
+    for (const name of ['SHIFTER_JOB_ID', 'SLURM_JOB_ID', 'PBS_JOBID']) {
+      const result = await start(undefined, SPACE, { env: { [name]: '411' } })
+      expect(result.status).toBe(0)
+      expect(spaces).not.toContain(result.stdout.trim())
+    }
+    await prepare('413')
+    const mine = Object.values(pinned()).filter((each) => !spaces.includes(each))
+    const { uid } = userA
+    const forged: ReadonlyArray<readonly [string, string, boolean]> = [
+      ['SHIFTER_JOB_ID', '413', true], ['SLURM_JOB_ID', '413', true], ['PBS_JOBID', '413', true], ['SHIFTER_JOB_ID', '411', false],
+      ...[
+        '', '.', '..', '../413', '413/', `413/${uid}`, `../jobs/413/${uid}`, './413', '/', `${RUN}/jobs/413`, '413\n', '4*3', '413 ', '-413', '%s%n', '413\\0', 'a'.repeat(128), 'a'.repeat(129), 'a'.repeat(100_000),
+        "413;id", '$(id)', 'é', '\x01', 'SLURM_JOB_ID=413', '413.', 'pins',
+      ].map((job): [string, string, boolean] => ['SLURM_JOB_ID', job, false]),
+      ['SLURM_JOBID', '413', false], ['SLURM_SPANK_SHIFTER_JOB_ID', '413', false], ['PBS_JOB_ID', '413', false], ['SHIFTER_RUN_DIRECTORY', RUN, false], ['XDG_RUNTIME_DIR', RUN, false],
+    ]
+    for (const [name, job, lands] of forged) {
+      const result = await start(undefined, SPACE, { env: { [name]: job } })
+      expect([name, job.slice(0, 200), result.status, result.stderr, mine.includes(result.stdout.trim())]).toEqual([name, job.slice(0, 200), 0, '', lands])
+      expect(spaces).not.toContain(result.stdout.trim())
+    }
+    // The first that is a job of his counts, whatever the others say.
+    expect(mine).toContain((await start('413', SPACE, { env: { SHIFTER_JOB_ID: '411', PBS_JOBID: '../411' } })).stdout.trim())
+    // What a workload manager's variables say of image, volumes and modules has to be what was prepared.
+    const lied = await start('413', SPACE, { env: { SLURM_SPANK_SHIFTER_IMAGE: other.record.id, SLURM_SPANK_SHIFTER_IMAGETYPE: 'id', SHIFTER_IMAGEREQUEST: other.reference } })
+    expect(mine).toContain(lied.stdout.trim())
+    for (const job of ['411', '412', '413']) await takeDown(`--job=${job}`)
+    await expectNothing()
+  })
+
+  it('attack 43: nobody but root makes, sees or changes anything of the run directory', async () => {
+    await prepare('421')
+    await prepare('421', userB)
+    const paths = ['', 'jobs', 'jobs/421', `jobs/421/${userA.uid}`, `jobs/421/${userB.uid}`, 'pins']
+    for (const path of paths) {
+      const { uid, mode } = statSync(join(RUN, path))
+      expect([path, uid, mode & 0o077]).toEqual([path, 0, path === '' ? 0o011 : 0])
+      const result = await runAs(userA, ['sh', '-c', 'ls "$0"; mkdir "$0/x"; touch "$0/y"; flock --nonblock "$0" true && echo LOCKED', join(RUN, path)])
+      expect([path, result.stdout]).toEqual([path, ''])
+      expect(result.stderr.match(/Permission denied/g)?.length).toBe(4)
+    }
+    for (const [job, , , , state] of await list()) expect([job, state]).toEqual(['421', 'ready'])
+    await takeDown('--job=421')
+    await expectNothing()
+  })
+
+  it('attack 43: entries in directories that others could change count for nothing', async () => {
+    await prepare('431')
+    const directory = join(RUN, 'jobs/431', String(userA.uid))
+    const spoil: ReadonlyArray<readonly [string, number, number]> = [[directory, userA.uid, 0o700], [directory, 0, 0o770], [directory, 0, 0o707], [RUN, 0, 0o777], [RUN, userA.uid, 0o711], [PREFIX, 0, 0o757]]
+    for (const [path, uid, mode] of spoil) {
+      const had = statSync(path)
+      chownSync(path, uid, 0)
+      chmodSync(path, mode)
+      try {
+        if (path !== PREFIX) {
+          expect((await start('431', ['true'])).status).toBe(0)
+          expect([path, uid, mode, await joins('431', [])]).toEqual([path, uid, mode, false])
+        }
+        expect((await setup('431', userA, other.reference)).status).toBe(1)
+      } finally {
+        chownSync(path, had.uid, had.gid)
+        chmodSync(path, had.mode & 0o7777)
+      }
+    }
+    expect(await joins('431', [])).toBe(true)
+    await takeDown('--job=431')
+    await expectNothing()
+  })
+
+  it('attack 43: a pin that is another namespace, or a plain file, is no root', async () => {
+    await prepare('441')
+    const pin = join(RUN, 'pins', Object.keys(pinned())[0] ?? '')
+    // Somebody inside keeps the namespace, and with it its number, from being another's.
+    const rank = await waiting('441', 'true')
+    await runOk(['umount', pin])
+    const inside = async () => {
+      const result = await start('441', ['sh', '-c', 'cat /etc/os-release; readlink /proc/self/ns/mnt'])
+      expect(result.stdout).toContain('PRETTY_NAME="Test image"\n')
+      return result.stdout.trim().split('\n').at(-1)
+    }
+    expect(await inside()).not.toBe((await runOk(SPACE)).stdout.trim())
+    for (const kind of ['net', 'mnt']) {
+      await runOk(['unshare', '--mount', '--net', 'sh', '-c', `nsenter --mount=/proc/${process.pid}/ns/mnt mount --bind /proc/$$/ns/${kind} ${pin}`])
+      expect(await inside()).not.toBe(`mnt:[${statSync(pin).ino}]`)
+      expect(await states()).toEqual([`441 ${userA.uid} gone`])
+      await runOk(['umount', pin])
+    }
+    await prepare('441')
+    expect(await joins('441', [])).toBe(true)
+    await rank.goOn()
+    await takeDown('--job=441')
+    await expectNothing()
+  })
+})
+
+describe('many ranks', () => {
+  it.each([128, 256])('attack 42: of %i at once, one stopped and one killed, all others run in the one root', { timeout: 120_000 }, async (count) => {
+    await prepare('501')
+    const devices = await loops()
+    // Those two at the middle of their start, with everything open that they open.
+    const odd = ['SIGSTOP', 'SIGKILL'].map((signal) => run(['strace', '-o', '/dev/null', '-e', 'trace=setns', '-e', `inject=setns:signal=${signal}`, '-u', userA.name, '-E', 'SLURM_JOB_ID=501', helper, `--image=${image.reference}`, 'echo', 'late'], { cwd: '/' }))
+    const script = `i=0; while [ $i -lt ${count} ]; do "$@" & i=$((i+1)); done; wait`
+    const ranks = await runAs(userA, ['sh', '-c', script, 'sh', helper, `--image=${image.reference}`, ...SPACE], { env: { SLURM_JOB_ID: '501' } })
+    expect(ranks.stderr).toBe('')
+    expect(ranks.stdout.trimEnd().split('\n')).toEqual(Array.from({ length: count }, () => Object.values(pinned())[0]))
+    expect(await loops()).toEqual(devices)
+    const stopped = (): number[] => readdirSync('/proc').map(Number).filter((pid) => {
+      try {
+        return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(helper) && /[tT]/.test(stateOf(pid))
+      } catch {
+        return false // it ended meanwhile
+      }
+    })
+    await vi.waitFor(() => expect(stopped()).toHaveLength(1), { timeout: 10_000, interval: 20 })
+    await takeDown('--job=501')
+    for (const pid of stopped()) process.kill(pid, 'SIGCONT')
+    const [late, killed] = await Promise.all(odd)
+    // Its root is what it was when it joined.
+    expect([late?.stdout, late?.status, killed?.signal]).toEqual(['late\n', 0, 'SIGKILL'])
+    await expectNothing()
+  })
+
+  it('attack 42: 64 that can\'t join run over the one device', async () => {
+    await prepare('511')
+    const devices = await loops()
+    const script = 'i=0; while [ $i -lt 64 ]; do "$@" & i=$((i+1)); done; wait'
+    const ranks = await runAs(userA, ['sh', '-c', script, 'sh', helper, `--image=${image.reference}`, 'sh', '-c', 'echo $FROM_IMAGE'], { env: { SLURM_JOB_ID: '511' }, groups: [userA.gid, userB.gid] })
+    expect([ranks.stdout, ranks.stderr]).toEqual(['yes\n'.repeat(64), ''])
+    expect(await loops()).toEqual(devices)
+    await takeDown('--job=511')
+    await expectNothing()
   })
 })

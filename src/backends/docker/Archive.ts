@@ -148,7 +148,7 @@ const inflate = (input: number, path: string, file: string, options: ResolveOpti
       const [code = "", ...what] = exit.stderr.split(" ")
       return yield* new ImageError(
         isErrorCode(code)
-          ? errorFields(code, `The archive ${path}: ${what.join(" ")}`)
+          ? errorFields(code, `The archive ${path}${code === "STORAGE_FULL" ? `, inflated to ${file}` : ""}: ${what.join(" ")}`)
           : errorFields("INTERNAL", `shifter-inflate ended with status ${exit.status}: ${printable(exit.stderr || "it said nothing")}`)
       )
     })

@@ -18,9 +18,11 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { Digest } from "../../core/Digest.js"
 import { carried, errorFields, ImageError, messageOf, printable, storageCode, systemCode } from "../../core/Errors.js"
-import type { Credentials, ResolvedImage, ResolveOptions } from "../../core/Image.js"
+import type { ResolvedImage, ResolveOptions } from "../../core/Image.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
 import * as Archive from "./Archive.js"
+import type { Login } from "./Authentication.js"
+import { serverOf } from "./DockerLogins.js"
 import * as DockerImage from "./DockerImage.js"
 import * as Manifest from "./Manifest.js"
 
@@ -45,7 +47,7 @@ export const resolve = (
   settings: DaemonSettings,
   ref: ImageRef,
   options: ResolveOptions,
-  pull?: { readonly credentials: Credentials | undefined }
+  pull?: { readonly login: Effect.Effect<Login | undefined, ImageError> }
 ): Effect.Effect<ResolvedImage, ImageError, Scope.Scope> =>
   Effect.gen(function* () {
     const { host, repository, tag, digest } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
@@ -54,12 +56,11 @@ export const resolve = (
     const { default: Client } = yield* Effect.promise(() => import("dockerode"))
     const docker = new Client({ socketPath: settings.socket })
     const failed = (error: unknown) => refused(error, name, settings.socket)
-    if (pull !== undefined) yield* pulled(docker, { host, repository, reference: digest ?? tag ?? "latest" }, options, pull.credentials, failed)
+    const isPrivate = pull !== undefined && (yield* pulledBy(docker, { host, repository, reference: digest ?? tag ?? "latest" }, options, pull.login, failed))
     const answer = yield* Effect.tryPromise({ try: () => docker.getImage(name).inspect(), catch: failed })
     const inspected = yield* Schema.decodeUnknown(Inspected)(answer).pipe(
       Effect.mapError((error) => new ImageError(errorFields("IMAGE_CONFIG_INVALID", `The Docker daemon's description of ${name} is not valid: ${printable(error.message)}`)))
     )
-    const isPrivate = pull?.credentials !== undefined
     // By id, so that a name that moves meanwhile changes nothing.
     const saved = Effect.gen(function* () {
       const file = nodePath.join(options.workspace.scratch, "daemon.tar")
@@ -112,18 +113,29 @@ const save = (docker: Docker, id: string, file: string, failed: (error: unknown)
 /** What the daemon says while it pulls; the last word counts. */
 const Said = Schema.Struct({ error: Schema.optional(Schema.String) })
 
-const pulled = (
-  docker: Docker,
-  image: { readonly host: string; readonly repository: string; readonly reference: string },
-  options: ResolveOptions,
-  credentials: Credentials | undefined,
-  failed: (error: unknown) => ImageError
-) =>
+interface Wanted {
+  readonly host: string
+  readonly repository: string
+  readonly reference: string
+}
+
+/** Lets the daemon pull, by a login only where the registry does not give it to everyone; whether it took one. */
+const pulledBy = (docker: Docker, image: Wanted, options: ResolveOptions, login: Effect.Effect<Login | undefined, ImageError>, failed: (error: unknown) => ImageError) =>
+  Effect.catchIf(
+    Effect.as(pulled(docker, image, options, undefined, failed), false),
+    (error) => error.code === "MANIFEST_NOT_FOUND" || error.code === "REGISTRY_UNAUTHORIZED",
+    (refusal) => Effect.flatMap(login, (found) => (found === undefined ? Effect.fail(refusal) : Effect.as(pulled(docker, image, options, found, failed), true)))
+  )
+
+const pulled = (docker: Docker, image: Wanted, options: ResolveOptions, login: Login | undefined, failed: (error: unknown) => ImageError) =>
   Effect.gen(function* () {
     const { os, architecture, variant } = options.platform
     const platform = [os, architecture, ...(variant === undefined ? [] : [variant])].join("/")
     const request = { fromImage: `${image.host}/${image.repository}`, tag: image.reference, platform }
-    const auth = credentials && { username: credentials.username, password: Redacted.value(credentials.password), serveraddress: image.host }
+    const auth = login && {
+      serveraddress: serverOf(image.host),
+      ...("identityToken" in login ? { identitytoken: Redacted.value(login.identityToken) } : { username: login.username, password: Redacted.value(login.password) })
+    }
     const stream = yield* Effect.acquireRelease(
       Effect.tryPromise({ try: () => (auth === undefined ? docker.createImage(request) : docker.createImage(auth, request)), catch: failed }),
       (each) => Effect.sync(() => (each instanceof Readable ? void each.destroy() : undefined))
@@ -141,6 +153,9 @@ const pulled = (
 const refused = (error: unknown, name: string, socket: string): ImageError => {
   const status = typeof error === "object" && error !== null && "statusCode" in error ? error.statusCode : undefined
   const code = systemCode(error)
+  if (status === 401 || status === 403 || /unauthorized|authentication required|no basic auth credentials|access denied|access forbidden/i.test(messageOf(error))) {
+    return new ImageError(errorFields("REGISTRY_UNAUTHORIZED", `The Docker daemon was refused ${name}: ${printable(messageOf(error))}`, { cause: error }))
+  }
   if (status === 404 || /no such image|manifest unknown|not found/i.test(messageOf(error))) {
     return new ImageError(errorFields("MANIFEST_NOT_FOUND", `The Docker daemon has no image ${name}`, { cause: error }))
   }

@@ -196,12 +196,13 @@ const open = (
       (layer): Effect.Effect<unknown, ImageError> => {
         const blob = blobs.get(layer.digest)
         const fetch = layer.size < LARGE ? store.layer(layer) : ahead(line, store.layer(layer))
-        return blob === undefined ? Effect.void : Effect.zipRight(Deferred.complete(blob, fetch), Deferred.await(blob))
+        return blob === undefined ? Effect.void : Effect.tap(fetch, (range) => Deferred.succeed(blob, range))
       },
       { concurrency: PARALLEL_LAYERS, discard: true }
     ).pipe(
-      // A layer that can't be had ends the wait for all others.
+      // A layer that can't be had ends the wait for all others, whose fetches are interrupted.
       Effect.tapError((error) => Effect.forEach(blobs.values(), (blob) => Deferred.fail(blob, error))),
+      Effect.tapDefect((defect) => Effect.forEach(blobs.values(), (blob) => Deferred.failCause(blob, defect))),
       Effect.forkScoped
     )
     const mergeable = layers.map((layer, i): MergeLayer => ({ digest: layer.digest, diffId: diffIds[i] ?? layer.digest, blob: awaited(layer.digest) }))

@@ -12,9 +12,10 @@ import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { errorFields, ImageError, messageOf, systemCode } from "../../core/Errors.js"
+import { errorFields, ImageError, messageOf, storageCode, systemCode } from "../../core/Errors.js"
 import type { Credentials } from "../../core/Image.js"
 import type { Login } from "./Authentication.js"
+import * as FileLock from "./FileLock.js"
 
 const Entry = Schema.Struct({
   auth: Schema.optional(Schema.String),
@@ -79,9 +80,8 @@ export const keep = (directory: string, host: string, credentials: Credentials):
       if (said.status !== 0) return yield* failed(`The program docker-credential-${helper} did not keep the login of ${host} (status ${said.status})`)
       return `docker-credential-${helper}`
     }
-    const others = Object.entries(config.auths ?? {}).filter(([key]) => hostOf(key) !== host)
     const auth = Buffer.from(`${credentials.username}:${password}`).toString("base64")
-    yield* write(directory, { ...config, auths: Object.fromEntries([...others, [serverOf(host), { auth }]]) })
+    yield* update(directory, (others) => [...others.filter(([key]) => hostOf(key) !== host), [serverOf(host), { auth }]])
     return fileOf(directory)
   })
 
@@ -91,10 +91,9 @@ export const forget = (directory: string, host: string): Effect.Effect<boolean, 
     const config = yield* read(directory)
     const helper = helperOf(config, host)
     const erased = helper !== undefined && (yield* run(helper, "get", serverOf(host))).status === 0 && (yield* run(helper, "erase", serverOf(host))).status === 0
-    const kept = Object.entries(config.auths ?? {})
-    const others = kept.filter(([key]) => hostOf(key) !== host)
-    if (others.length < kept.length) yield* write(directory, { ...config, auths: Object.fromEntries(others) })
-    return erased || others.length < kept.length
+    const isKept = Object.keys(config.auths ?? {}).some((key) => hostOf(key) === host)
+    if (isKept) yield* update(directory, (all) => all.filter(([key]) => hostOf(key) !== host))
+    return erased || isKept
   })
 
 const hubHosts: ReadonlySet<string> = new Set(["docker.io", "index.docker.io", "registry-1.docker.io"])
@@ -106,7 +105,7 @@ const hostOf = (key: string): string => {
 }
 
 /** How docker names a registry to its helpers and in its file. */
-const serverOf = (host: string): string => (host === "docker.io" ? "https://index.docker.io/v1/" : host)
+export const serverOf = (host: string): string => (host === "docker.io" ? "https://index.docker.io/v1/" : host)
 
 const helperOf = (config: Config, host: string): string | undefined => {
   const own = Object.entries(config.credHelpers ?? {}).find(([key]) => hostOf(key) === host)?.[1]
@@ -115,39 +114,61 @@ const helperOf = (config: Config, host: string): string | undefined => {
 
 const failed = (what: string, cause?: unknown) => new ImageError(errorFields("CONFIG_INVALID", what, { remedy: "Log in again with shifterimg login, or docker login.", cause }))
 
+const text = (directory: string): Promise<string> =>
+  readFile(fileOf(directory), "utf8").catch((error: unknown) => {
+    if (systemCode(error) === "ENOENT") return "{}"
+    throw error
+  })
+
+// The reason could quote a secret.
+const decode = (directory: string, json: string): Effect.Effect<Config, ImageError> =>
+  Effect.mapError(Schema.decode(Schema.parseJson(Config))(json), () => failed(`${fileOf(directory)} is no configuration of docker`))
+
 const read = (directory: string): Effect.Effect<Config, ImageError> =>
-  Effect.tryPromise({
-    try: () => readFile(fileOf(directory), "utf8").catch((error: unknown) => {
-      if (systemCode(error) === "ENOENT") return "{}"
-      throw error
-    }),
-    catch: (error) => failed(`The logins in ${fileOf(directory)} can't be read: ${messageOf(error)}`, error)
-  }).pipe(
-    // The reason could quote a secret.
-    Effect.flatMap((text) => Effect.mapError(Schema.decode(Schema.parseJson(Config))(text), () => failed(`${fileOf(directory)} is no configuration of docker`)))
+  Effect.tryPromise({ try: () => text(directory), catch: (error) => failed(`The logins in ${fileOf(directory)} can't be read: ${messageOf(error)}`, error) }).pipe(
+    Effect.flatMap((json) => decode(directory, json))
   )
 
-/** Replaces the file in one step, so that no reader sees half of it; through a symbolic link, what it points to. */
-const write = (directory: string, config: Config): Effect.Effect<void, ImageError> =>
-  Effect.tryPromise({
-    try: async () => {
-      await mkdir(directory, { recursive: true, mode: 0o700 })
-      const file = await realpath(fileOf(directory)).catch(() => fileOf(directory))
-      const temporary = `${file}.${randomBytes(8).toString("hex")}`
-      const handle = await open(temporary, "wx", 0o600)
-      try {
-        await handle.writeFile(`${JSON.stringify(config, undefined, "\t")}\n`)
-        await handle.sync()
-        await handle.close()
-        await rename(temporary, file)
-      } catch (error) {
-        await handle.close().catch(() => undefined)
-        await rm(temporary, { force: true })
-        throw error
-      }
-    },
-    catch: (error) => failed(`The logins can't be written to ${fileOf(directory)}: ${messageOf(error)}`, error)
-  })
+type Auths = ReadonlyArray<readonly [key: string, entry: typeof Entry.Type]>
+
+/** Changes the logins of the file. One process at a time does, and what docker itself changed meanwhile is seen. */
+const update = (directory: string, change: (auths: Auths) => Auths): Effect.Effect<void, ImageError> => {
+  const trying = <A>(f: () => Promise<A>) =>
+    Effect.tryPromise({
+      try: f,
+      catch: (error) => new ImageError(errorFields(storageCode(error, "CONFIG_INVALID"), `The logins can't be written to ${fileOf(directory)}: ${messageOf(error)}`, { remedy: "Make it writable.", cause: error }))
+    })
+  return Effect.scoped(
+    Effect.gen(function* () {
+      yield* trying(() => mkdir(directory, { recursive: true, mode: 0o700 }))
+      const file = yield* trying(() => realpath(fileOf(directory)).catch(() => fileOf(directory)))
+      const isMine = yield* Effect.acquireRelease(trying(() => FileLock.acquire(`${file}.lock`)), ({ release }) => Effect.promise(release))
+      const replaced = Effect.gen(function* () {
+        const before = yield* trying(() => text(directory))
+        const config = yield* decode(directory, before)
+        const after = { ...config, auths: Object.fromEntries(change(Object.entries(config.auths ?? {}))) }
+        return yield* trying(() => replace(file, `${JSON.stringify(after, undefined, "\t")}\n`, async () => (await text(directory)) === before && (await isMine.held())))
+      })
+      yield* Effect.repeat(replaced, { until: (done) => done })
+    })
+  )
+}
+
+/** Replaces the file in one step, so that no reader sees half of it, if it still may. */
+const replace = async (file: string, content: string, may: () => Promise<boolean>): Promise<boolean> => {
+  const temporary = `${file}.${randomBytes(8).toString("hex")}`
+  const handle = await open(temporary, "wx", 0o600)
+  try {
+    await handle.writeFile(content)
+    await handle.sync()
+    const allowed = await may()
+    if (allowed) await rename(temporary, file)
+    return allowed
+  } finally {
+    await handle.close()
+    await rm(temporary, { force: true })
+  }
+}
 
 /** Runs a helper, without a shell. What it says is never part of an error. */
 const run = (helper: string, action: "get" | "store" | "erase", input: string): Effect.Effect<{ readonly status: number; readonly stdout: string }, ImageError> =>

@@ -43,8 +43,7 @@ export const registrySource = (
           const { host } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
           const daemon = leftTo(host)
           if (daemon === undefined) return yield* Effect.flatMap(Registry.store(shared, ref, options), (store) => DockerImage.resolve(store, options))
-          const settings = yield* Registry.settingsOf(shared, host)
-          return yield* Daemon.resolve(daemon, ref, options, { credentials: options.credentials ?? settings.credentials })
+          return yield* Daemon.resolve(daemon, ref, options, { login: Registry.loginOf(shared, host, options.credentials) })
         })
     }
   })

@@ -8,17 +8,18 @@ import { stat, statfs } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
 import * as SqlClient from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import { createClient, type Transaction } from "@libsql/client/sqlite3"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { Catalog, type GonePull, leaseMillis, type PullState, retryMillis } from "../../core/Catalog.js"
 import { isFull, makeDirectory } from "../../core/Disk.js"
-import { CatalogError, errorFields, messageOf, printable } from "../../core/Errors.js"
+import { CatalogError, errorFields, messageOf, printable, storageCode } from "../../core/Errors.js"
 import * as Process from "../../core/Process.js"
 import { phases } from "../../core/Progress.js"
 
@@ -94,22 +95,22 @@ const failed = (error: unknown, directory: string): Effect.Effect<never, Catalog
   Effect.flatMap(isFull(directory), (full) => {
     const causes = [error, typeof error === "object" && error !== null && "cause" in error ? error.cause : undefined].map((each) => (each === undefined ? "" : messageOf(each)))
     const said = printable(causes.filter(Boolean).join(": "))
-    return full && /SQLITE_(FULL|IOERR|CANTOPEN)|disk is full|disk I\/O/.test(said)
+    return full && /SQLITE_(FULL|IOERR|CANTOPEN)|disk is full|disk I\/O|unable to open/i.test(said)
       ? Effect.fail(new CatalogError(errorFields("STORAGE_FULL", `The catalogue in ${directory} can't be written: ${said}`, { cause: error })))
-      : Effect.fail(new CatalogError(errorFields("CATALOG_FAILED", `The catalogue can't be used: ${said}`, { cause: error })))
+      : Effect.fail(new CatalogError(errorFields("CATALOG_FAILED", `The catalogue in ${directory} can't be used: ${said}`, { cause: error })))
   })
 
 /**
  * The driver's client with transactions of our own. The driver's connections know no busy timeout; a statement that fails as busy stays open
  * in them and blocks the next commit; connections of ended transactions are left to the garbage collector; and `withTransaction` keeps its
- * permit for ever when a transaction can't begin. So each transaction has a connection, taken patiently and closed at its end, and everything
- * that writes does it in a transaction.
+ * permit for ever when a transaction can't begin, so that all others wait. So each transaction has a connection, taken patiently and closed at
+ * its end; one that can't begin fails with its first statement; and everything that writes does it in a transaction.
  */
 const open = (file: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const url = `file:${file}`
-      return Object.assign(createClient({ url }), { transaction: () => patiently(() => begin(url)) })
+      return Object.assign(createClient({ url }), { transaction: () => patiently(() => begin(url)).catch(notBegun) })
     }),
     (client) => Effect.sync(() => client.close())
   )
@@ -134,12 +135,19 @@ const begin = async (url: string): Promise<Transaction> => {
     batch: (statements) => client.batch(statements),
     executeMultiple: (text) => client.executeMultiple(text),
     commit: () => end("COMMIT"),
-    rollback: () => end("ROLLBACK"),
+    // A full disk has rolled it back already; closing does in any case.
+    rollback: () => end("ROLLBACK").catch(() => undefined),
     close: () => client.close(),
     get closed() {
       return client.closed
     }
   }
+}
+
+const notBegun = (error: unknown): Transaction => {
+  const refuse = () => Promise.reject(error instanceof Error ? error : new Error(String(error)))
+  const nothing = () => undefined
+  return { execute: refuse, batch: refuse, executeMultiple: refuse, commit: refuse, rollback: () => Promise.resolve(), close: nothing, closed: true }
 }
 
 const patiently = async <A>(f: () => Promise<A>): Promise<A> =>
@@ -161,7 +169,10 @@ const patience = Schedule.exponential("20 millis").pipe(
 const prepare = ({ isPersonal = false, stateDirectory: directory }: CatalogOptions): Effect.Effect<string, CatalogError> =>
   Effect.gen(function* () {
     const trying = <A>(f: () => Promise<A>) =>
-      Effect.tryPromise({ try: f, catch: (error) => unusable(`The state directory ${directory} can't be used: ${messageOf(error)}`, error) })
+      Effect.tryPromise({
+        try: f,
+        catch: (error) => new CatalogError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The state directory ${directory} can't be used: ${messageOf(error)}`, { cause: error }))
+      })
     yield* trying(() => makeDirectory(directory, isPersonal))
     const found = yield* trying(() => stat(directory))
     const me = process.geteuid?.() ?? 0
@@ -199,13 +210,16 @@ const make = (directory: string) => Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const worded = <A>(effect: Effect.Effect<A, SqlError | CatalogError>): Effect.Effect<A, CatalogError> =>
     Effect.catchTag(effect, "SqlError", (error) => failed(error, directory))
-  const written = <A extends object>(statement: Effect.Effect<ReadonlyArray<A>, SqlError>) => worded(sql.withTransaction(statement))
+  // The client takes a commit that fails for a defect.
+  const transaction = <A, E>(effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
+    Effect.catchSomeDefect(sql.withTransaction(effect), (defect) => (defect instanceof SqlError ? Option.some(Effect.fail(defect)) : Option.none()))
+  const written = <A extends object>(statement: Effect.Effect<ReadonlyArray<A>, SqlError>) => worded(transaction(statement))
   // The database's clock: one for all processes.
   const now = sql.literal("CAST(unixepoch('subsec') * 1000 AS INTEGER)")
   const isAlive = sql`state = 'active' AND lease_until > ${now}`
 
   yield* worded(
-    sql.withTransaction(
+    transaction(
       Effect.gen(function* () {
         yield* sql`CREATE TABLE IF NOT EXISTS catalog_version (version INTEGER NOT NULL)`
         const found = yield* sql<{ version: number }>`SELECT version FROM catalog_version`
@@ -247,7 +261,7 @@ const make = (directory: string) => Effect.gen(function* () {
 
     claim: (pull, imageId) =>
       worded(
-        sql.withTransaction(
+        transaction(
           Effect.gen(function* () {
             const [other] = yield* sql<{ id: number; same: number }>`SELECT p.id, p.reference = mine.reference AND p.requester = mine.requester AS same
               FROM pulls p, pulls mine
@@ -295,7 +309,7 @@ const make = (directory: string) => Effect.gen(function* () {
       ),
 
     reap: worded(
-      sql.withTransaction(
+      transaction(
         Effect.gen(function* () {
           // Ended rows are kept for a while, then forgotten with the blobs they held on to.
           yield* sql`DELETE FROM pulls WHERE state <> 'active' AND changed < ${now} - ${retryMillis}`
@@ -311,7 +325,7 @@ const make = (directory: string) => Effect.gen(function* () {
 
     useBlobs: (pull, blobs) =>
       worded(
-        sql.withTransaction(
+        transaction(
           Effect.gen(function* () {
             for (const blob of blobs) yield* sql`INSERT INTO blob_uses (pull, blob) VALUES (${pull.id}, ${blob}) ON CONFLICT DO NOTHING`
           })
@@ -320,7 +334,7 @@ const make = (directory: string) => Effect.gen(function* () {
 
     releaseBlobs: (pull) =>
       worded(
-        sql.withTransaction(
+        transaction(
           Effect.gen(function* () {
             yield* sql`DELETE FROM blob_uses WHERE pull = ${pull.id}`
             // Earlier tries of the same image have no further use for theirs.
@@ -333,7 +347,7 @@ const make = (directory: string) => Effect.gen(function* () {
 
     unused: (blobs, f) =>
       worded(
-        sql.withTransaction(
+        transaction(
           Effect.gen(function* () {
             const used = new Set((yield* sql<{ blob: string }>`SELECT DISTINCT blob FROM blob_uses`).map(({ blob }) => blob))
             for (const blob of blobs) if (!used.has(blob)) yield* f(blob)

@@ -65,6 +65,7 @@ export const layer = Layer.succeed(
               yield* io(() => rm(staging.file, { force: true }))
               yield* syncDirectory(system.imagePath)
               yield* writeRecord(system, record, owner, staging.token)
+              yield* writeMeta(system, record, owner, staging.token)
               yield* writeName(system, { reference: record.reference, id: record.id }, owner, staging.token)
             }))
           )
@@ -78,7 +79,14 @@ export const layer = Layer.succeed(
       })),
     image: (system, id) => Effect.succeed(path(system, id, "squashfs")),
     isSound: (system, record) => worded("PUBLISH_FAILED", system, holds(path(system, record.id, "squashfs"), record)),
-    name: (system, name, token) => worded("PUBLISH_FAILED", system, Effect.flatMap(usable(system), (owner) => writeName(system, name, owner, token))),
+    name: (system, name, token) =>
+      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+        const owner = yield* usable(system)
+        // A process may have died between the record and this.
+        const record = (yield* ifThere(io(() => lstat(path(system, name.id, "meta"))))) === undefined ? yield* readRecord(system, name.id) : undefined
+        if (record !== undefined) yield* writeMeta(system, record, owner, token)
+        yield* writeName(system, name, owner, token)
+      })),
     lookup: (system, canonical) =>
       worded("PUBLISH_FAILED", system, Effect.gen(function* () {
         yield* present(system)
@@ -93,10 +101,12 @@ export const layer = Layer.succeed(
         const changed = { ...record, ...change(record) }
         yield* ImageRecord.encode(changed)
         const file = path(system, id, "squashfs")
-        // Closing before the record says so, opening after: the mode never gives more than the record.
+        // Closing before the record says so, opening after: the mode never gives more than the record. The record is the last of both files: while
+        // it says something else, the next pull does this again.
         yield* Effect.uninterruptible(
           Effect.gen(function* () {
             if (changed.access === "private") yield* setMode(file, modeOf(system, "private"), owner)
+            yield* writeMeta(system, changed, owner, token)
             yield* writeRecord(system, changed, owner, token)
             if (changed.access === "public") yield* setMode(file, modeOf(system, "public"), owner)
           })
@@ -199,12 +209,10 @@ const setMode = (file: string, mode: number, owner: Owner) =>
 const temporary = (system: System, token: string) => nodePath.join(system.imagePath, `${STAGING}${token}.${randomBytes(6).toString("hex")}`)
 
 const writeRecord = (system: System, record: ImageRecord.ImageRecord, owner: Owner, token: string) =>
-  Effect.gen(function* () {
-    const mode = modeOf(system, record.access)
-    const bytes = yield* ImageRecord.encode(record)
-    yield* replace(path(system, record.id, "record"), bytes, mode, owner, temporary(system, token))
-    yield* replace(path(system, record.id, "meta"), Buffer.from(Meta.encode(record, record).text), mode, owner, temporary(system, token))
-  })
+  Effect.flatMap(ImageRecord.encode(record), (bytes) => replace(path(system, record.id, "record"), bytes, modeOf(system, record.access), owner, temporary(system, token)))
+
+const writeMeta = (system: System, record: ImageRecord.ImageRecord, owner: Owner, token: string) =>
+  replace(path(system, record.id, "meta"), Buffer.from(Meta.encode(record, record).text), modeOf(system, record.access), owner, temporary(system, token))
 
 const readRecord = (system: System, id: string) => {
   const file = path(system, id, "record")

@@ -28,7 +28,7 @@ describe('umoci', () => {
           const layout = join(path, 'layout')
           writeLayout(layout, { tag: 'v', layers: stack.layers, config: {}, compression: 'gzip', mediaTypes: 'oci' })
           const site = testSite(path)
-          const record = await pullImage(`oci:${layout}:v`, { config: { ...site.config, verify: 'full' } })
+          const record = await pullImage(`oci:${layout}:v`, { config: { ...site.config, readBack: 'full' } })
           const theirs = directoryTree(await umociUnpack(layout, 'v', join(path, 'umoci')))
           await runOk(['unsquashfs', '-no-progress', '-quiet', '-dest', join(path, 'ours'), join(site.imagePath, `${record.id}.squashfs`)])
           const ours = directoryTree(join(path, 'ours'))
