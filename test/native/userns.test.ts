@@ -105,6 +105,7 @@ afterAll(() => {
 const started = async (script: string): Promise<{ readonly child: ChildProcess; readonly ended: Promise<{ readonly status: number | null; readonly signal: string | null; readonly out: string }> }> => {
   const [program = '', ...args] = asA(good(`echo up; ${script}`))
   const child = spawn(program, args, { cwd: '/', stdio: ['pipe', 'pipe', 'ignore'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
   // One that ended does not read.
   child.stdin?.on('error', () => undefined)
   let out = ''
@@ -307,6 +308,96 @@ describe('a site', () => {
   it('attack 45: a name that is there and one that is not are told alike (user namespace)', async () => {
     const told = async (reference: string) => (await shifter([`--image=${reference}`, 'true'])).stderr.replaceAll(reference, 'X')
     expect(await told(secret.reference)).toBe(await told(secret.reference.replace(/:secret$/, ':sekret')))
+  })
+})
+
+describe('volumes, modules and writable roots', () => {
+  let data: string
+  beforeAll(() => {
+    data = join(PREFIX, 'volume')
+    mkdirSync(join(data, 'below'), { recursive: true })
+    writeFileSync(join(data, 'below/file'), 'of the volume\n')
+    own(data, userA, 0o755)
+    own(join(data, 'below'), userA, 0o755)
+    mkdirSync(join(PREFIX, 'module/copied'), { recursive: true })
+    writeFileSync(join(PREFIX, 'module/copied/tool'), 'of the module\n')
+    mkdirSync(join(PREFIX, 'opt/bin'), { recursive: true })
+    writeFileSync(join(PREFIX, 'opt/bin/x'), 'of the site\n')
+  })
+  const site = (udiRoot: Readonly<Record<string, string>> = {}, runtime: Readonly<Record<string, string>> = {}) => {
+    native.configure({ imagePath: IMAGES, imageOwner: service.uid, siteFs: [`${data}:/volume`], udiRoot, runtime })
+    onTestFinished(() => {
+      for (const file of [native.udiRootConf, native.runtimeConf]) rmSync(file, { force: true })
+    })
+  }
+
+  it('shows directories and files where the image has none, with the caller\'s rights', async () => {
+    site()
+    const result = await shifter([`--image=${ours}`, '--volume=/volume/below:/data/deep', '--volume=/volume/below/file:/bin/file:ro', 'sh', '-c', 'cat /data/deep/file /bin/file; echo new > /data/deep/new; (echo no > /bin/file) 2>/dev/null || echo read-only'])
+    expect(result).toMatchObject({ status: 0, stdout: 'of the volume\nof the volume\nread-only\n' })
+    expect(statSync(join(data, 'below/new')).uid).toBe(userA.uid)
+    rmSync(join(data, 'below/new'))
+    mkdirSync(join(data, 'closed/in'), { recursive: true })
+    chmodSync(join(data, 'closed'), 0o700)
+    expect(await refused([`--image=${ours}`, '--volume=/volume/closed/in:/data'])).toBe('VOLUME_FAILED')
+  })
+
+  it('attacks 31 and 35: no volume lies over what the runtime or the site fills, by name or by link (user namespace)', async () => {
+    site()
+    for (const target of ['/etc', '/etc/passwd', '/proc', '/proc/self', '/sys', '/dev', '/', '/var', '/opt/udiImage', '/volume', '/volume/below', '/data/../etc', '//etc/', '/./dev/shm'])
+      expect(await refused([`--image=${ours}`, `--volume=/tmp:${target}`]), target).toBe('VOLUME_INVALID')
+    for (const target of ['/etc', '../../../etc', '/proc', '/volume/below']) {
+      const linked = publish('linked', [{ name: 'data', type: 'symlink', linkname: target }])
+      expect(await refused([`--image=${linked}`, '--volume=/tmp:/data']), target).toBe('VOLUME_INVALID')
+    }
+  })
+
+  it('attack 30: any byte of a path is taken as it is (user namespace)', async () => {
+    site()
+    const name = 'a,ro b=\\ü\''
+    mkdirSync(join(data, name), { recursive: true })
+    writeFileSync(join(data, name, 'x'), '')
+    expect(await shifter([`--image=${ours}`, `--volume=/volume/${name}:/data/${name}`, 'ls', `/data/${name}`])).toMatchObject({ status: 0, stdout: 'x\n' })
+  })
+
+  it('perNodeCache is refused, with the reason', async () => {
+    const result = await shifter([`--image=${ours}`, '--volume=/none:/cache:perNodeCache=size=10M', 'true'])
+    expect([refusal(result), result.stdout]).toEqual(['SETUID_NEEDED', ''])
+    expect(result.stderr).toContain('perNodeCache at /cache: root makes and mounts its file system')
+  })
+
+  it('a module has its environment, file systems, copied tree and user hook, and a roothook is refused', async () => {
+    const hook = join(PREFIX, 'module/hook')
+    writeFileSync(hook, '#!/bin/sh\n', { mode: 0o755 })
+    writeFileSync(join(PREFIX, 'module/copied/greet'), 'echo hooked\n', { mode: 0o755 })
+    const module = {
+      optUdiImage: join(PREFIX, 'opt'), module_tool_siteEnv: 'OF_MODULE=1', module_tool_siteFs: `${join(PREFIX, 'module')}:/module`, module_tool_copyPath: join(PREFIX, 'module/copied'),
+      module_tool_userhook: '/opt/udiImage/modules/tool/greet',
+    }
+    site(module)
+    expect(await shifter([`--image=${ours}`, '--module=tool', 'sh', '-c', 'echo $OF_MODULE; ls /module; cat /opt/udiImage/modules/tool/tool /opt/udiImage/bin/x'])).toMatchObject({
+      status: 0, stdout: 'hooked\n1\ncopied\nhook\nof the module\nof the site\n',
+    })
+    site({ ...module, module_tool_roothook: hook })
+    const result = await shifter([`--image=${ours}`, '--module=tool', 'echo', 'RAN'])
+    expect([refusal(result), result.stdout]).toEqual(['SETUID_NEEDED', ''])
+    expect(result.stderr).toContain('module_tool_roothook: it runs as root')
+    expect(await shifter([`--image=${ours}`, '--module=none', 'true'])).toMatchObject({ status: 0 })
+  })
+
+  it('a writable root can be written everywhere, up to its size, and nothing of it is left', async () => {
+    site({}, { writableSize: '4M' })
+    const script = 'echo new > /etc/os-release; cat /etc/os-release; rm -r /start && mkdir /start && ls /start | wc -l; dd if=/dev/zero of=/start/big bs=1M count=16 2>/dev/null || echo full'
+    const writable = publish('writable', [{ name: 'bin/rm', type: 'hardlink', linkname: 'bin/busybox' }, { name: 'start/file', type: 'file', data: '' }])
+    expect(await shifter([`--image=${writable}`, '--writable', 'sh', '-c', script])).toMatchObject({ status: 0, stdout: 'new\n0\nfull\n' })
+    expect((await shifter([`--image=${writable}`, 'sh', '-c', 'cat /etc/os-release; ls /start'])).stdout).toBe('PRETTY_NAME="Test image"\nfile\n')
+  })
+
+  it('--explain says where things come from and runs nothing', async () => {
+    const result = await shifter([`--image=${ours}`, '--explain', 'echo', 'RAN'])
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(result.stdout).toContain(`image\tours\t${ours}\n`)
+    expect(result.stdout).not.toMatch(/^RAN$/m)
   })
 })
 
@@ -619,9 +710,9 @@ describe('attacks 32, 33 and 36: mounts (user namespace)', () => {
   })
 
   it('attack 33: nothing is seen on the host (user namespace)', async () => {
-    const before = readFileSync('/proc/self/mountinfo', 'utf8')
     const { child, ended } = await started('read x')
-    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before)
+    expect(leftovers().filter((line) => line.includes(' shifter '))).toEqual([])
+    expect(readFileSync(`/proc/${child.pid}/mountinfo`, 'utf8')).toMatch(/ - overlay shifter /)
     child.stdin?.end('\n')
     await ended
   })
