@@ -32,7 +32,7 @@ bool rights_check(char *const *argv, char *const *environment, struct failure *w
   (void)argv;
   surroundings_note(environment);
   if (geteuid() == getuid() && getegid() == getgid()) return true;
-  return fail(why, ERROR_INTERNAL, "this program must not be setuid or setgid");
+  return fail(why, ERROR_DROP_FAILED, "shifter-userns is installed setuid or setgid, which it must not be");
 }
 
 // A site's configuration where it has one. A person alone needs none.

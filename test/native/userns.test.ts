@@ -207,7 +207,7 @@ describe('shifter without the setuid bit', () => {
   })
 
   it('is not lent to another account by a mistaken owner', async () => {
-    for (const [program, code] of [[SHIFTER, 'NOT_SETUID'], [HELPER, 'INTERNAL']] as const) {
+    for (const [program, code] of [[SHIFTER, 'NOT_SETUID'], [HELPER, 'DROP_FAILED']] as const) {
       own(program, userB, 0o4755)
       try {
         expect(refusal(await asUser([program, `--image=${ours}`, 'true']))).toBe(code)
@@ -219,7 +219,7 @@ describe('shifter without the setuid bit', () => {
     // Root's own mistake gives nobody root either.
     chmodSync(HELPER, 0o4755)
     try {
-      expect(await refused([`--image=${ours}`])).toBe('INTERNAL')
+      expect(await refused([`--image=${ours}`])).toBe('DROP_FAILED')
     } finally {
       chmodSync(HELPER, 0o755)
     }
@@ -593,6 +593,14 @@ describe('attack 25: environment (user namespace)', () => {
   })
 })
 
+describe('attack 26: limits (user namespace)', () => {
+  it.each(['--nproc=1', '--fsize=0', '--nofile=12', '--stack=262144', '--cpu=1:1'])('attack 26: with %s it runs or says why not, and nothing is left (user namespace)', async (limit) => {
+    const result = await asUser(['prlimit', limit, ...good('echo RAN')])
+    if (result.status === 0) expect(result.stdout).toBe('RAN\n')
+    else expect([refusal(result), result.stdout]).toEqual([expect.stringMatching(/^(RESOURCE|MOUNT_FAILED|CALLER_UNKNOWN|EXEC_FAILED)$/), ''])
+  })
+})
+
 describe('attack 27: umask, groups and ids (user namespace)', () => {
   it.each(['0', '0777'])('attack 27: umask %s opens or closes nothing that is written (user namespace)', async (mask) => {
     const result = await asUser(['sh', '-c', `umask ${mask}; exec "$@"`, 'sh', ...good('umask; stat -c "%a %u %n" /etc/passwd /etc/shadow /etc /')])
@@ -761,6 +769,29 @@ describe('attack 34: links of an image where mounts and files are put (user name
       else expect(refusal(result)).toMatch(/^(IMAGE_LAYOUT|MOUNT_FAILED)$/)
     }
   })
+})
+
+it('attack 37: accounts from files are written as they are, and a line that smuggles in another gives nothing (user namespace)', async () => {
+  const { uid, gid, home } = userA
+  const etc = join(PREFIX, 'etc/accounts')
+  mkdirSync(etc, { recursive: true })
+  writeFileSync(join(etc, 'group'), `mine:x:${gid}:\n`)
+  native.configure({ imagePath: IMAGES, imageOwner: service.uid, udiRoot: { etcPath: etc, allowLibcPwdCalls: '0' } })
+  try {
+    writeFileSync(join(etc, 'passwd'), `me:x:${uid}:${gid}:gecos\nroot::0:0::/:/bin/sh\nme2:x:${uid}:${gid}::${home}:/bin/sh\n`)
+    expect(await inside('cat /etc/passwd /etc/group')).toBe(`me2:x:${uid}:${gid}::${home}:/bin/sh\nmine:x:${gid}:\n`)
+    for (const line of [`me:x:${uid}:${gid}:ge:cos:${home}:/bin/sh`, `m\x1be:x:${uid}:${gid}::${home}:/bin/sh`, '']) {
+      writeFileSync(join(etc, 'passwd'), `${line}\n`)
+      expect(await refused([`--image=${ours}`]), JSON.stringify(line)).toBe('CALLER_UNKNOWN')
+    }
+  } finally {
+    for (const file of [native.udiRootConf, native.runtimeConf]) rmSync(file, { force: true })
+  }
+})
+
+it('attack 43: job ids of the environment lead nowhere (user namespace)', async () => {
+  for (const id of ['1', '../../..', 'x'.repeat(100_000), '\n', userA.home])
+    expect(await shifter([`--image=${ours}`, 'echo', 'ok'], { env: { SHIFTER_JOB_ID: id, SLURM_JOB_ID: id, PBS_JOBID: id } })).toMatchObject({ status: 0, stdout: 'ok\n', stderr: '' })
 })
 
 describe('attacks 40 and 41: failures (user namespace)', () => {
