@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes C from the contracts in ../formats and the case tables in tests/cases. Called by meson; needs nothing but Python.
 
-generate.py errors.gen.h|errors.gen.c|limits.gen.h|config_keys.gen.h|config_keys.gen.c|config_texts.gen.c|options.gen.h|options.gen.c|vectors.gen.h FORMATS CASES OUTPUT
+generate.py errors.gen.h|errors.gen.c|limits.gen.h|config_keys.gen.h|config_keys.gen.c|config_texts.gen.c|options.gen.c|vectors.gen.h FORMATS CASES OUTPUT
 """
 import json
 import pathlib
@@ -107,10 +107,6 @@ HELP_WIDTH = 80
 HELP_INDENT = 29
 
 
-def option_key(option):
-    return constant(option.get("name", option.get("letter")))
-
-
 def option_words(option):
     """"-w, --workdir[=DIR]", as help and manual show an option."""
     value = {"none": "", "needed": "={}", "optional": "[={}]"}[option["value"]].format(option.get("metavar"))
@@ -149,25 +145,25 @@ def help_text(program):
     return "\n".join(parts)
 
 
-def options_h(formats, cases):
-    out = "#pragma once\n"
-    for name, program in read(formats / "options.json").items():
-        upper = constant(name) + "_OPTION_"
-        out += "enum %soption {\n%s  %sCOUNT\n};\n" % (
-            constant(name).lower() + "_", "".join("  %s%s,\n" % (upper, option_key(o)) for o in program["options"]), upper)
-    return out
+ARGUMENTS = {"shifter": "arguments", "setupRoot": "setup_arguments", "unsetupRoot": "unsetup_arguments", "shifter-check": "check_arguments"}
 
 
 def options_c(formats, cases):
-    out = '#include "policy/options.h"\n'
+    out = '#include <stddef.h>\n#include "check/arguments.h"\n#include "policy/arguments.h"\n#include "policy/setup_arguments.h"\n'
     for name, program in read(formats / "options.json").items():
         symbol = constant(name).lower()
+
+        def offset(member):
+            return "0" if member is None else "offsetof(struct %s, %s)" % (ARGUMENTS[name], member)
+
         rows = ""
         for option in program["options"]:
             for word in [option.get("name")] + option.get("aliases", []):
-                rows += "  {%s_OPTION_%s, %s, %s, VALUE_%s, %s},\n" % (
-                    constant(name), option_key(option), "'%s'" % option["letter"] if "letter" in option else "0", literal(word),
-                    option["value"].upper(), literal(option.get("refused")))
+                rows += "  {%s, %s, VALUE_%s, MODE_%s, %s, %s, %s, %s},\n" % (
+                    "'%s'" % option["letter"] if "letter" in option else "0", literal(word), option["value"].upper(), option.get("mode", "run").upper(),
+                    "take_" + option["take"] if "take" in option else "NULL", offset(option.get("field")), offset(option.get("seen")),
+                    literal(option.get("refused")))
+        out += "_Static_assert(%s == 0, \"the mode comes first\");\n" % offset("mode")
         out += "static const struct option %s_rows[] = {\n%s};\n" % (symbol, rows)
         out += "const struct option_table %s_options = {%s, %s_rows, COUNT_OF(%s_rows), %s};\n" % (
             symbol, literal(name), symbol, symbol, literal(help_text(program)))
@@ -239,7 +235,7 @@ struct environment_case { const char *const *start, *const *image, *const *set, 
                 literal(tag), '"*"',
             )
     out += "static const struct reference_vector reference_vectors[] = {\n%s};\n" % rows
-    for kind in ("record", "name", "meta"):
+    for kind in ("record", "name", "meta", "root"):
         out += "static const struct vector %s_vectors[] = {\n%s};\n" % (kind, vector_rows(vectors / (kind + ".json")))
 
     table = read(cases / "udiroot_conf.json")
@@ -332,7 +328,6 @@ MAKERS = {
     "config_keys.gen.h": config_keys_h,
     "config_keys.gen.c": config_keys_c,
     "config_texts.gen.c": config_texts_c,
-    "options.gen.h": options_h,
     "options.gen.c": options_c,
     "vectors.gen.h": vectors_h,
 }

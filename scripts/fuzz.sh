@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds and runs every fuzzer, those of native/fuzz and test/fuzz/documents.mjs (manifests and configurations), one after the other.
+# Builds and runs every fuzzer, those of native/fuzz and test/fuzz/documents.mjs (manifests and configurations), two at a time.
 #
 #   scripts/fuzz.sh [SECONDS [NAME...]]    for each; 600 unless told
 #
@@ -26,24 +26,34 @@ if [[ ${#names[@]} == 0 ]]; then
 fi
 
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
-for name in "${names[@]}"; do
+mkdir -p "$build/broken"
+
+fuzz() {
+  local name=$1 found=$build/found/$1 corpus=native/fuzz/corpus/$1 log=$build/$1.log
   if [[ $name == documents ]]; then
     if [[ $seconds == merge-corpus ]]; then SHIFTER_FUZZ_KEEP=1 node test/fuzz/documents.mjs 60; else node test/fuzz/documents.mjs "$seconds"; fi
-    continue
+    return
   fi
-  found=$build/found/$name corpus=native/fuzz/corpus/$name
-  mkdir -p "$found" "$build/broken" "$corpus"
+  mkdir -p "$found" "$corpus"
   if [[ $seconds == merge-corpus ]]; then
     # Small inputs that reach something new, and no more than fits a repository.
     "$build/fuzz/fuzz-$name" -merge=1 -use_counters=0 -max_len=1024 "$corpus" "$found" 2>&1 | tail -n 1
-    continue
+    return
   fi
-  log=$build/$name.log
   if ! "$build/fuzz/fuzz-$name" -max_total_time="$seconds" -max_len=17000 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
     -artifact_prefix="$build/broken/$name-" "$found" "$corpus" >"$log" 2>&1; then
     tail -n 60 "$log" >&2
     printf 'fuzz: %s broke: the input is in %s/broken\n' "$name" "$build" >&2
-    exit 1
+    return 1
   fi
   printf 'fuzz: %s: %s inputs in %s s\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$seconds"
+}
+
+# Two at a time. When one breaks, what runs already is waited for.
+next() { wait -n || { wait; exit 1; }; }
+running=0
+for name in "${names[@]}"; do
+  if ((running++ == 2)); then next; running=2; fi
+  fuzz "$name" &
 done
+while ((running-- > 0)); do next; done

@@ -50,8 +50,12 @@ test_packages=(
   pigz          # compresses the benchmark's layers
   strace        # shows the privileged phase's system calls
   btrfs-progs   # a file system with quotas, to use one up
+  user-mode-linux # an older kernel to run the helper on
   perl-base     # bcrypt, for a registry that asks for a password
   squashfuse    # shows images where there is no setuid helper
+  xfsprogs      # makes the file systems of per-node caches
+  mpich         # starts an MPI program of two ranks
+  libmpich-dev  # compiles it
   groff-base    # formats the manual pages, with every warning
   mandoc        # reads the manual pages, and says what it does not like
   man-db        # finds a manual page as a reader would

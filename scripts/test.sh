@@ -20,6 +20,8 @@ step "native programs under the address and undefined-behaviour sanitizers"
 meson setup --wipe build-native-san native -Db_sanitize=address,undefined -Db_lundef=false >/dev/null 2>&1 ||
   meson setup build-native-san native -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 meson test -C build-native-san --print-errorlogs
+step "branches of the policy functions"
+bash scripts/coverage.sh
 step "fuzzers, ten seconds each"
 bash scripts/fuzz.sh 10
 step "documentation"

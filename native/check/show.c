@@ -51,11 +51,11 @@ void show_record(struct buffer *out, const struct record *record) {
   number_field(out, "imageSize", record->image_size);
   json_key(out, "labels");
   buffer_byte(out, '[');
-  for (size_t i = 0; i < record->label_names.count; i++) {
+  for (size_t i = 0; i + 1 < record->labels.count; i += 2) {
     buffer_text(out, i > 0 ? ",[" : "[");
-    json_text(out, record->label_names.items[i]);
+    json_text(out, record->labels.items[i]);
     buffer_byte(out, ',');
-    json_text(out, record->label_values.items[i]);
+    json_text(out, record->labels.items[i + 1]);
     buffer_byte(out, ']');
   }
   buffer_byte(out, ']');
@@ -73,6 +73,29 @@ void show_name(struct buffer *out, const struct name_entry *name) {
   buffer_byte(out, '{');
   text_field(out, "id", name->id);
   text_field(out, "reference", name->reference);
+  buffer_byte(out, '}');
+}
+
+void show_root(struct buffer *out, const struct prepared *entry) {
+  static const struct {
+    const char *key;
+    enum prepared_field field;
+  } fields[] = {{"build", PREPARED_BUILD}, {"configuration", PREPARED_CONFIGURATION}, {"file", PREPARED_FILE}, {"gid", PREPARED_GID},
+                {"groups", PREPARED_GROUPS}, {"image", PREPARED_IMAGE}, {"job", PREPARED_JOB}, {"key", PREPARED_COUNT}, {"loop", PREPARED_LOOP},
+                {"made", PREPARED_MADE}, {"meta", PREPARED_META}, {"modules", PREPARED_MODULES}, {"namespace", PREPARED_NAMESPACE},
+                {"nodes", PREPARED_NODES}, {"pin", PREPARED_PIN}, {"record", PREPARED_RECORD}, {"references", PREPARED_COUNT},
+                {"uid", PREPARED_UID}, {"view", PREPARED_VIEW}, {"volumes", PREPARED_VOLUMES}};
+  char key[SHA256_HEX];
+  prepared_key(entry, key);
+  buffer_byte(out, '{');
+  for (size_t i = 0; i < COUNT_OF(fields); i++) {
+    const struct buffer *value = fields[i].field == PREPARED_COUNT ? NULL : &entry->fields[fields[i].field];
+    if (value == NULL && strcmp(fields[i].key, "key") == 0) text_field(out, "key", key);
+    if (value == NULL && strcmp(fields[i].key, "references") == 0) words_field(out, "references", &entry->references);
+    if (value == NULL || value->at == NULL) continue;
+    json_key(out, fields[i].key);
+    json_string(out, value->at, value->length);
+  }
   buffer_byte(out, '}');
 }
 
@@ -249,6 +272,9 @@ int show_parsed(struct buffer *out, const char *kind, const char *at, size_t len
   } else if (strcmp(kind, "meta") == 0) {
     AUTO_META meta = {0};
     if ((shown = meta_parse(at, length, &meta, &why))) show_meta(out, &meta);
+  } else if (strcmp(kind, "root") == 0) {
+    AUTO_PREPARED entry = {0};
+    if ((shown = prepared_parse(at, length, &entry, &why))) show_root(out, &entry);
   } else if (strcmp(kind, "volume") == 0 || strcmp(kind, "siteFs") == 0) {
     shown = show_map(out, kind, at, length, &why);
   } else {

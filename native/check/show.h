@@ -2,11 +2,13 @@
 #pragma once
 #include "policy/config.h"
 #include "policy/meta.h"
+#include "policy/prepared.h"
 #include "policy/record.h"
 #include "policy/reference.h"
 
 void show_reference(struct buffer *out, const struct image_reference *reference);
 void show_record(struct buffer *out, const struct record *record);
+void show_root(struct buffer *out, const struct prepared *entry);
 void show_name(struct buffer *out, const struct name_entry *name);
 void show_meta(struct buffer *out, const struct meta *meta);
 void show_config(struct buffer *out, const struct config *config, const struct words *wrong); // `wrong`: of site_check

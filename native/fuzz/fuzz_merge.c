@@ -3,25 +3,12 @@
 //
 // Input: a byte of settings, then the layers. Raw: the bytes of an archive each, behind two bytes of length. Compact: entries of a few
 // bytes, of which archives are made here, so that names meet.
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz/fuzzing.h"
 #include "merge/merger.h"
 
 #define LAYERS 4
 #define OUTPUT_LIMIT ((size_t)4 << 20)
 #define KEY UINT64_C(0x5eed)
-
-#define must(condition)                                                        \
-  do {                                                                         \
-    if (!(condition)) {                                                        \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);  \
-      abort();                                                                 \
-    }                                                                          \
-  } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // --- input ---------------------------------------------------------------------------------------------------------------------
 

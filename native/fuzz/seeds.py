@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the fuzzers' seeds: archives of real writers (Python's tarfile, GNU tar), as fuzz_merge.c and fuzz_blob.c read them.
+"""Writes the fuzzers' seeds: archives of real writers (Python's tarfile, GNU tar), as fuzz_merge.c and fuzz_blob.c read them, and what the tests
+of the policy functions know.
 
 seeds.py CORPUS
 """
 import gzip
 import io
+import json
 import pathlib
 import subprocess
 import sys
@@ -77,7 +79,71 @@ blobs = {
     "window": bytes.fromhex("28b52ffd00a8010000"),
     "xz": b"\xfd7zXZ\0",
 }
-for name, of in (("merge", seeds), ("blob", blobs)):
+here = pathlib.Path(__file__).resolve().parent
+
+
+def cases(path):
+    return json.loads((here / path).read_text(encoding="utf-8"))["cases"]
+
+
+def text(value):
+    return value.encode("utf-8", "surrogateescape")
+
+
+def some(kind, values, most=12):
+    """Evenly chosen ones of those that fit a corpus, behind the byte that names their kind."""
+    short = [kind + value for value in dict.fromkeys(values) if len(value) < 1500]
+    return short[:: max(1, len(short) // most)][:most]
+
+
+def inputs(path):
+    return [text(case["input"]) for case in cases(path) if "input" in case]
+
+
+def words(*line, environment=()):
+    return b"".join(text(word) + b"\0" for word in line) + b"".join(b"\xff" + text(word) + b"\0" for word in environment)
+
+
+def numbered(values):
+    return {f"{i:02}": value for i, value in enumerate(values)}
+
+
+long_hash = b"0123456789abcdef" * 4
+entry = [
+    b"reference 6:id:abc", b"job 4:12.a", b"uid 4:1000", b"gid 3:100", b"groups 5:7,100", b"configuration 64:" + long_hash, b"build 1:b", b"view 1:v",
+    b"image 3:abc", b"record 1:\n", b"pin 31:pins/1000.0123456789abcdef.12.a", b"namespace 3:4:5", b"loop 1:7", b"file 3:8:9", b"made 2:10", b"end",
+]
+passwd = b"root:x:0:0:root:/root:/bin/sh\nalice:x:1000:100:Alice, 1:/home/alice:/bin/sh\nsshd:x:22:22::/run:/bin/false\n"
+groups = b"root:x:0:alice\nusers:x:100:\nmore:x:7:bob,alice\nother:x:8:bob\n"
+table = json.loads((here / "../tests/cases/udiroot_conf.json").read_text(encoding="utf-8"))
+base = table["base"] if isinstance(table["base"], str) else "".join(f"{key}={value}\n" for key, value in table["base"].items())
+policy = {
+    "arguments": numbered([
+        b"\0" + words("-vE", "-iubuntu", "-e", "A=b=c", "--env=C=d", "-w/tmp", "--entry=x", "-n", "-m", "none", "sh", "-c", "x"),
+        b"\0" + words("--image=a", "--volume=/a:/b:ro", "-V/c:/d", "--writable", "--env-file", "f", "--report-fd=3", "--", "-x", environment=["SHIFTER_MODULE=a"]),
+        b"\0" + words("-w", "ls", environment=["SHIFTER_IMAGETYPE=id", "SHIFTER_IMAGE=a", "SLURM_SPANK_SHIFTER_IMAGEREQUEST=docker:b"]),
+        b"\0" + words("--resolve", "id:a"), b"\0" + words("--workdir", "/etc", "--", "ls"), b"\0" + words("--explain", "--clearenv", "--version"),
+        b"\1" + words("-U", "5", "-G6", "-u", "name", "-v", "/a:/b", "-v/c:/d", "-m", "x", "-N", "a/2 b.c/1", "-V", "--job=1[].s", "docker", "id"),
+        b"\1" + words("--uid=5", "--gid=6", "--run-directory=/run/x", "--resolve=docker:a", "--report-fd=9"), b"\1" + words("-s", "key"), b"\1" + words("--ccm"),
+        b"\2" + words("--job", "1", "--uid=5", "--run-directory", "/run/x"), b"\2" + words("--list"), b"\2" + words("x"),
+    ]),
+    "configuration": numbered(
+        [b"\0" + text(base)] + [b"\0" + text(case["added"]) for case in table["cases"] if case["added"]]
+        + [b"\0siteEnv=A=1 \\\n# c\n\t B=2\nsiteFs=/home;/a:/b:ro\nsiteFs=/c\nmodule_a_siteEnv=A=1\nmodule_a_siteFs=/x:/y\nmodule_a_conflict=b\nmodule_b_enabled=0\ndefaultModules=a\n",
+           b"\3imageOwner=990\nverifyImage=prepare\nmountHome=0\nrunDirectory=/run/a /run//b\nwritableSize=1.5G\n"]
+    ),
+    "volumes": numbered(
+        some(b"\0", inputs("../tests/cases/volumemap_user.json"), 24) + some(b"\1", inputs("../tests/cases/volumemap_site.json"), 24) + some(b"\0", inputs("../tests/cases/parse_bytes.json"))
+        + [b"\2/a/b:/scratch/x;/c:/home\0/x:/scratch;/y:/home/a"]
+    ),
+    "metadata": numbered(some(b"\0", inputs("../../formats/vectors/record.json"), 20) + some(b"\1", inputs("../../formats/vectors/meta.json"), 30)),
+    "index": numbered(
+        some(b"\0", inputs("../../formats/vectors/image-reference.json"), 30) + some(b"\1", inputs("../../formats/vectors/name.json"), 8)
+        + [b"\2shifter-root 1\n" + b"\n".join(entry) + b"\n", b"\x031000.0123456789abcdef.12.a"]
+    ),
+    "accounts": numbered([bytes([settings]) + passwd + b"\0" + groups + (b"\0" if settings & 32 else b"") for settings in (0xC3, 0xD7, 0x4F, 0xE3, 0xF7, 0x01)]),
+}
+for name, of in (("merge", seeds), ("blob", blobs), *policy.items()):
     (corpus / name).mkdir(parents=True, exist_ok=True)
     for key, data in of.items():
         (corpus / name / f"seed-{key}").write_bytes(data)

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -18,22 +19,22 @@
 
 #define LOOK_UP_SECONDS 60
 
-static bool add_account(struct buffer *out, const char *kind, const struct passwd *entry) {
+static bool add_account(struct buffer *out, const struct passwd *entry) {
   if (entry == NULL) return false;
   char empty[1] = "";
   const struct account account = {.name = entry->pw_name, .uid = entry->pw_uid, .gid = entry->pw_gid,
                                   .gecos = entry->pw_gecos == NULL ? empty : entry->pw_gecos,
                                   .home = entry->pw_dir == NULL ? empty : entry->pw_dir,
                                   .shell = entry->pw_shell == NULL ? empty : entry->pw_shell};
-  accounts_write_account(out, kind, &account);
-  return true;
+  return passwd_write_line(out, &account);
 }
 
-static void add_group(struct buffer *out, gid_t gid) {
+// `member` is "", or the account that is in it. A group without a name, or with one that no file can hold, is named by its number.
+static void add_group(struct buffer *out, gid_t gid, const char *member) {
   const struct group *entry = getgrgid(gid);
-  if (entry == NULL || entry->gr_name == NULL) return;
-  const struct group_entry group = {.name = entry->gr_name, .gid = gid};
-  accounts_write_group(out, &group);
+  char number[16];
+  snprintf(number, sizeof number, "%u", gid);
+  if (entry == NULL || !group_write_line(out, entry->gr_name, gid, member)) group_write_line(out, number, gid, member);
 }
 
 static bool add_memberships(struct buffer *out, const char *user, gid_t gid) {
@@ -43,10 +44,7 @@ static bool add_memberships(struct buffer *out, const char *user, gid_t gid) {
   AUTO_FREE gid_t *groups = memory_get((size_t)wanted, sizeof *groups);
   count = wanted;
   if (getgrouplist(user, gid, groups, &count) < 0) return false;
-  for (int i = 0; i < count; i++) {
-    accounts_write_membership(out, groups[i]);
-    if (groups[i] != gid) add_group(out, groups[i]);
-  }
+  for (int i = 0; i < count; i++) add_group(out, groups[i], user);
   return true;
 }
 
@@ -58,15 +56,16 @@ static int look_up(int pipe, const struct identity *who, const char *user, const
   if (!drop_privileges(who, &why) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return 1;
   environ = nothing;
   const struct passwd *entry = user == NULL || *user == '\0' ? getpwuid(who->uid) : getpwnam(user);
-  if (!add_account(&reply, "caller", entry)) return 2;
+  if (!add_account(&reply, entry)) return 2;
   AUTO_FREE char *name = memory_copy(entry->pw_name, strlen(entry->pw_name));
-  if (user != NULL && !add_memberships(&reply, name, who->gid)) return 2;
   for (size_t i = 0; i < import->count; i++)
-    if (!add_account(&reply, "import", getpwnam(import->items[i]))) return 3;
-  add_group(&reply, who->gid);
+    if (!add_account(&reply, getpwnam(import->items[i]))) return 3;
+  buffer_byte(&reply, '\0');
+  if (user != NULL && !add_memberships(&reply, name, who->gid)) return 2;
+  if (user == NULL) add_group(&reply, who->gid, "");
   for (size_t i = 0; i < who->groups.count; i++)
-    if (who->groups.items[i] != who->gid) add_group(&reply, who->groups.items[i]);
-  buffer_add(&reply, "end", sizeof "end");
+    if (who->groups.items[i] != who->gid) add_group(&reply, who->groups.items[i], "");
+  buffer_byte(&reply, '\0');
   return write_all(pipe, reply.at, reply.length) ? 0 : 1;
 }
 
@@ -88,7 +87,7 @@ static bool ask_name_service(const struct identity *who, const char *user, const
   if (WIFEXITED(status) && WEXITSTATUS(status) == 3) return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names an unknown account");
   if (!complete || !WIFEXITED(status) || WEXITSTATUS(status) > 2) return fail(why, ERROR_CALLER_UNKNOWN, "uid %u: the look-up failed", who->uid);
   if (WEXITSTATUS(status) == 1) return fail(why, ERROR_RESOURCE, "the account look-up failed");
-  return accounts_parse_reply(reply.at, reply.length, who, out, why);
+  return accounts_from_reply(&reply, who, user == NULL ? NULL : "", import, out, why);
 }
 
 static bool read_site_file(int directory, const char *path, const char *name, struct buffer *content, struct failure *why) {

@@ -42,7 +42,11 @@ static bool make_filesystem(const struct root_plan *plan, int file, struct failu
   const struct site_program mkfs = {.setting = "mkfsXfsPath", .path = plan->config.udiroot[UDIROOT_MKFS_XFS_PATH].text, .arguments = arguments,
                                     .directory = -1, .descriptor = file, .account = &account};
   if (fchown(file, maker, maker) != 0) return mount_failed("giving the cache's file away", why);
-  return run_site_program(&mkfs, why) && (fchown(file, 0, 0) == 0 || mount_failed("taking the cache's file back", why));
+  if (!run_site_program(&mkfs, why)) {
+    if (why->code == ERROR_HOOK_FAILED) why->code = ERROR_CACHE_REFUSED; // above all a size that it can't make
+    return false;
+  }
+  return fchown(file, 0, 0) == 0 || mount_failed("taking the cache's file back", why);
 }
 
 static int mount_cache(const struct root_plan *plan, int file, struct failure *why) {

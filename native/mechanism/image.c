@@ -128,15 +128,11 @@ static bool open_file(const struct search *search, const char *id, struct image 
   return check_file(search, image->fd, &image->facts, why);
 }
 
-static bool is_made_id(const char *id) {
-  return strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
-}
-
 bool image_search(int directory, uid_t owner, const struct image_reference *reference, const char *request, const struct identity *who,
                   struct image *image, struct failure *why) {
   bool by_name = reference->type != IMAGE_ID;
   const struct search search = {.request = request, .who = who, .owner = owner, .by_name = by_name, .directory = directory,
-                                .odd_id = !by_name && !is_made_id(reference->reference)};
+                                .odd_id = !by_name && !hash_is_valid(reference->reference, strlen(reference->reference))};
   if (directory < 0) return not_found(&search, why);
   if (by_name && !read_name(&search, reference->canonical, &image->id, why)) return false;
   if (!by_name) image->id = memory_copy(reference->reference, strlen(reference->reference));

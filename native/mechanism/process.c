@@ -5,10 +5,13 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#define LARGEST_ARGUMENTS (8 << 20) // of arguments and environment: the kernel takes three quarters of this
 
 // Limits that could break the building of a root half-way. The number of processes is not among them: root's is not limited.
 static const struct {
@@ -50,6 +53,16 @@ static bool hold_signals(struct inherited *inherited) {
   sigfillset(&all);
   sigemptyset(&standard.sa_mask);
   return sigprocmask(SIG_BLOCK, &all, &inherited->mask) == 0 && sigaction(SIGCHLD, &standard, &inherited->child) == 0;
+}
+
+// Texts lie one behind the other: arguments, environment, the name of the program.
+char *const *environment_whole(int argc, char *const *argv, char *const *left) {
+  static struct words whole;
+  const char *last = argc > 0 ? argv[argc - 1] : NULL, *end = (const char *)getauxval(AT_EXECFN);
+  uintptr_t from = (uintptr_t)last, to = (uintptr_t)end;
+  if (last == NULL || to <= from || to - from > LARGEST_ARGUMENTS) return left;
+  for (const char *at = last + strlen(last) + 1; at < end; at += strlen(at) + 1) words_add_text(&whole, at);
+  return whole.count == 0 ? left : whole.items;
 }
 
 bool inherited_take(struct inherited *inherited, struct failure *why) {

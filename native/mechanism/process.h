@@ -17,6 +17,9 @@ struct inherited {
 
 // Opens /dev/null on each of 0, 1, 2 that is closed, so that no file of ours lands there.
 bool standard_descriptors_open(void) MUST_USE;
+// Everything that the caller has in his environment: the C library takes LD_*, TMPDIR and the like out of the list of a setuid program,
+// but their texts are where the kernel put them. `left` is that list, for where they can't be found.
+char *const *environment_whole(int argc, char *const *argv, char *const *left);
 // Notes what the caller gave, and sets what the privileged part needs.
 bool inherited_take(struct inherited *inherited, struct failure *why) MUST_USE;
 // Gives it back, as the user, right before exec.

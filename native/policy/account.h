@@ -12,6 +12,13 @@ struct group_entry {
   uint32_t gid;
 };
 
+// A line of a group file; its texts lie in the line.
+struct group_line {
+  const char *name, *members;
+  size_t name_length, members_length;
+  uint32_t gid;
+};
+
 struct accounts {
   struct account caller;
   struct account *imported;
@@ -21,20 +28,18 @@ struct accounts {
   struct ids memberships; // where they were asked for: the groups the account database puts the user in
 };
 
-// No ':', no line break or other control character.
-bool account_field_is_valid(const char *text);
-bool account_is_valid(const struct account *account);
 bool passwd_parse_line(const char *at, size_t length, struct account *out) MUST_USE;
-bool group_parse_line(const char *at, size_t length, struct group_entry *out) MUST_USE;
-// What the look-up child sends: NUL-ended texts, "caller" or "import" and six fields, "group" and two, "member" and one, "end".
-void accounts_write_account(struct buffer *out, const char *kind, const struct account *account);
-void accounts_write_group(struct buffer *out, const struct group_entry *group);
-void accounts_write_membership(struct buffer *out, uint32_t gid);
-bool accounts_parse_reply(const char *at, size_t length, const struct identity *who, struct accounts *out, struct failure *why) MUST_USE;
+bool group_parse_line(const char *at, size_t length, struct group_line *out) MUST_USE;
+// The line that is parsed to the same again; nothing, and false, when a text holds ':', a line break or another control character.
+bool passwd_write_line(struct buffer *out, const struct account *account);
+bool group_write_line(struct buffer *out, const char *name, uint32_t gid, const char *member);
 // Accounts out of passwd and group files, for sites without a name service. `user`: NULL, or the name whose memberships are asked for
 // ("": the name of the uid).
 bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const char *user,
                          const struct words *import, struct accounts *out, struct failure *why) MUST_USE;
+// What the look-up child sends: the lines of a passwd file, a NUL, those of a group file, a NUL.
+bool accounts_from_reply(const struct buffer *reply, const struct identity *who, const char *user, const struct words *import,
+                         struct accounts *out, struct failure *why) MUST_USE;
 void accounts_free(struct accounts *accounts);
 void account_free(struct account *account);
 

@@ -5,76 +5,18 @@
 #include "policy/environment.h"
 #include "policy/image_facts.h"
 
-static bool apply(struct arguments *out, enum shifter_option option, const char *value, struct failure *why) {
-  switch (option) {
-  case SHIFTER_OPTION_HELP:
-    out->mode = MODE_HELP;
-    break;
-  case SHIFTER_OPTION_VERSION:
-    out->mode = MODE_VERSION;
-    break;
-  case SHIFTER_OPTION_RESOLVE:
-    out->mode = MODE_RESOLVE;
-    out->image = value;
-    break;
-  case SHIFTER_OPTION_VERBOSE:
-    out->verbose = true;
-    break;
-  case SHIFTER_OPTION_IMAGE:
-    out->image = value;
-    break;
-  case SHIFTER_OPTION_VOLUME:
-    option_join(&out->volumes, value);
-    break;
-  case SHIFTER_OPTION_MODULE:
-    out->modules = value;
-    break;
-  case SHIFTER_OPTION_WRITABLE:
-    out->writable = true;
-    break;
-  case SHIFTER_OPTION_EXPLAIN:
-    out->explain = true;
-    break;
-  case SHIFTER_OPTION_REPORT_FD:
-    return option_report(value, &out->report, why);
-  case SHIFTER_OPTION_ENV:
-    if (!setting_is_complete(value)) return fail(why, ERROR_ENVIRONMENT_INVALID, "--env=%s is not NAME=VALUE", value);
-    words_add_text(&out->env, value);
-    break;
-  case SHIFTER_OPTION_ENV_FILE:
-    words_add_text(&out->env_files, value);
-    break;
-  case SHIFTER_OPTION_CLEARENV:
-    out->clear_environment = true;
-    break;
-  case SHIFTER_OPTION_WORKDIR:
-    out->use_workdir = true;
-    out->workdir = value;
-    return value == NULL || option_text("--workdir", value, &out->workdir, why);
-  case SHIFTER_OPTION_ENTRYPOINT:
-    out->use_entrypoint = true;
-    out->entrypoint = value;
-    return value == NULL || option_text("--entrypoint", value, &out->entrypoint, why);
-  case SHIFTER_OPTION_N: // means nothing
-  case SHIFTER_OPTION_COUNT:
-    break;
-  }
-  return true;
+bool take_setting(const char *name, const char *value, void *field, struct failure *why) {
+  if (!setting_is_complete(value)) return fail(why, ERROR_ENVIRONMENT_INVALID, "--%s=%s is not NAME=VALUE", name, value);
+  return take_words(name, value, field, why);
 }
 
 bool arguments_parse(int argc, char *const *argv, struct arguments *out, struct failure *why) {
   static char *const nothing[] = {NULL};
+  int index = 1;
   *out = (struct arguments){.command = nothing, .report = -1};
-  struct option_reader reader = option_reader(&shifter_options, argc, argv, 1);
-  const struct option *option;
-  const char *value;
-  enum option_step step;
-  while ((step = options_next(&reader, &option, &value, why)) == OPTION_FOUND)
-    if (!apply(out, (enum shifter_option)option->id, value, why)) return false;
-  if (step == OPTION_WRONG) return false;
-  if (reader.index < argc) out->command = argv + reader.index;
-  if (out->mode == MODE_RESOLVE && out->command[0] != NULL) return fail(why, ERROR_USAGE, "--resolve runs no command");
-  return true;
+  if (!options_parse(&shifter_options, argc, argv, out, &index, why)) return false;
+  if (index < argc) out->command = argv + index;
+  return out->mode != MODE_RESOLVE || out->command[0] == NULL || fail(why, ERROR_USAGE, "--resolve runs no command");
 }
 
 // A variable of the workload manager's plugin counts where the plain one is not set.
@@ -103,7 +45,6 @@ bool arguments_image(const struct arguments *arguments, char *const *environment
     else
       return fail(why, ERROR_USAGE, "no image is named; give --image");
   }
-  if (text.at == NULL) buffer_text(&text, "");
   *request = steal(&text.at);
   return true;
 }

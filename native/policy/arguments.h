@@ -17,6 +17,7 @@ struct arguments {
   char *const *command;           // what is left, ended by NULL
 };
 
+option_taker take_setting; // struct words: one more NAME=VALUE
 bool arguments_parse(int argc, char *const *argv, struct arguments *out, struct failure *why) MUST_USE;
 // The image from --image or, without it, from the SHIFTER_* variables of the caller: TYPE:REFERENCE as asked for.
 bool arguments_image(const struct arguments *arguments, char *const *environment, char **request, struct failure *why) MUST_USE;

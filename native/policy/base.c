@@ -75,10 +75,7 @@ void buffer_byte(struct buffer *buffer, char byte) {
 void buffer_print_list(struct buffer *buffer, const char *format, va_list arguments) {
   AUTO_FREE char *text = NULL;
   int length = vasprintf(&text, format, arguments);
-  if (length < 0) {
-    text = NULL;
-    memory_exhausted();
-  }
+  if (length < 0) memory_exhausted();
   buffer_add(buffer, text, (size_t)length);
 }
 
@@ -175,7 +172,7 @@ static int hex_digit(char byte) {
 static int unit_parse(const char *at, size_t length) {
   static const char units[] = "kmgtpe";
   const char *unit = length == 0 ? NULL : strchr(units, *at | 0x20);
-  if (unit != NULL && *unit != '\0') at++, length--;
+  if (unit != NULL) at++, length--;
   if (unit != NULL && length > 1 && (*at | 0x20) == 'i') at++, length--;
   if (length == 1 && (*at | 0x20) == 'b') length--;
   return length > 0 ? -1 : unit == NULL ? 0 : (int)(unit - units) + 1;
@@ -199,8 +196,9 @@ bool bytes_parse(const char *at, size_t length, uint64_t largest, uint64_t *byte
   int power = digits ? unit_parse(at + end, length - end) : -1;
   if (power < 0) return false;
   uint64_t factor = UINT64_C(1) << (10 * power);
-  if (whole > largest / factor || part * factor / scale > largest - whole * factor) return false;
-  *bytes = whole * factor + part * factor / scale;
+  part = factor / scale * part + factor % scale * part / scale; // as bytes; the plain product may not fit
+  if (whole > largest / factor || part > largest - whole * factor) return false;
+  *bytes = whole * factor + part;
   return true;
 }
 

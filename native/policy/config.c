@@ -62,6 +62,7 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
     if (!bytes_parse(text, length, LARGEST_SIZE, &value->number)) return "is not a size";
     break;
   case CONF_TEXT:
+  default:
     break;
   case CONF_WORDS:
     words_add_split(&value->words, text, " \t");

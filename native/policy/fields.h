@@ -1,18 +1,29 @@
-// The length-prefixed text that records and names are written in (formats/README.md, "Field files").
+// The length-prefixed text that records, names and the like are written in (formats/README.md, "Field files"), read by a table of keys.
 #pragma once
 #include "policy/failure.h"
 
 struct field {
-  const char *key, *value;
-  size_t key_length, value_length;
+  const char *value;
+  size_t length;
+};
+// Puts a value into a member of what is filled; false for one that is not valid.
+typedef bool field_take(void *member, const struct field *field);
+typedef bool field_check(const char *at, size_t length);
+
+struct field_key {
+  const char *name;
+  enum { FIELD_NEEDED, FIELD_ONCE, FIELD_MANY } times; // exactly once, at most once, any number
+  size_t member; // its offset in what is filled
+  field_take *take;
+  field_check *check; // asked before, unless NULL
+};
+struct field_form {
+  const char *kind;
+  size_t most; // bytes
+  const struct field_key *keys;
+  size_t count; // at most 32
 };
 
-struct field_reader {
-  const char *kind, *at, *end;
-  size_t count;
-};
-
-// Checks magic and version; RECORD_NEWER when a newer program wrote the file, whatever the rest says.
-bool fields_open(struct field_reader *reader, const char *kind, const char *at, size_t length, struct failure *why) MUST_USE;
-// The next field, or *done after the end line with nothing behind it.
-bool fields_next(struct field_reader *reader, struct field *field, bool *done, struct failure *why) MUST_USE;
+// RECORD_NEWER when a newer program wrote the file, whatever the rest says. What was filled before a mistake is to be freed.
+bool fields_parse(const struct field_form *form, const char *at, size_t length, void *filled, struct failure *why) MUST_USE;
+field_take field_text, field_word, field_id, field_ids, field_size; // char *, struct words, uint32_t, struct ids, uint64_t

@@ -7,7 +7,8 @@
 #include "policy/path.h"
 #include "policy/record.h"
 
-enum key { KEY_FORMAT, KEY_ENTRY, KEY_CMD, KEY_WORKDIR, KEY_USERACL, KEY_GROUPACL, KEY_USER, KEY_ENV, KEY_VOLUME, KEY_COUNT };
+enum key { KEY_FORMAT, KEY_ENTRY, KEY_CMD, KEY_WORKDIR, KEY_USERACL, KEY_GROUPACL, KEY_USER, KEY_ENV, KEY_VOLUME };
+#define KEY_COUNT (KEY_VOLUME + 1)       // also: no known key
 #define SINGLE_KEYS KEY_ENV // those before it may be there once
 
 static const char *const key_names[KEY_COUNT] = {
@@ -162,22 +163,21 @@ static bool take_line(struct meta *meta, enum key key, const char *value, size_t
     return true;
   case KEY_USER:
   case KEY_VOLUME:
-    return true; // the runtime has no use for them
-  case KEY_COUNT:
-    break;
+  default:
+    break; // the runtime has no use for them
   }
-  return false;
+  return true;
 }
 
 // Cuts a line at its first ": " or a trailing ":".
 static enum key find_key(const char *line, size_t length, size_t *value) {
   const char *cut = memmem(line, length, ": ", 2);
   size_t key = cut != NULL ? (size_t)(cut - line) : length - 1;
-  if (cut == NULL && line[length - 1] != ':') return KEY_COUNT;
+  if (cut == NULL && line[length - 1] != ':') return (enum key)KEY_COUNT;
   *value = cut != NULL ? key + 2 : length;
   for (size_t i = 0; i < KEY_COUNT; i++)
     if (text_is(line, key, key_names[i])) return (enum key)i;
-  return KEY_COUNT;
+  return (enum key)KEY_COUNT;
 }
 
 static bool fill_meta(const char *at, size_t length, struct meta *meta, struct failure *why) {

@@ -1,15 +1,20 @@
-// Command lines. The options come from formats/options.json; parsing stops at the first word that is none.
+// Command lines. The options come from formats/options.json, with what becomes of each; parsing stops at the first word that is none.
 #pragma once
-#include "options.gen.h"
 #include "policy/failure.h"
 
-enum option_value { VALUE_NONE, VALUE_NEEDED, VALUE_OPTIONAL };
+// What a command line asks a program for: the first member of each program's arguments.
+enum mode { MODE_RUN, MODE_RESOLVE, MODE_LIST, MODE_HELP, MODE_VERSION };
+
+// Puts the value of option --NAME into its field; NULL where the option has none.
+typedef bool option_taker(const char *name, const char *value, void *field, struct failure *why);
 
 struct option {
-  int id;           // of the program's enum
   char letter;      // or 0
   const char *name; // or NULL
-  enum option_value value;
+  enum { VALUE_NONE, VALUE_NEEDED, VALUE_OPTIONAL } value;
+  enum mode mode;     // what it asks for, or MODE_RUN
+  option_taker *take; // or NULL
+  size_t field, seen; // offsets: of what is taken, and of a bool that the option was there (0: of none)
   const char *refused; // why nobody may use it, or NULL
 };
 
@@ -21,26 +26,13 @@ struct option_table {
 };
 extern const struct option_table shifter_options, setup_root_options, unsetup_root_options, shifter_check_options;
 
-// What a command line asks a program for.
-enum mode { MODE_RUN, MODE_RESOLVE, MODE_LIST, MODE_HELP, MODE_VERSION };
+// From the word at *index on; then *index is that of the first operand. What stands before a mistake has been taken.
+bool options_parse(const struct option_table *table, int argc, char *const *argv, void *out, int *index, struct failure *why) MUST_USE;
 
-struct option_reader {
-  const struct option_table *table;
-  int argc;
-  char *const *argv;
-  int index;                 // of the next word; at the end, of the first operand
-  const char *letters;       // what is left of a word of letters
-  const struct option *bare; // the last option, where its optional value was left out
-};
-enum option_step { OPTION_FOUND, OPTION_END, OPTION_WRONG };
-
-// `first`: index of the first word to read.
-struct option_reader option_reader(const struct option_table *table, int argc, char *const *argv, int first);
-// The next option; `*value` is NULL where there is none.
-enum option_step options_next(struct option_reader *reader, const struct option **option, const char **value, struct failure *why) MUST_USE;
-// Values that several programs take.
-bool option_report(const char *value, int *report, struct failure *why) MUST_USE;
-bool option_id(const char *name, const char *value, uint32_t *id, struct failure *why) MUST_USE;
-bool option_text(const char *name, const char *value, const char **text, struct failure *why) MUST_USE;
-// Another element of a list that is joined by ';'.
-void option_join(char **list, const char *value);
+option_taker take_flag;   // bool: true
+option_taker take_text;   // const char *
+option_taker take_name;   // const char *, not empty; NULL where an optional value is left out
+option_taker take_words;  // struct words: one more
+option_taker take_list;   // char *: joined by ';'
+option_taker take_id;     // uint32_t: a user's or group's number, not root's
+option_taker take_report; // int: a descriptor above 2

@@ -3,38 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "limits.gen.h"
 #include "policy/environment.h"
 #include "policy/fields.h"
 #include "policy/reference.h"
 
 #define MAGIC "shifter-root"
-
-enum form { FORM_TEXT, FORM_BYTES, FORM_NUMBER, FORM_PAIR, FORM_HASH, FORM_JOB, FORM_IMAGE, FORM_PIN };
-
-static const struct {
-  const char *name;
-  enum form form;
-  bool required;
-} keys[PREPARED_COUNT] = {
-    [PREPARED_JOB] = {"job", FORM_JOB, true},
-    [PREPARED_UID] = {"uid", FORM_NUMBER, true},
-    [PREPARED_GID] = {"gid", FORM_NUMBER, true},
-    [PREPARED_GROUPS] = {"groups", FORM_TEXT, true},
-    [PREPARED_CONFIGURATION] = {"configuration", FORM_HASH, true},
-    [PREPARED_BUILD] = {"build", FORM_TEXT, true},
-    [PREPARED_MODULES] = {"modules", FORM_TEXT, false},
-    [PREPARED_VOLUMES] = {"volumes", FORM_TEXT, false},
-    [PREPARED_VIEW] = {"view", FORM_TEXT, true},
-    [PREPARED_IMAGE] = {"image", FORM_IMAGE, true},
-    [PREPARED_RECORD] = {"record", FORM_BYTES, false},
-    [PREPARED_META] = {"meta", FORM_BYTES, false},
-    [PREPARED_NODES] = {"nodes", FORM_HASH, false},
-    [PREPARED_PIN] = {"pin", FORM_PIN, true},
-    [PREPARED_NAMESPACE] = {"namespace", FORM_PAIR, true},
-    [PREPARED_LOOP] = {"loop", FORM_NUMBER, true},
-    [PREPARED_FILE] = {"file", FORM_PAIR, true},
-    [PREPARED_MADE] = {"made", FORM_NUMBER, true},
-};
 
 static bool is_number(const char *at, size_t length) {
   uint64_t number;
@@ -47,82 +21,59 @@ static bool is_pair(const char *at, size_t length) {
   return colon != NULL && is_number(at, (size_t)(colon - at)) && is_number(colon + 1, length - (size_t)(colon - at) - 1);
 }
 
-static bool is_hash(const char *text) {
-  return strlen(text) == SHA256_HEX - 1 && strspn(text, "0123456789abcdef") == SHA256_HEX - 1;
+static bool is_job(const char *at, size_t length) {
+  AUTO_FREE char *job = memory_copy(at, length);
+  return strlen(job) == length && job_is_valid(job);
 }
 
 // PLACE/NAME
-static bool is_pin(const char *text) {
-  AUTO_FREE char *uid = NULL, *job = NULL;
-  const char *slash = strchr(text, '/');
-  size_t place = slash == NULL ? 0 : (size_t)(slash - text);
-  bool numbered = place > 5 && memcmp(text, "pins.", 5) == 0 && is_number(text + 5, place - 5);
-  return (numbered || text_is(text, place, "pins")) && pin_parse(slash + 1, &uid, &job);
+static bool is_pin(const char *at, size_t length) {
+  AUTO_FREE char *pin = memory_copy(at, length), *uid = NULL, *job = NULL;
+  const char *slash = strchr(pin, '/');
+  size_t place = slash == NULL ? 0 : (size_t)(slash - pin);
+  bool numbered = place > 5 && memcmp(pin, "pins.", 5) == 0 && is_number(pin + 5, place - 5);
+  return (numbered || text_is(pin, place, "pins")) && strlen(pin) == length && pin_parse(slash + 1, &uid, &job);
 }
 
-// `text` is followed by a NUL.
-static bool is_valid(enum form form, const char *text, size_t length) {
-  if (form == FORM_BYTES) return true;
-  if (has_control(text, length)) return false;
-  switch (form) {
-  case FORM_NUMBER:
-    return is_number(text, length);
-  case FORM_PAIR:
-    return is_pair(text, length);
-  case FORM_HASH:
-    return is_hash(text);
-  case FORM_JOB:
-    return job_is_valid(text);
-  case FORM_IMAGE:
-    return image_id_is_valid(text, length);
-  case FORM_PIN:
-    return is_pin(text);
-  case FORM_TEXT:
-  case FORM_BYTES:
-    break;
-  }
+static bool is_text(const char *at, size_t length) {
+  return !has_control(at, length);
+}
+
+static bool field_bytes(void *member, const struct field *field) {
+  buffer_add(member, field->value, field->length);
   return true;
 }
 
-static bool invalid(const char *what, const char *key, struct failure *why) {
-  return fail(why, ERROR_RECORD_INVALID, MAGIC ": %s %s", key, what);
-}
-
-static bool take_field(struct prepared *entry, const struct field *field, struct failure *why) {
-  if (text_is(field->key, field->key_length, "reference")) {
-    if (!reference_is_canonical(field->value, field->value_length)) return invalid("is not valid", "reference", why);
-    words_add(&entry->references, field->value, field->value_length);
-    return true;
-  }
-  for (size_t i = 0; i < PREPARED_COUNT; i++) {
-    if (!text_is(field->key, field->key_length, keys[i].name)) continue;
-    struct buffer *value = &entry->fields[i];
-    if (value->at != NULL) return invalid("is there twice", keys[i].name, why);
-    buffer_add(value, field->value, field->value_length);
-    return is_valid(keys[i].form, value->at, value->length) || invalid("is not valid", keys[i].name, why);
-  }
-  return fail(why, ERROR_RECORD_INVALID, MAGIC ": unknown key %.*s", (int)field->key_length, field->key);
-}
-
-static bool check_whole(const struct prepared *entry, struct failure *why) {
-  for (size_t i = 0; i < PREPARED_COUNT; i++)
-    if (keys[i].required && entry->fields[i].at == NULL) return invalid("is missing", keys[i].name, why);
-  if (entry->references.count == 0) return invalid("is missing", "reference", why);
-  bool record = entry->fields[PREPARED_RECORD].at != NULL, meta = entry->fields[PREPARED_META].at != NULL;
-  return record != meta || invalid("or meta must be there, and not both", "record", why);
-}
+#define FIELD(index) offsetof(struct prepared, fields) + (index) * sizeof(struct buffer), field_bytes
+static const struct field_key keys[] = {
+    [PREPARED_JOB] = {"job", FIELD_NEEDED, FIELD(PREPARED_JOB), is_job},
+    [PREPARED_UID] = {"uid", FIELD_NEEDED, FIELD(PREPARED_UID), is_number},
+    [PREPARED_GID] = {"gid", FIELD_NEEDED, FIELD(PREPARED_GID), is_number},
+    [PREPARED_GROUPS] = {"groups", FIELD_NEEDED, FIELD(PREPARED_GROUPS), is_text},
+    [PREPARED_CONFIGURATION] = {"configuration", FIELD_NEEDED, FIELD(PREPARED_CONFIGURATION), hash_is_valid},
+    [PREPARED_BUILD] = {"build", FIELD_NEEDED, FIELD(PREPARED_BUILD), is_text},
+    [PREPARED_MODULES] = {"modules", FIELD_ONCE, FIELD(PREPARED_MODULES), is_text},
+    [PREPARED_VOLUMES] = {"volumes", FIELD_ONCE, FIELD(PREPARED_VOLUMES), is_text},
+    [PREPARED_VIEW] = {"view", FIELD_NEEDED, FIELD(PREPARED_VIEW), is_text},
+    [PREPARED_IMAGE] = {"image", FIELD_NEEDED, FIELD(PREPARED_IMAGE), image_id_is_valid},
+    [PREPARED_RECORD] = {"record", FIELD_ONCE, FIELD(PREPARED_RECORD), NULL},
+    [PREPARED_META] = {"meta", FIELD_ONCE, FIELD(PREPARED_META), NULL},
+    [PREPARED_NODES] = {"nodes", FIELD_ONCE, FIELD(PREPARED_NODES), hash_is_valid},
+    [PREPARED_PIN] = {"pin", FIELD_NEEDED, FIELD(PREPARED_PIN), is_pin},
+    [PREPARED_NAMESPACE] = {"namespace", FIELD_NEEDED, FIELD(PREPARED_NAMESPACE), is_pair},
+    [PREPARED_LOOP] = {"loop", FIELD_NEEDED, FIELD(PREPARED_LOOP), is_number},
+    [PREPARED_FILE] = {"file", FIELD_NEEDED, FIELD(PREPARED_FILE), is_pair},
+    [PREPARED_MADE] = {"made", FIELD_NEEDED, FIELD(PREPARED_MADE), is_number},
+    {"reference", FIELD_MANY, offsetof(struct prepared, references), field_word, reference_is_canonical},
+};
 
 bool prepared_parse(const char *at, size_t length, struct prepared *entry, struct failure *why) {
+  static const struct field_form form = {MAGIC, 2 * LIMIT_RECORD_BYTES, keys, COUNT_OF(keys)};
   *entry = (struct prepared){0};
-  struct field_reader reader;
-  bool read = fields_open(&reader, MAGIC, at, length, why), done = false;
-  while (read) {
-    struct field field;
-    read = fields_next(&reader, &field, &done, why);
-    if (done) break;
-    read = read && take_field(entry, &field, why);
-  }
-  if (read && check_whole(entry, why)) return true;
+  bool read = fields_parse(&form, at, length, entry, why);
+  bool record = entry->fields[PREPARED_RECORD].at != NULL, meta = entry->fields[PREPARED_META].at != NULL;
+  if (read && record != meta && entry->references.count > 0) return true;
+  if (read) fail(why, ERROR_RECORD_INVALID, MAGIC ": a reference, and a record or meta and not both, must be there");
   prepared_free(entry);
   return false;
 }

@@ -2,7 +2,6 @@
 #pragma once
 #include "policy/failure.h"
 
-
 struct record {
   char *id, *reference, *source_digest, *manifest_digest, *profile, *platform, *image_sha256, *workdir;
   uint64_t image_size, entries;
@@ -10,7 +9,7 @@ struct record {
   bool is_private;
   struct ids allow_uids, allow_gids;
   struct words entrypoint, command, env;
-  struct words label_names, label_values;
+  struct words labels; // name, value, name, value...
 };
 
 struct name_entry {

@@ -6,24 +6,6 @@
 #include "limits.gen.h"
 #include "policy/path.h"
 
-static const char *const type_names[IMAGE_TYPE_COUNT] = {
-    [IMAGE_DOCKER] = "docker", [IMAGE_ID] = "id", [IMAGE_LOCAL] = "local", [IMAGE_CUSTOM] = "custom", [IMAGE_OCI] = "oci",
-    [IMAGE_OCI_ARCHIVE] = "oci-archive", [IMAGE_DOCKER_ARCHIVE] = "docker-archive", [IMAGE_DOCKER_DAEMON] = "docker-daemon",
-    [IMAGE_VM] = "vm", [IMAGE_CHOS] = "chos"};
-
-const char *image_type_name(enum image_type type) {
-  return type_names[type];
-}
-
-bool image_type_parse(const char *at, size_t length, enum image_type *type) {
-  for (size_t i = 0; i < IMAGE_TYPE_COUNT; i++) {
-    if (!text_is(at, length, type_names[i])) continue;
-    *type = (enum image_type)i;
-    return true;
-  }
-  return false;
-}
-
 // The C library's character classes depend on a locale; these do not.
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
@@ -88,7 +70,6 @@ static bool is_path_component(const char *at, size_t length) {
 }
 
 static bool is_repository(const char *at, size_t length) {
-  if (length > 255) return false;
   for (size_t start = 0; start <= length;) {
     size_t end = start;
     while (end < length && at[end] != '/') end++;
@@ -98,11 +79,15 @@ static bool is_repository(const char *at, size_t length) {
   return true;
 }
 
-static bool is_digest(const char *at, size_t length) {
-  if (length != 71 || memcmp(at, "sha256:", 7) != 0) return false;
-  for (size_t i = 7; i < length; i++)
-    if (!is_digit(at[i]) && !(at[i] >= 'a' && at[i] <= 'f')) return false;
+bool hash_is_valid(const char *at, size_t length) {
+  if (length != 64) return false;
+  for (size_t i = 0; i < length; i++)
+    if (!is_digit(at[i]) && (at[i] < 'a' || at[i] > 'f')) return false;
   return true;
+}
+
+bool digest_is_valid(const char *at, size_t length) {
+  return length == 71 && memcmp(at, "sha256:", 7) == 0 && hash_is_valid(at + 7, length - 7);
 }
 
 static void add_host(struct buffer *out, const char *at, size_t length) {
@@ -133,7 +118,7 @@ static bool docker_canonical(const char *at, size_t length, struct buffer *out) 
     digest++;
     digest_length = length - (size_t)(digest - at);
     length -= digest_length + 1;
-    if (!is_digest(digest, digest_length)) return false;
+    if (!digest_is_valid(digest, digest_length)) return false;
   }
   const char *tag = memchr(at, ':', length);
   size_t tag_length = 0;
@@ -148,8 +133,11 @@ static bool docker_canonical(const char *at, size_t length, struct buffer *out) 
   size_t start = out->length;
   add_host(out, host, host_length);
   bool hub = strcmp(out->at + start, "docker.io") == 0;
-  buffer_text(out, hub && memchr(at, '/', length) == NULL ? "/library/" : "/");
+  buffer_byte(out, '/');
+  size_t repository = out->length;
+  if (hub && memchr(at, '/', length) == NULL) buffer_text(out, "library/");
   buffer_add(out, at, length);
+  if (out->length - repository > 255) return false;
   if (digest != NULL) {
     buffer_byte(out, '@');
     buffer_add(out, digest, digest_length);
@@ -182,45 +170,70 @@ static bool local_canonical(const char *at, size_t length, struct buffer *out) {
   return true;
 }
 
-// PATH or PATH[:TAG]. *canonical is false where only a path relative to someone is known.
-static bool path_canonical(const char *at, size_t length, bool tagged, struct buffer *out, bool *canonical) {
-  if (has_control(at, length)) return false;
-  size_t path = length;
-  const char *colon = tagged ? memrchr(at, ':', length) : NULL;
-  if (colon != NULL && is_tag(colon + 1, length - (size_t)(colon - at) - 1)) path = (size_t)(colon - at);
-  if (path == 0) return false;
-  *canonical = path_is_absolute(at, path) && !path_has_parent(at, path);
-  if (!*canonical) return true;
-  AUTO_FREE char *clean = path_clean(at, path);
-  buffer_text(out, clean);
+static bool id_canonical(const char *at, size_t length, struct buffer *out) {
+  buffer_add(out, at, length);
+  return image_id_is_valid(at, length);
+}
+
+static bool chos_canonical(const char *at, size_t length, struct buffer *out) {
+  buffer_add(out, at, length);
+  return length > 0 && !has_control(at, length);
+}
+
+// A relative path means something only to who said it, so it has no canonical form.
+static bool path_canonical(const char *at, size_t length, struct buffer *out) {
+  AUTO_FREE char *clean = path_clean(at, length);
+  bool canonical = path_is_absolute(at, length) && !path_has_parent(at, length);
+  if (canonical)
+    buffer_text(out, clean);
+  else
+    out->length = 0;
+  return length > 0 && !has_control(at, length);
+}
+
+// The length of PATH in PATH or PATH:TAG.
+static size_t path_of_tagged(const char *at, size_t length) {
+  const char *colon = memrchr(at, ':', length);
+  return colon != NULL && is_tag(colon + 1, length - (size_t)(colon - at) - 1) ? (size_t)(colon - at) : length;
+}
+
+static bool tagged_canonical(const char *at, size_t length, struct buffer *out) {
+  size_t path = path_of_tagged(at, length), before = out->length;
+  if (!path_canonical(at, path, out)) return false;
+  if (out->length == 0) return !has_control(at, length);
+  const char *clean = out->at + before;
+  // A path that would be taken apart itself keeps a '/' behind it.
+  if (path == length && path_of_tagged(clean, strlen(clean)) < strlen(clean)) buffer_byte(out, '/');
   buffer_add(out, at + path, length - path);
   return true;
 }
 
-static bool canonical_form(enum image_type type, const char *at, size_t length, struct buffer *out, bool *canonical) {
-  *canonical = true;
-  switch (type) {
-  case IMAGE_DOCKER:
-  case IMAGE_DOCKER_DAEMON:
-    return docker_canonical(at, length, out);
-  case IMAGE_ID:
-    buffer_add(out, at, length);
-    return image_id_is_valid(at, length);
-  case IMAGE_CUSTOM:
-    return custom_canonical(at, length, out);
-  case IMAGE_LOCAL:
-    return local_canonical(at, length, out);
-  case IMAGE_OCI:
-  case IMAGE_OCI_ARCHIVE:
-  case IMAGE_DOCKER_ARCHIVE:
-    return path_canonical(at, length, true, out, canonical);
-  case IMAGE_VM:
-    return path_canonical(at, length, false, out, canonical);
-  case IMAGE_CHOS:
-    buffer_add(out, at, length);
-    return length > 0 && !has_control(at, length);
-  case IMAGE_TYPE_COUNT:
-    break;
+// How each type is called, and what its canonical form is; an empty one where there is none here.
+static const struct {
+  const char *name;
+  bool (*canonical)(const char *at, size_t length, struct buffer *out);
+} types[IMAGE_TYPE_COUNT] = {
+    [IMAGE_DOCKER] = {"docker", docker_canonical},
+    [IMAGE_ID] = {"id", id_canonical},
+    [IMAGE_LOCAL] = {"local", local_canonical},
+    [IMAGE_CUSTOM] = {"custom", custom_canonical},
+    [IMAGE_OCI] = {"oci", tagged_canonical},
+    [IMAGE_OCI_ARCHIVE] = {"oci-archive", tagged_canonical},
+    [IMAGE_DOCKER_ARCHIVE] = {"docker-archive", tagged_canonical},
+    [IMAGE_DOCKER_DAEMON] = {"docker-daemon", docker_canonical},
+    [IMAGE_VM] = {"vm", path_canonical},
+    [IMAGE_CHOS] = {"chos", chos_canonical},
+};
+
+const char *image_type_name(enum image_type type) {
+  return types[type].name;
+}
+
+bool image_type_parse(const char *at, size_t length, enum image_type *type) {
+  for (size_t i = 0; i < IMAGE_TYPE_COUNT; i++) {
+    if (!text_is(at, length, types[i].name)) continue;
+    *type = (enum image_type)i;
+    return true;
   }
   return false;
 }
@@ -241,10 +254,13 @@ static bool invalid(enum image_type type, const char *whole, size_t whole_length
               at + prefix, (int)prefix, at);
 }
 
+static bool too_long(struct failure *why) {
+  return fail(why, ERROR_REFERENCE_INVALID, "the image reference is longer than %d bytes", LIMIT_IMAGE_REFERENCE_BYTES);
+}
+
 bool reference_parse(const char *at, size_t length, const char *default_type, struct image_reference *out, struct failure *why) {
   if (length == 0) return fail(why, ERROR_REFERENCE_INVALID, "the image reference is empty");
-  if (length > LIMIT_IMAGE_REFERENCE_BYTES)
-    return fail(why, ERROR_REFERENCE_INVALID, "the image reference is longer than %d bytes", LIMIT_IMAGE_REFERENCE_BYTES);
+  if (length > LIMIT_IMAGE_REFERENCE_BYTES) return too_long(why);
   enum image_type type = IMAGE_DOCKER;
   const char *reference = at;
   size_t reference_length = length;
@@ -258,11 +274,11 @@ bool reference_parse(const char *at, size_t length, const char *default_type, st
   AUTO_BUFFER canonical = {0};
   buffer_text(&canonical, image_type_name(type));
   buffer_byte(&canonical, ':');
-  bool has_canonical;
-  if (!canonical_form(type, reference, reference_length, &canonical, &has_canonical))
-    return invalid(type, at, length, reference, reference_length, why);
+  if (!types[type].canonical(reference, reference_length, &canonical)) return invalid(type, at, length, reference, reference_length, why);
+  // Names and records hold it, and are read with the same limit.
+  if (canonical.length > LIMIT_IMAGE_REFERENCE_BYTES) return too_long(why);
   *out = (struct image_reference){.type = type, .reference = memory_copy(reference, reference_length)};
-  if (has_canonical) out->canonical = steal(&canonical.at);
+  if (canonical.length > 0) out->canonical = steal(&canonical.at);
   return true;
 }
 

@@ -16,6 +16,8 @@ struct image_reference {
 const char *image_type_name(enum image_type type);
 bool image_type_parse(const char *at, size_t length, enum image_type *type) MUST_USE;
 bool image_id_is_valid(const char *at, size_t length);
+bool hash_is_valid(const char *at, size_t length);   // 64 hexadecimal digits, as the ids of images that we made
+bool digest_is_valid(const char *at, size_t length); // sha256:HASH
 bool reference_parse(const char *at, size_t length, const char *default_type, struct image_reference *out, struct failure *why) MUST_USE;
 // Whether the bytes are a canonical form, as names and records hold them.
 bool reference_is_canonical(const char *at, size_t length);

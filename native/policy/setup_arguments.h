@@ -30,6 +30,8 @@ struct unsetup_arguments {
 
 // 1 to 128 of A-Z a-z 0-9 . _ @ [ ] -, and a name that a directory can have.
 bool job_is_valid(const char *job);
+option_taker take_job;   // const char *
+option_taker take_nodes; // struct buffer: the lines of "HOST/N HOST/N", each host on N of them
 bool setup_arguments_parse(int argc, char *const *argv, struct setup_arguments *out, struct failure *why) MUST_USE;
 void setup_arguments_free(struct setup_arguments *arguments);
 bool unsetup_arguments_parse(int argc, char *const *argv, struct unsetup_arguments *out, struct failure *why) MUST_USE;

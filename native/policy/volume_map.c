@@ -210,11 +210,14 @@ bool volume_map_settle(struct volume_map *map, struct buffer *what) {
 }
 
 void volume_text(const struct volume *volume, struct buffer *out) {
-  buffer_print(out, "%s:%s", volume->from, volume->to);
+  // What was wrapped in quotes has none inside; without them a ';' would end the element.
+  const char *quote = strchr(volume->from, ';') != NULL || strchr(volume->to, ';') != NULL ? "\"" : "";
+  buffer_print(out, "%s%s:%s", quote, volume->from, volume->to);
   for (size_t i = 0; i < COUNT_OF(flag_names); i++)
     if ((volume->flags & flag_names[i].flag) != 0) buffer_print(out, ":%s", flag_names[i].name);
   if ((volume->flags & VOLUME_CACHE) != 0)
     buffer_print(out, ":perNodeCache=size=%llu,bs=%llu,method=loop,fstype=xfs", (unsigned long long)volume->cache_size, (unsigned long long)volume->cache_block);
+  buffer_text(out, quote);
 }
 
 static int compare_texts(const void *one, const void *other) {

@@ -116,7 +116,7 @@ int main(int argc, char **argv) {
   struct failure why = {.code = ERROR_INTERNAL};
 
   if (!standard_descriptors_open()) _exit(error_exit(ERROR_RESOURCE));
-  session.environment = environ; // data for the program that is run; nothing below looks into it by getenv
+  session.environment = environment_whole(argc, argv, environ); // data for the program that is run; nothing below looks into it by getenv
   environ = nothing;
   *who = (struct identity){.uid = getuid(), .gid = getgid()};
   bool parsed = arguments_parse(argc, argv, &session.arguments, &why);

@@ -8,13 +8,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "check/arguments.h"
 #include "check/explain.h"
 #include "check/json.h"
 #include "check/show.h"
 #include "limits.gen.h"
 #include "mechanism/open.h"
 #include "mechanism/site.h"
-#include "policy/options.h"
 
 static int put(const struct buffer *out, int status) {
   bool written = write_all(STDOUT_FILENO, out->at, out->length) && write_all(STDOUT_FILENO, "\n", 1);
@@ -71,10 +71,10 @@ static bool from_hex(const char *line, size_t length, struct buffer *bytes) {
 }
 
 static int check_batch(const char *kind) {
-  static const char *const kinds[] = {"ref", "record", "name", "meta", "volume", "siteFs"};
+  static const char *const kinds[] = {"ref", "record", "name", "meta", "root", "volume", "siteFs"};
   bool known = false;
   for (size_t i = 0; i < COUNT_OF(kinds); i++) known = known || strcmp(kind, kinds[i]) == 0;
-  if (!known) return usage("--batch needs ref, record, name, meta, volume or siteFs");
+  if (!known) return usage("--batch needs ref, record, name, meta, root, volume or siteFs");
   AUTO_FREE char *line = NULL;
   size_t room = 0;
   AUTO_BUFFER bytes = {0}, out = {0};
@@ -231,44 +231,7 @@ static int check_node(void) {
   return put(&out, report.ok ? 0 : 1);
 }
 
-struct request {
-  enum mode mode;
-  bool json;
-  const char *default_type, *batch;
-};
-
-// Options stand before the verb and after it. After: *index is that of the first word that is none.
-static bool take_options(int argc, char **argv, int *index, struct request *out, struct failure *why) {
-  struct option_reader reader = option_reader(&shifter_check_options, argc, argv, *index);
-  const struct option *option;
-  const char *value;
-  enum option_step step;
-  while ((step = options_next(&reader, &option, &value, why)) == OPTION_FOUND) {
-    switch ((enum shifter_check_option)option->id) {
-    case SHIFTER_CHECK_OPTION_DEFAULT_TYPE:
-      out->default_type = value;
-      break;
-    case SHIFTER_CHECK_OPTION_JSON:
-      out->json = true;
-      break;
-    case SHIFTER_CHECK_OPTION_BATCH:
-      out->batch = value;
-      break;
-    case SHIFTER_CHECK_OPTION_HELP:
-      out->mode = MODE_HELP;
-      break;
-    case SHIFTER_CHECK_OPTION_VERSION:
-      out->mode = MODE_VERSION;
-      break;
-    case SHIFTER_CHECK_OPTION_COUNT:
-      break;
-    }
-  }
-  *index = reader.index;
-  return step == OPTION_END;
-}
-
-static int answer(const struct request *request, const char *verb, const char *operand) {
+static int answer(const struct check_arguments *request, const char *verb, const char *operand) {
   if (request->mode == MODE_HELP) return fputs(shifter_check_options.help, stdout) < 0;
   if (request->mode == MODE_VERSION) return puts("shifter-check " PROGRAM_VERSION) < 0;
   if (request->batch != NULL && verb == NULL) return check_batch(request->batch);
@@ -277,17 +240,19 @@ static int answer(const struct request *request, const char *verb, const char *o
   if (strcmp(verb, "node") == 0 && operand == NULL) return check_node();
   if (operand == NULL) return usage("what to read is not named");
   if (strcmp(verb, "ref") == 0 || strcmp(verb, "volume") == 0 || strcmp(verb, "siteFs") == 0) return check_text(verb, operand, request->default_type);
-  if (strcmp(verb, "record") == 0 || strcmp(verb, "name") == 0 || strcmp(verb, "meta") == 0) return check_file(verb, operand);
+  static const char *const files[] = {"record", "name", "meta", "root"};
+  for (size_t i = 0; i < COUNT_OF(files); i++)
+    if (strcmp(verb, files[i]) == 0) return check_file(verb, operand);
   return usage("this can't be checked");
 }
 
 int main(int argc, char **argv) {
-  struct request request = {.default_type = "docker"};
+  struct check_arguments request = {.default_type = "docker"};
   struct failure why = {.code = ERROR_USAGE};
-  int index = 1;
-  if (!take_options(argc, argv, &index, &request, &why)) return put_failure(&why);
+  int index = 1; // options stand before the verb and after it
+  if (!options_parse(&shifter_check_options, argc, argv, &request, &index, &why)) return put_failure(&why);
   const char *verb = index < argc ? argv[index++] : NULL;
-  if (verb != NULL && !take_options(argc, argv, &index, &request, &why)) return put_failure(&why);
+  if (verb != NULL && !options_parse(&shifter_check_options, argc, argv, &request, &index, &why)) return put_failure(&why);
   if (index + 1 < argc) return usage("there is more than one operand");
   return answer(&request, verb, index < argc ? argv[index] : NULL);
 }

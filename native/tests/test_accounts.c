@@ -26,49 +26,78 @@ static void group_filter(void **state) {
   }
 }
 
-static void reply_of(struct buffer *reply, uint32_t uid, const char *gecos) {
-  const struct account caller = {(char *)"alice", (char *)gecos, (char *)"/home/alice", (char *)"/bin/sh", uid, 100};
-  const struct group_entry group = {(char *)"users", 100}, root = {(char *)"root", 0};
+static const struct account alice = {(char *)"alice", (char *)"Alice, 1", (char *)"/home/alice", (char *)"/bin/sh", 1000, 100};
+
+static void reply_of(struct buffer *reply, const struct account *caller) {
+  const struct account imported = {(char *)"sshd", (char *)"", (char *)"/run", (char *)"/bin/false", 22, 22};
   reply->length = 0;
-  accounts_write_account(reply, "caller", &caller);
-  accounts_write_account(reply, "import", &caller);
-  accounts_write_group(reply, &group);
-  accounts_write_group(reply, &root);
-  buffer_add(reply, "end", 4);
+  assert_true(passwd_write_line(reply, caller));
+  assert_true(passwd_write_line(reply, &imported));
+  buffer_byte(reply, '\0');
+  assert_true(group_write_line(reply, "users", 100, ""));
+  assert_true(group_write_line(reply, "root", 0, ""));
+  buffer_byte(reply, '\0');
 }
 
 static void replies(void **state) {
   (void)state;
-  const struct identity who = {1000, 100, {0}};
+  struct identity who = {1000, 100, {0}};
+  ids_add(&who.groups, 0);
   AUTO_BUFFER reply = {0}, text = {0};
+  AUTO_WORDS import = {0};
+  words_add_text(&import, "sshd");
   struct accounts accounts;
   struct failure why = {0};
-  reply_of(&reply, 1000, "Alice, 1");
-  assert_true(accounts_parse_reply(reply.at, reply.length, &who, &accounts, &why));
+  reply_of(&reply, &alice);
+  assert_true(accounts_from_reply(&reply, &who, NULL, &import, &accounts, &why));
   write_passwd(&text, &accounts);
-  assert_string_equal(text.at, "alice:x:1000:100:Alice, 1:/home/alice:/bin/sh\nalice:x:1000:100:Alice, 1:/home/alice:/bin/sh\n");
+  assert_string_equal(text.at, "alice:x:1000:100:Alice, 1:/home/alice:/bin/sh\nsshd:x:22:22::/run:/bin/false\n");
   text.length = 0;
   write_group(&text, &accounts, 31);
   assert_string_equal(text.at, "users:x:100:alice\n");
   accounts_free(&accounts);
+  // A reply that was cut is none, wherever it was cut.
   for (size_t length = 0; length < reply.length; length++) {
-    char *cut = malloc(length == 0 ? 1 : length);
-    assert_non_null(cut);
-    memcpy(cut, reply.at, length);
-    assert_false(accounts_parse_reply(cut, length, &who, &accounts, &why));
-    free(cut);
+    char *exact = malloc(length == 0 ? 1 : length);
+    assert_non_null(exact);
+    memcpy(exact, reply.at, length);
+    const struct buffer cut = {exact, length, 0};
+    assert_false(accounts_from_reply(&cut, &who, NULL, &import, &accounts, &why));
+    free(exact);
   }
-  static const char *const bad[] = {"a:b", "a\nroot:x:0:0::/:/bin/sh", "a\x1b"};
-  for (size_t i = 0; i < COUNT_OF(bad); i++) {
-    reply_of(&reply, 1000, bad[i]);
-    assert_false(accounts_parse_reply(reply.at, reply.length, &who, &accounts, &why));
-    assert_int_equal(why.code, ERROR_CALLER_UNKNOWN);
-  }
-  reply_of(&reply, 1001, "another");
-  assert_false(accounts_parse_reply(reply.at, reply.length, &who, &accounts, &why));
-  reply_of(&reply, 1000, "");
   buffer_text(&reply, "more");
-  assert_false(accounts_parse_reply(reply.at, reply.length, &who, &accounts, &why));
+  assert_false(accounts_from_reply(&reply, &who, NULL, &import, &accounts, &why));
+  struct account other = alice;
+  other.uid = 1001;
+  reply_of(&reply, &other);
+  assert_false(accounts_from_reply(&reply, &who, NULL, &import, &accounts, &why));
+  assert_int_equal(why.code, ERROR_CALLER_UNKNOWN);
+  words_add_text(&import, "nobody");
+  reply_of(&reply, &alice);
+  assert_false(accounts_from_reply(&reply, &who, NULL, &import, &accounts, &why));
+  assert_int_equal(why.code, ERROR_UDIROOT_CONF_INVALID);
+  identity_free(&who);
+}
+
+// What can't be one line of its own is not written at all.
+static void lines_that_cannot_be(void **state) {
+  (void)state;
+  static const char *const bad[] = {"a:b", "a\nroot:x:0:0::/:/bin/sh", "a\x1b", "a\r"};
+  AUTO_BUFFER out = {0};
+  for (size_t i = 0; i < COUNT_OF(bad); i++) {
+    for (size_t field = 0; field < 4; field++) {
+      struct account account = alice;
+      *(char **[]){&account.name, &account.gecos, &account.home, &account.shell}[field] = (char *)bad[i];
+      check(!passwd_write_line(&out, &account), bad[i]);
+    }
+    check(!group_write_line(&out, bad[i], 5, ""), bad[i]);
+    check(!group_write_line(&out, "a", 5, bad[i]), bad[i]);
+  }
+  struct account nameless = alice;
+  nameless.name = (char *)"";
+  assert_false(passwd_write_line(&out, &nameless));
+  assert_false(group_write_line(&out, "", 5, ""));
+  assert_int_equal(out.length, 0);
 }
 
 static void files(void **state) {
@@ -110,6 +139,7 @@ static void homes(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(group_filter), cmocka_unit_test(replies), cmocka_unit_test(files), cmocka_unit_test(homes)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(group_filter), cmocka_unit_test(replies), cmocka_unit_test(lines_that_cannot_be),
+                                     cmocka_unit_test(files), cmocka_unit_test(homes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,20 @@ static void metas(void **state) {
   run_vectors("meta", meta_vectors, COUNT_OF(meta_vectors));
 }
 
+static void roots(void **state) {
+  (void)state;
+  run_vectors("root", root_vectors, COUNT_OF(root_vectors));
+  // What is written is what was read.
+  for (size_t i = 0; i < COUNT_OF(root_vectors); i++) {
+    AUTO_PREPARED entry = {0};
+    AUTO_BUFFER text = {0};
+    struct failure why;
+    if (!prepared_parse(root_vectors[i].input, root_vectors[i].length, &entry, &why)) continue;
+    prepared_write(&entry, &text);
+    check(text.length == root_vectors[i].length && memcmp(text.at, root_vectors[i].input, text.length) == 0, root_vectors[i].name);
+  }
+}
+
 // The first accepted vector without its end, to which fields are added.
 static void minimal_record(struct buffer *out) {
   out->length = 0;
@@ -284,7 +298,7 @@ static void messages(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(references), cmocka_unit_test(records),     cmocka_unit_test(names),           cmocka_unit_test(metas),
+      cmocka_unit_test(references), cmocka_unit_test(records),     cmocka_unit_test(names),           cmocka_unit_test(metas), cmocka_unit_test(roots),
       cmocka_unit_test(limits),     cmocka_unit_test(broken_records), cmocka_unit_test(words),        cmocka_unit_test(id_lists),
       cmocka_unit_test(access_rows), cmocka_unit_test(private_records), cmocka_unit_test(hashes),     cmocka_unit_test(superblocks),
       cmocka_unit_test(paths),      cmocka_unit_test(messages)};

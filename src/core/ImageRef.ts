@@ -83,17 +83,19 @@ const refuse = (input: string, why: string): Either.Either<never, FormatError> =
  */
 export const parse = (input: string, defaultType: string = "docker"): Either.Either<ImageRef, FormatError> => {
   if (input.length === 0) return refuse(input, "it is empty")
-  if (bytesOf(input).length > formatLimits.imageReferenceBytes) {
-    return refuse(`${input.slice(0, 60)}…`, `it is longer than ${formatLimits.imageReferenceBytes} bytes`)
-  }
+  const tooLong = (text: string) => bytesOf(text).length > formatLimits.imageReferenceBytes
+  const refuseLong = () => refuse(`${input.slice(0, 60)}…`, `it is longer than ${formatLimits.imageReferenceBytes} bytes`)
+  if (tooLong(input)) return refuseLong()
   const colon = input.indexOf(":")
   const prefix = colon < 0 ? undefined : imageTypes.find((type) => type === input.slice(0, colon))
   const type = prefix ?? imageTypes.find((known) => known === defaultType)
   if (type === undefined) return refuse(input, `it names no type and the default type "${defaultType}" is none of ${imageTypes.join(", ")}`)
   const reference = prefix === undefined ? input : input.slice(colon + 1)
   const canonical = canonicalOf(type, reference)
-  return typeof canonical === "object" && canonical !== null
-    ? refuse(input, canonical.why)
+  if (typeof canonical === "object" && canonical !== null) return refuse(input, canonical.why)
+  // Names and records hold it, and are read with the same limit.
+  return canonical !== null && tooLong(`${type}:${canonical}`)
+    ? refuseLong()
     : Either.right({ type, reference, canonical: canonical === null ? null : `${type}:${canonical}`, file: fileOf(type, reference) })
 }
 
@@ -104,7 +106,7 @@ export const parseOrThrow = (input: string, defaultType?: string): ImageRef => E
 export const absolute = (ref: ImageRef, directory: string): ImageRef => {
   if (ref.canonical !== null || ref.file === undefined) return ref
   const file = { path: path.resolve(directory, ref.file.path), tag: ref.file.tag }
-  const reference = file.path + (file.tag === undefined ? "" : `:${file.tag}`)
+  const reference = ref.type === "vm" ? file.path : joinPath(file)
   return { type: ref.type, reference, canonical: `${ref.type}:${reference}`, file }
 }
 
@@ -168,7 +170,7 @@ const canonicalOf = (type: ImageType, reference: string): string | null | Refuse
       const { path: file, tag } = fileOf(type, reference) ?? { path: reference, tag: undefined }
       if (file.length === 0) return { why: "the path is empty" }
       const clean = file.startsWith("/") ? cleanPath(file) : undefined
-      return clean === undefined ? null : clean + (tag === undefined ? "" : `:${tag}`)
+      return clean === undefined ? null : type === "vm" ? clean : joinPath({ path: clean, tag })
     }
   }
 }
@@ -189,6 +191,10 @@ const splitPath = (reference: string): PathAndTag => {
   const tag = reference.slice(colon + 1)
   return colon >= 0 && tagPattern.test(tag) ? { path: reference.slice(0, colon), tag } : { path: reference, tag: undefined }
 }
+
+/** A path that would be split at its last `:` keeps a `/` behind it. */
+const joinPath = ({ path: file, tag }: PathAndTag): string =>
+  tag !== undefined ? `${file}:${tag}` : splitPath(file).tag === undefined ? file : `${file}/`
 
 const parseDocker = (reference: string): DockerName | Refused => {
   const bad = /[^A-Za-z0-9_:.+@/-]/u.exec(reference)
@@ -211,7 +217,6 @@ const parseDocker = (reference: string): DockerName | Refused => {
   const tag = colon < 0 ? undefined : rest.slice(colon + 1)
   const path = colon < 0 ? rest : rest.slice(0, colon)
   if (path.length === 0) return { why: "the name is empty" }
-  if (path.length > 255) return { why: "the repository is longer than 255 bytes" }
   const component = path.split("/").find((c) => !componentPattern.test(c))
   if (component !== undefined) {
     return {
@@ -223,9 +228,11 @@ const parseDocker = (reference: string): DockerName | Refused => {
   if (tag !== undefined && !tagPattern.test(tag)) return { why: "a tag is 1 to 128 letters, digits, '_', '.' or '-', and does not start with '.' or '-'" }
   const host = hasHost ? first.toLowerCase() : "docker.io"
   const onHub = hubHosts.has(host)
+  const repository = onHub && !path.includes("/") ? `library/${path}` : path
+  if (repository.length > 255) return { why: "the repository is longer than 255 bytes" }
   return {
     host: onHub ? "docker.io" : host,
-    repository: onHub && !path.includes("/") ? `library/${path}` : path,
+    repository,
     tag: tag ?? (digest === undefined ? "latest" : undefined),
     digest
   }

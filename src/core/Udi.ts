@@ -15,6 +15,12 @@ export interface NodeCheck {
 }
 
 export interface RunOptions {
+  /** Volume maps, `FROM:TO[:ro]`; with one, SHIFTER_VOLUME of the caller is not looked at. */
+  readonly volumes?: ReadonlyArray<string> | undefined
+  /** Modules of the site, in this order, instead of its defaults; an empty list is none. */
+  readonly modules?: ReadonlyArray<string> | undefined
+  /** A root that can be written, in memory, gone at the end. */
+  readonly writable?: boolean | undefined
   /** Working directory inside; without it the caller's, where it exists inside. */
   readonly workdir?: string | undefined
   /** `NAME=VALUE`, added to the image's environment. */
@@ -39,12 +45,39 @@ export interface RunResult {
   readonly stderr: string
 }
 
+/** Whose roots are meant, and where they are kept. */
+export interface JobRequest {
+  /** 1 to 128 of `A-Z a-z 0-9 . _ @ [ ] -`. Without it the root is the node's, which the reference system knows alone. */
+  readonly job?: string | undefined
+  /** One of `runDirectory` in runtime.conf; the first without it. */
+  readonly runDirectory?: string | undefined
+}
+
 /** What a root is prepared for. */
-export interface PrepareRequest {
-  readonly job: string
+export interface PrepareRequest extends JobRequest {
   readonly uid: number
   readonly gid: number
+  /** Must be the name of the uid. */
+  readonly user?: string | undefined
+  /** `TYPE:REFERENCE` or `id:ID`. */
   readonly image: string
+  /** As in {@link RunOptions}: ranks that ask for others get a root of their own. */
+  readonly volumes?: ReadonlyArray<string> | undefined
+  readonly modules?: ReadonlyArray<string> | undefined
+  /** The job's hosts and how many tasks each runs, for `/var/hostsfile`. */
+  readonly nodes?: ReadonlyArray<{ readonly name: string; readonly tasks: number }> | undefined
+}
+
+/** The states of a prepared root; all but the first two are cleared by the next set-up or teardown of the job. */
+export type PreparedState = "ready" | "in preparation" | "of another mount namespace" | "gone" | "left over" | "damaged" | "of a newer version"
+
+/** A root that is prepared on this node, or what is left of one. */
+export interface PreparedRoot {
+  readonly job: string
+  readonly uid: number
+  /** What it was asked for by; unknown of what is left over or in preparation. */
+  readonly image: string | undefined
+  readonly state: PreparedState
 }
 
 export class Udi extends Context.Tag("shifter-sdk/Udi")<
@@ -57,11 +90,13 @@ export class Udi extends Context.Tag("shifter-sdk/Udi")<
      * captured the programs it started as well: SIGTERM first, SIGKILL after five seconds.
      */
     readonly run: (image: string, command: ReadonlyArray<string>, options?: RunOptions) => Effect.Effect<RunResult, UdiError>
-    /** Prepares a job's root. Root only. */
+    /** Tells where every variable, mount and identity of a {@link run} would come from, for people to read, and runs nothing. */
+    readonly explain: (image: string, command: ReadonlyArray<string>, options?: Omit<RunOptions, "stdio">) => Effect.Effect<string, UdiError>
+    /** Prepares a job's root; one that is there already stays. Root only. */
     readonly prepare: (request: PrepareRequest) => Effect.Effect<void, UdiError>
-    /** Removes a job's roots. Root only. */
-    readonly teardown: (job: string) => Effect.Effect<void, UdiError>
+    /** Removes a job's roots, all or a user's, also when there are none. Ranks that run keep theirs. Root only. */
+    readonly teardown: (request: JobRequest & { readonly uid?: number | undefined }) => Effect.Effect<void, UdiError>
     /** Lists prepared roots. Root only. */
-    readonly list: Effect.Effect<ReadonlyArray<PrepareRequest>, UdiError>
+    readonly list: (request?: Pick<JobRequest, "runDirectory">) => Effect.Effect<ReadonlyArray<PreparedRoot>, UdiError>
   }
 >() {}

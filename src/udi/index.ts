@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { errorFields, isErrorCode, messageOf, printable, systemCode, UdiError } from "../core/Errors.js"
 import * as Native from "../core/Native.js"
-import { type RunOptions, type RunResult, Udi } from "../core/Udi.js"
+import { type JobRequest, type PreparedRoot, type PreparedState, type PrepareRequest, type RunOptions, type RunResult, Udi } from "../core/Udi.js"
 
 const Checks = Schema.parseJson(
   Schema.Struct({ ok: Schema.Boolean, checks: Schema.Array(Schema.Struct({ name: Schema.String, ok: Schema.Boolean, detail: Schema.String })) })
@@ -41,13 +41,16 @@ export const layer = (prefix?: string): Layer.Layer<Udi> => {
     const built = prefix === undefined ? Native.built(name) : undefined
     return find(name, built === undefined ? files : [...files, built])
   }
-  const prepared = (name: string) =>
-    find(name, (prefix === undefined ? prefixes : [prefix]).map((each) => nodePath.join(each, "sbin", name))).pipe(
-      Effect.mapError((error) => new UdiError(errorFields("PREPARE_UNAVAILABLE", error.what))),
-      Effect.flatMap((file) =>
-        Effect.fail(new UdiError(errorFields("PREPARE_UNAVAILABLE", `${file} is installed, but this version of the library does not know how to use it yet`)))
+  /** Runs a program of root's to its end; what it prints. */
+  const asRoot = (name: string, args: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      const file = yield* find(name, (prefix === undefined ? prefixes : [prefix]).map((each) => nodePath.join(each, "sbin", name))).pipe(
+        Effect.mapError((error) => new UdiError(errorFields("PREPARE_UNAVAILABLE", error.what)))
       )
-    )
+      const { status, stderr, stdout } = yield* Effect.flatMap(execute(file, [`--report-fd=${REPORT_FD}`, ...args], "capture"), (outcome) => refusal(file, outcome))
+      if (status === 0) return stdout
+      return yield* new UdiError(errorFields("NATIVE_FAILED", `${file} ended with status ${status}: ${printable(stderr.trimEnd() || "it said nothing")}`))
+    })
   return Layer.succeed(
     Udi,
     Udi.of({
@@ -65,9 +68,18 @@ export const layer = (prefix?: string): Layer.Layer<Udi> => {
         Effect.flatMap(program("shifter"), (file) =>
           Effect.flatMap(execute(file, argumentsOf(image, command, options), options.stdio ?? "inherit"), (outcome) => refusal(file, outcome))
         ),
-      prepare: () => prepared("setupRoot"),
-      teardown: () => prepared("unsetupRoot"),
-      list: prepared("unsetupRoot")
+      explain: (image, command, options = {}) =>
+        Effect.gen(function* () {
+          const file = yield* program("shifter")
+          const outcome = yield* execute(file, ["--explain", ...argumentsOf(image, command, options)], "capture")
+          return (yield* refusal(file, outcome)).stdout
+        }),
+      prepare: (request) =>
+        request.image.includes(":")
+          ? Effect.asVoid(asRoot("setupRoot", setupArguments(request)))
+          : Effect.fail(new UdiError(errorFields("USAGE", `The image "${request.image}" has no type`, { remedy: "Write TYPE:REFERENCE, such as docker:debian:12 or id:ID." }))),
+      teardown: ({ uid, ...request }) => Effect.asVoid(asRoot("unsetupRoot", [...jobArguments(request), ...(uid === undefined ? [] : [`--uid=${uid}`])])),
+      list: (request = {}) => Effect.map(asRoot("unsetupRoot", ["--list", ...jobArguments(request)]), preparedRoots)
     })
   )
 }
@@ -81,6 +93,8 @@ const find = (name: string, files: ReadonlyArray<string>): Effect.Effect<string,
 const argumentsOf = (image: string, command: ReadonlyArray<string>, options: RunOptions): ReadonlyArray<string> => [
   `--report-fd=${REPORT_FD}`,
   `--image=${image}`,
+  ...rootArguments(options),
+  ...(options.writable === true ? ["--writable"] : []),
   ...(options.workdir === undefined ? [] : [`--workdir=${options.workdir}`]),
   ...(options.env ?? []).map((entry) => `--env=${entry}`),
   ...(options.clearEnv === true ? ["--clearenv"] : []),
@@ -88,6 +102,40 @@ const argumentsOf = (image: string, command: ReadonlyArray<string>, options: Run
   "--",
   ...command
 ]
+
+/** What a root is made with besides its image. */
+const rootArguments = ({ modules, volumes }: Pick<RunOptions, "volumes" | "modules">): ReadonlyArray<string> => [
+  ...(volumes ?? []).map((volume) => `--volume=${volume}`),
+  ...(modules === undefined ? [] : [`--module=${modules.length === 0 ? "none" : modules.join(",")}`])
+]
+
+const jobArguments = ({ job, runDirectory }: JobRequest): ReadonlyArray<string> => [
+  ...(job === undefined ? [] : [`--job=${job}`]),
+  ...(runDirectory === undefined ? [] : [`--run-directory=${runDirectory}`])
+]
+
+const setupArguments = (request: PrepareRequest): ReadonlyArray<string> => {
+  const colon = request.image.indexOf(":")
+  return [
+    ...[`--uid=${request.uid}`, `--gid=${request.gid}`],
+    ...(request.user === undefined ? [] : [`--user=${request.user}`]),
+    ...jobArguments(request),
+    ...rootArguments(request),
+    ...(request.nodes === undefined || request.nodes.length === 0 ? [] : [`--nodes=${request.nodes.map(({ name, tasks }) => `${name}/${tasks}`).join(" ")}`]),
+    ...["--", request.image.slice(0, colon), request.image.slice(colon + 1)]
+  ]
+}
+
+const states: ReadonlyArray<PreparedState> = ["ready", "in preparation", "of another mount namespace", "gone", "left over", "damaged", "of a newer version"]
+/** A line of `unsetupRoot --list`: job, uid, image, age and state; an image may hold blanks. */
+const LISTED = new RegExp(`^(\\S+) +(\\d+) +(.+?) +(?:-|\\d+[dhms]) (${states.join("|")})$`)
+
+const preparedRoots = (list: string): ReadonlyArray<PreparedRoot> =>
+  list.split("\n").flatMap((line) => {
+    const [, job, uid, image, said] = LISTED.exec(line) ?? []
+    const state = states.find((each) => each === said)
+    return job === undefined || state === undefined ? [] : [{ job, uid: Number(uid), image: image === "-" ? undefined : image, state }]
+  })
 
 interface Outcome {
   readonly result: RunResult

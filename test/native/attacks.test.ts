@@ -257,6 +257,27 @@ describe('attack 25: environment', () => {
     expect(settings(result.stdout)).toMatchObject({ PATH: '/bin', NORMAL: '1', TZ: 'UTC', HOME: userA.home })
   })
 
+  it('attack 25: the program inside gets what the helper itself ignores', async () => {
+    const mine = { LD_LIBRARY_PATH: '/mine/lib', LD_PRELOAD: '/mine/lib/x.so', LD_DEBUG_OUTPUT: '/mine/debug', TMPDIR: '/mine/tmp', MALLOC_TRACE: '/mine/trace', GCONV_PATH: '/mine', AFTER: 'x=y z' }
+    const result = await shifter([`--image=id:${image.record.id}`, 'env'], { env: mine })
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(settings(result.stdout)).toMatchObject(mine)
+    expect(settings((await shifter([`--image=id:${image.record.id}`, '--clearenv', 'env'], { env: mine })).stdout)).not.toHaveProperty('LD_LIBRARY_PATH')
+    // Nothing behind the last variable is taken for one.
+    const none = await asUser(['env', '-i', helper, `--image=id:${image.record.id}`, 'env'])
+    expect(Object.keys(settings(none.stdout)).sort()).toEqual(['PATH', 'SHIFTER_IMAGE', 'SHIFTER_IMAGEREQUEST'])
+    // As the interpreter of a script, of which the kernel makes more arguments.
+    const shown = mkdtempSync('/tmp/shifter-script-')
+    onTestFinished(() => rmSync(shown, { recursive: true }))
+    chmodSync(shown, 0o755)
+    const script = join(shown, 'script')
+    writeFileSync(script, `#!${helper} /bin/sh\nenv\n`)
+    chmodSync(script, 0o755)
+    const scripted = await asUser(['env', '-i', 'LD_LIBRARY_PATH=/mine', `SHIFTER_IMAGEREQUEST=id:${image.record.id}`, 'LAST=1', script])
+    expect(scripted).toMatchObject({ status: 0, stderr: '' })
+    expect(settings(scripted.stdout)).toMatchObject({ LD_LIBRARY_PATH: '/mine', LAST: '1' })
+  })
+
   it('attack 25: variables without a name or an equals sign, and doubled ones, confuse nothing', async () => {
     const result = await asUser(['python3', '-c',
       `import ctypes,sys

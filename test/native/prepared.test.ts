@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import hostsfile from '../cases/hostsfile.json' with { type: 'json' }
+import reuseSignature from '../cases/reuse_signature.json' with { type: 'json' }
 import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, installNative, type NativeConfig, type NativeInstallation, removeNative } from '../harness/native.js'
 import { run, runOk, type ProcessResult } from '../harness/process.js'
@@ -214,6 +216,117 @@ describe('a prepared root', () => {
   })
 })
 
+describe('volumes, modules and files of a prepared root', () => {
+  const inside = async (job: string, args: readonly string[], script: string): Promise<string> => {
+    const result = await start(job, [...args, 'sh', '-c', script])
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    return result.stdout
+  }
+
+  it('are those it was prepared with; others get a root of their own, over the same device', async () => {
+    const [first, second] = ['first', 'second'].map((name) => {
+      const path = join(userA.home, `prepared-${process.pid}-${name}`)
+      mkdirSync(path)
+      chownSync(path, userA.uid, userA.gid)
+      onTestFinished(() => rmSync(path, { recursive: true }))
+      return path
+    })
+    const volumes = [`${first}:/one`, `${second}:/two/deep:ro`]
+    await prepare('81', userA, image.reference, ...volumes.map((volume) => `-v${volume}`))
+    const devices = await loops()
+    const as = (list: readonly string[]) => list.map((volume) => `--volume=${volume}`)
+    const script = 'touch /one/x && ls /one /two; touch /two/deep/x 2>/dev/null || echo ro'
+    expect(await joins('81', as(volumes))).toBe(true)
+    expect(await inside('81', as(volumes), script)).toBe('/one:\nx\n\n/two:\ndeep\nro\n')
+    // The same map in other words, and from the environment.
+    expect(await joins('81', as([...volumes].reverse()))).toBe(true)
+    expect(await joins('81', as([`${first}//.:/one/;${second}:/two/deep:ro`]))).toBe(true)
+    expect(await joins('81', [], { env: { SHIFTER_VOLUME: volumes.join(';') } })).toBe(true)
+    for (const other of [[], volumes.slice(0, 1), [`${first}:/one`, `${second}:/two/deep`], [`${second}:/one`, `${first}:/two/deep:ro`]]) expect([other, await joins('81', as(other))]).toEqual([other, false])
+    expect(await inside('81', as([`${second}:/two`]), 'ls -d /two /one 2>&1; touch /two/y')).toBe('ls: /one: No such file or directory\n/two\n')
+    expect(await joins('81', [...as(volumes), '--writable'])).toBe(false)
+    expect(await inside('81', [...as(volumes), '--writable'], 'cd /tmp; ls -d /one')).toBe('/one\n')
+    expect(await loops()).toEqual(devices)
+
+    // A volume is checked like a rank's own: with the user's rights, and never over what is the site's.
+    expect(refused(await setup('82', userB, image.reference, '-v', `${first}:/etc/x`))).toBe('VOLUME_INVALID')
+    expect(refused(await setup('82', userB, image.reference, '-v', `${userA.home}/no-such:/data`))).toBe('VOLUME_FAILED')
+    for (const job of ['81', '82']) await takeDown(`--job=${job}`)
+    await expectNothing()
+  })
+
+  it('are modules too, in their order; what a module does at each start is done at each', async () => {
+    const tree = join(PREFIX, 'tree')
+    mkdirSync(tree)
+    writeFileSync(join(tree, 'file'), 'of the module\n')
+    const told = `/tmp/shifter-sdk-hook-${process.pid}`
+    writeFileSync(join(tree, 'hook'), `echo x >> ${told}\n`)
+    onTestFinished(() => rmSync(told, { force: true }))
+    native.configure({ ...config(), udiRoot: {
+      module_one_siteEnv: 'ONE=1', module_one_copyPath: tree, module_one_userhook: '/opt/udiImage/modules/one/hook',
+      module_two_siteEnv: 'TWO=2 ONE=2', module_two_siteFs: `${tree}:/tree`,
+    } })
+    await prepare('83', userA, image.reference, '-m', 'one,two')
+    const script = 'echo $ONE $TWO; cat /opt/udiImage/modules/one/file /tree/file'
+    expect(await joins('83', ['--module=one,two'])).toBe(true)
+    expect(await joins('83', [], { env: { SLURM_SPANK_SHIFTER_MODULE: 'one,two' } })).toBe(true)
+    expect(await inside('83', ['--module=one,two'], script)).toBe('2 2\nof the module\nof the module\n')
+    expect(readFileSync(told, 'utf8')).toBe('x\nx\nx\n')
+    for (const other of [['--module=two,one'], ['--module=one'], ['--module=none'], []]) expect([other, await joins('83', other)]).toEqual([other, false])
+    expect(await inside('83', ['--module=two,one'], 'echo $ONE $TWO')).toBe('1 2\n')
+    expect(refused(await setup('84', userA, image.reference, '-m', 'three'))).toBe('MODULE_REFUSED')
+    await takeDown('--job=83')
+    await expectNothing()
+  })
+
+  it('can be a per-node cache, which the ranks of the job share', async () => {
+    const place = join(PREFIX, 'caches')
+    mkdirSync(place)
+    native.configure({ ...config(), udiRoot: { perNodeCachePath: place, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: '/sbin/mkfs.xfs' } })
+    const volume = '/any:/cache:perNodeCache=size=400M'
+    await prepare('85', userA, image.reference, '-v', volume)
+    expect(await inside('85', [`--volume=${volume}`], 'echo left > /cache/file')).toBe('')
+    expect(await inside('85', [`--volume=${volume}`], 'cat /cache/file')).toBe('left\n')
+    expect(readdirSync(place)).toEqual([])
+    await takeDown('--job=85')
+    await expectNothing()
+  })
+
+  it.each(hostsfile.cases)('/var/hostsfile of --nodes="$spec"', async ({ spec, lines, error }) => {
+    if (spec === null) return // that is without --nodes: the next test
+    const asked = await setup('86', userA, image.reference, '-N', spec)
+    if (error === true) {
+      expect(refused(asked)).toBe('USAGE')
+      return
+    }
+    expect(asked).toMatchObject({ status: 0, stderr: '' })
+    // "24 x host1, ..." in words
+    const wanted = typeof lines === 'string' ? [...lines.matchAll(/(\d+) x (\w+)/g)].flatMap(([, count, host]) => Array<string>(Number(count)).fill(host ?? '')) : lines
+    expect(await inside('86', [], 'cat /var/hostsfile')).toBe(`${wanted?.join('\n')}\n`)
+    await prepare('86', userA, image.reference, '-N', spec)
+    expect(refused(await setup('86', userA, image.reference, '-N', 'elsewhere/1'))).toBe('PREPARE_FAILED')
+    expect(refused(await setup('86'))).toBe('PREPARE_FAILED')
+    await takeDown('--job=86')
+    await expectNothing()
+  })
+
+  it('have no /var/hostsfile where no hosts were told', async () => {
+    await prepare('86')
+    expect(await inside('86', [], 'ls /var')).not.toContain('hostsfile')
+    await takeDown('--job=86')
+  })
+
+  it.each(reuseSignature.cases)("/var/shifterConfig.json with volumes $volumes and modules $modules", async ({ volumes, modules, text }) => {
+    native.configure({ ...config(), udiRoot: Object.fromEntries((modules ?? []).map((name) => [`module_${name}_siteEnv`, `${name}=1`])), siteFs: ['a', 'd'].map((name) => `${workspace.path}:/${name}`) })
+    const more = [...(volumes === null ? [] : ['-v', volumes]), ...(modules === null ? [] : ['-m', modules.join(',')])]
+    // /a and /d are the table's; targets must not be the site's.
+    await prepare('87', userA, image.reference, ...more)
+    const wanted = text.replace(/(?<="identifier":")[^"]*/, image.record.id).replace(/(?<="user":")[^"]*/, userA.name)
+    expect(await inside('87', [...(volumes === null ? [] : ['--volume', volumes]), ...(modules === null ? [] : ['--module', modules.join(',')])], 'cat /var/shifterConfig.json')).toBe(wanted)
+    await takeDown('--job=87')
+  })
+})
+
 describe('setupRoot', () => {
   it('changes nothing when it is run again, and unsetupRoot succeeds when there is nothing left', async () => {
     await prepare('101')
@@ -282,7 +395,7 @@ describe('setupRoot', () => {
     const group = 'shifter-tg'
     await run(['groupdel', group])
     await runOk(['groupadd', '--system', '--users', userA.name, group])
-    onTestFinished(async () => void (await run(['groupdel', group])))
+    onTestFinished(async () => { await run(['groupdel', group]) })
     const gid = Number((await runOk(['getent', 'group', group])).stdout.split(':')[2])
     const reference = publishMeta(IMAGES, service, 'for-the-group', busyboxRoot(), `FORMAT: squashfs\nENV: PATH=/bin\nGROUPACL: ${gid}\n`)
     await prepare('141', userA, reference)
@@ -580,7 +693,7 @@ describe('another mount namespace', () => {
     mkdirSync(root)
     await runOk(['mount', '--rbind', '/', root])
     await runOk(['mount', '--make-rprivate', root])
-    onTestFinished(async () => void (await run(['umount', '--recursive', '--lazy', root])))
+    onTestFinished(async () => { await run(['umount', '--recursive', '--lazy', root]) })
     const below = await run(['chroot', root, 'setpriv', `--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', '--reset-env', 'env', 'SLURM_JOB_ID=351', helper, `--image=${image.reference}`, ...SPACE], { cwd: '/' })
     expect(Object.values(pinned())).not.toContain(below.stdout.trim())
     await run(['umount', '--recursive', '--lazy', root])

@@ -1,5 +1,5 @@
 /** Volumes, writable roots and --explain, of the installed helper and as two ordinary users. */
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import siteMaps from '../cases/volumemap_site.json' with { type: 'json' }
@@ -192,11 +192,11 @@ describe('a volume', () => {
 })
 
 describe('attacks on targets', () => {
-  it.each([',', '\\', ' ', 'a,upperdir=/x', "'", '"', '*', '$(id)', '=', '%', '\u00e9', '#', '-o', '\\040'])('attack 30: %j in a path is only a character', async (odd) => {
+  it.each([',', '\\', ' ', 'a,upperdir=x', "'", '"', '*', '$(id)', '=', '%', '\u00e9', '#', '-o', '\\040'])('attack 30: %j in a path is only a character', async (odd) => {
     const from = join(mine, `odd${odd}`)
     mkdirSync(from)
     own(from, userA, 0o755)
-    expect(await inside([`${from}:/new/odd${odd}`], 'ls /new; touch /new/*/here')).toBe(`odd${odd}\n`)
+    expect(await inside([`${from}:/new/odd${odd}`], 'cd /new/* && pwd && touch here')).toBe(`/new/odd${odd}\n`)
     expect(existsSync(join(from, 'here'))).toBe(true)
     rmSync(from, { recursive: true })
   })
@@ -238,10 +238,17 @@ describe('attacks on targets', () => {
   })
 
   it('attack 35: nothing is made in a directory of the host, and covering one is seen by nobody else', async () => {
-    expect(await refused([`${mine}/sub:${mine}/absent`])).toBe('VOLUME_FAILED')
-    expect(existsSync(join(mine, 'absent'))).toBe(false)
-    expect(await inside([`${mine}/sub:${mine}/other`], `ls ${mine}/other`)).toBe('deeper\nfile\n')
-    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(`${mine}/other`)
+    const shared = mkdtempSync('/tmp/shifter-volumes-')
+    own(shared, userA, 0o700)
+    expect(await refused([`${mine}/sub:${shared}/absent`])).toBe('VOLUME_FAILED')
+    expect(readdirSync(shared)).toEqual([])
+    expect(await inside([`${mine}/sub:${shared}`], `ls ${shared}; cat /proc/self/mountinfo | grep -c ' ${shared} '`)).toBe('deeper\nfile\n1\n')
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(shared)
+    expect(readdirSync(shared)).toEqual([])
+    // Another's directory is no target, though it can be seen.
+    own(shared, userB, 0o700)
+    expect(await refused([`${mine}/sub:${shared}/absent`])).toBe('VOLUME_FAILED')
+    rmSync(shared, { recursive: true })
   })
 
   it('attack 45: a refused place is told in the same words whether it exists or not', async () => {
@@ -262,15 +269,6 @@ describe('a writable root', () => {
 
   it("can't be written where the image's owner is root", async () => {
     expect(await inside([], 'for d in / /data /etc /bin /usr; do touch $d/x 2>/dev/null && echo $d; done; echo x 2>/dev/null >> /etc/passwd || echo no', writable)).toBe('no\n')
-  })
-
-  it('holds at most writableSize, and keeps its flags', async () => {
-    const out = await inside([], 'dd if=/dev/zero of=/free/big bs=1M count=2000 2>/dev/null; echo $?; stat -c %s /free/big; cat /proc/self/mountinfo', writable)
-    const [code, size, ...rest] = out.split('\n')
-    expect(code).toBe('1')
-    expect(Number(size)).toBeGreaterThan(500 * 2 ** 20)
-    expect(Number(size)).toBeLessThanOrEqual(2 ** 30)
-    expect(mounts(rest.join('\n')).find(({ where }) => where === '/')?.options).toMatch(/^rw,nosuid,nodev/)
   })
 })
 

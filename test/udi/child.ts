@@ -3,9 +3,10 @@
  * Bundled by udi.test.ts, since Node reads no TypeScript.
  */
 import { readlinkSync } from 'node:fs'
-import { runImage } from 'shifter-sdk'
+import * as Effect from 'effect/Effect'
+import { runImage, Udi, udiLayer } from 'shifter-sdk'
 
-const [uid = '', gid = '', prefix = '', image = ''] = process.argv.slice(2)
+const [uid = '', gid = '', prefix = '', image = '', only = ''] = process.argv.slice(2)
 process.setgroups?.([Number(gid)])
 process.setgid?.(Number(gid))
 process.setuid?.(Number(uid))
@@ -31,6 +32,14 @@ const timed = async (...call: Parameters<typeof runImage>): Promise<unknown> => 
   const start = performance.now()
   const result = await outcome(...call)
   return { ...(result as object), seconds: (performance.now() - start) / 1000 }
+}
+
+if (only === 'explain') {
+  const explain = (options: Udi.RunOptions) => Effect.flatMap(Udi.Udi, (udi) => udi.explain(image, ['true'], options)).pipe(Effect.provide(udiLayer(prefix)))
+  const told = await Effect.runPromise(explain({ env: ['A=b c'], modules: [] }))
+  const { _tag, code } = await Effect.runPromise(Effect.flip(explain({ modules: ['none-such'] })))
+  console.log(JSON.stringify({ told, refused: { _tag, code } }))
+  process.exit(0)
 }
 
 console.log(

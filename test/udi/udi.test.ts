@@ -1,5 +1,5 @@
 /** The service `Udi` and `runImage` over the installed programs. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as Effect from 'effect/Effect'
@@ -115,19 +115,60 @@ describe('run', () => {
   })
 })
 
-describe('prepared roots', () => {
-  it('are not offered yet, and say so', async () => {
-    for (const call of [
-      (udi: typeof Udi.Udi.Service) => udi.prepare({ job: '1', uid: userA.uid, gid: userA.gid, image: image.reference }),
-      (udi: typeof Udi.Udi.Service) => udi.teardown('1'),
-      (udi: typeof Udi.Udi.Service) => Effect.asVoid(udi.list),
-    ]) {
-      expect(await failure(call)).toMatchObject({ _tag: 'UdiError', code: 'PREPARE_UNAVAILABLE', what: expect.stringContaining('is not installed') as string })
-    }
-    mkdirSync(workspace.at('sbin'))
-    writeFileSync(workspace.at('sbin/unsetupRoot'), '#!/bin/sh\n', { mode: 0o755 })
-    expect(await failure((udi) => Effect.asVoid(udi.list), workspace.path)).toMatchObject({
-      code: 'PREPARE_UNAVAILABLE', what: `${workspace.at('sbin/unsetupRoot')} is installed, but this version of the library does not know how to use it yet`,
+describe('explain', () => {
+  it('tells what a run would be, and runs nothing', async () => {
+    const { stdout } = await run([process.execPath, join(BUNDLE, 'child.mjs'), String(userA.uid), String(userA.gid), DEFAULT_PREFIX, image.reference, 'explain'], {
+      env: { PATH: '/usr/bin:/bin', HOME: userA.home, [MARK]: '1' },
+      timeoutMs: 60_000,
     })
+    const { refused, told } = JSON.parse(stdout) as { readonly told: string; readonly refused: unknown }
+    expect(told).toContain(image.record.id)
+    expect(told).toMatch(/A=b c/)
+    expect(refused).toMatchObject({ _tag: 'UdiError', code: 'MODULE_REFUSED' })
+  })
+})
+
+describe('prepared roots', () => {
+  const job = `udi-${process.pid}`
+
+  it('are made, listed and taken down', async () => {
+    const request = { job, uid: userA.uid, gid: userA.gid, user: userA.name, image: `id:${image.record.id}`, volumes: ['/tmp:/mnt'], modules: [], nodes: [{ name: 'n1', tasks: 2 }] }
+    const ours = async () => (await use((udi) => udi.list())).filter((root) => root.job === job)
+    try {
+      await use((udi) => udi.prepare(request))
+      await use((udi) => udi.prepare(request))
+      expect(await ours()).toEqual([{ job, uid: userA.uid, image: `id:${image.record.id}`, state: 'ready' }])
+      await use((udi) => udi.teardown({ job, uid: 1 }))
+      expect(await ours()).toHaveLength(1)
+    } finally {
+      await use((udi) => udi.teardown({ job }))
+    }
+    await use((udi) => udi.teardown({ job }))
+    expect(await ours()).toEqual([])
+  })
+
+  it('are refused with what is wrong', async () => {
+    const request = { job, uid: userA.uid, gid: userA.gid, image: image.reference }
+    for (const [wrong, code] of [
+      [{ image: 'id:none' }, 'IMAGE_NOT_FOUND'],
+      [{ image: 'debian' }, 'USAGE'],
+      [{ job: 'a/b' }, 'USAGE'],
+      [{ uid: 0 }, 'USAGE'],
+      [{ volumes: ['/tmp:/etc'] }, 'VOLUME_INVALID'],
+      [{ modules: ['none-such'] }, 'MODULE_REFUSED'],
+    ] as const) {
+      expect(await failure((udi) => udi.prepare({ ...request, ...wrong })), JSON.stringify(wrong)).toMatchObject({ _tag: 'UdiError', code })
+    }
+    expect((await use((udi) => udi.list())).filter((root) => root.job === job)).toEqual([])
+  })
+
+  it('need programs that are installed', async () => {
+    for (const call of [
+      (udi: typeof Udi.Udi.Service) => udi.prepare({ job, uid: userA.uid, gid: userA.gid, image: image.reference }),
+      (udi: typeof Udi.Udi.Service) => udi.teardown({ job }),
+      (udi: typeof Udi.Udi.Service) => Effect.asVoid(udi.list()),
+    ]) {
+      expect(await failure(call, '/nonexistent')).toMatchObject({ _tag: 'UdiError', code: 'PREPARE_UNAVAILABLE', what: expect.stringContaining('is not installed') as string })
+    }
   })
 })

@@ -1,0 +1,9 @@
+// The command line of shifter-check.
+#pragma once
+#include "policy/options.h"
+
+struct check_arguments {
+  enum mode mode; // MODE_RUN, MODE_HELP, MODE_VERSION
+  bool json;
+  const char *default_type, *batch;
+};
