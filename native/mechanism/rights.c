@@ -58,7 +58,7 @@ static bool search(const char *path, uid_t owner, const struct image_reference *
   return image_search(walk == WALK_OK ? directory : -1, owner, reference, request, who, image, why);
 }
 
-// Before: ids all root. After: image->fd is of a regular file that only the image owner can change, that fits its record, that the
+// Before: ids all root. After: image->file.fd is of a regular file that only the image owner can change, that fits its record, that the
 // caller may use; the file identity is root's again.
 bool rights_open_published(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
                            struct image *image, struct failure *why) {
@@ -97,7 +97,7 @@ static int mount_squashfs(const struct root_plan *plan, struct failure *why) {
   unsigned number;
   AUTO_FD attached = -1;
   if (plan->device >= 0 && !loop_name(plan->device, &number, path)) return mount_failed("the loop device of the image", why), -1;
-  if (plan->device < 0 && !loop_attach(plan->image.fd, LOOP_READ_ONLY, &attached, path, why)) return -1;
+  if (plan->device < 0 && !loop_attach(plan->image.file.fd, LOOP_READ_ONLY, &attached, path, why)) return -1;
   const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
   AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY, why);
   return tree >= 0 && loop_is_source(tree, plan->device >= 0 ? plan->device : attached, path, why) ? steal_fd(&tree) : -1;

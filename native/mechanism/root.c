@@ -107,7 +107,7 @@ static bool clone_local(struct root *root, struct failure *why) {
   if (!file_identity_set(&root->plan->who, why)) return false;
   AUTO_FD source = open_resolved(AT_FDCWD, image->id, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
   file_identity_root();
-  if (source < 0 || fstat(source, &found) != 0 || fstat(image->fd, &wanted) != 0 || wanted.st_dev != found.st_dev || wanted.st_ino != found.st_ino)
+  if (source < 0 || fstat(source, &found) != 0 || fstat(image->file.fd, &wanted) != 0 || wanted.st_dev != found.st_dev || wanted.st_ino != found.st_ino)
     return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image 'local:%s' for you", image->id);
   root->fd = tree_clone(source, "", true);
   return (root->fd >= 0 && tree_set(root->fd, SAFE | MOUNT_ATTR_RDONLY, MS_PRIVATE, true)) || mount_failed("the local image", why);

@@ -59,9 +59,9 @@ static _Noreturn void serve(char *program, const struct root_plan *plan, int wai
   struct failure why;
   char byte, source[32], place[32];
   if (chdir("/") != 0 || !reset_signals() || read(wait, &byte, 1) != 1) _exit(0);
-  snprintf(source, sizeof source, "/proc/self/fd/%d", plan->image.fd);
+  snprintf(source, sizeof source, "/proc/self/fd/%d", plan->image.file.fd);
   snprintf(place, sizeof place, "/dev/fd/%d", server.device);
-  if (!keep_only(plan->image.fd, server.device) || !drop_privileges(&plan->who, &why)) _exit(1);
+  if (!keep_only(plan->image.file.fd, server.device) || !drop_privileges(&plan->who, &why)) _exit(1);
   char *const argv[] = {program, foreground, source, place, NULL};
   execve(program, argv, surroundings_all());
   dprintf(2, "%s: %s\n", program, strerror(errno));
