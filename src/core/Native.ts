@@ -15,9 +15,14 @@ export const buildRemedy = 'Build it with "npx shifter-build-native", or install
 /** The program of a name: below the prefix when one is given, else where this package built it, else as the system finds it. */
 export const program = (name: string, prefix: string | undefined): string => {
   if (prefix !== undefined) return nodePath.join(prefix, "bin", name)
+  const file = built(name)
+  return file !== undefined && existsSync(file) ? file : name
+}
+
+/** Where this package builds a program; undefined where it has no native sources. */
+export const built = (name: string): string | undefined => {
   const root = packageRoot()
-  const built = root === undefined ? undefined : nodePath.join(root, "build-native", name)
-  return built !== undefined && existsSync(built) ? built : name
+  return root === undefined ? undefined : nodePath.join(root, "build-native", name)
 }
 
 /** How a native program ended that did not say its last word. */
