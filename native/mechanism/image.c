@@ -105,26 +105,25 @@ static bool read_facts(const struct search *search, struct image *image, struct 
   return walk == WALK_OK;
 }
 
-static bool check_file(const struct search *search, int fd, const struct image_facts *facts, struct failure *why) {
-  struct stat status;
+static bool check_file(const struct search *search, const struct image *image, struct failure *why) {
   unsigned char block[SUPERBLOCK_BYTES];
-  if (fstat(fd, &status) != 0 || status.st_size < 0) return fail(why, ERROR_IMAGE_CORRUPT, "the file of '%s'", search->request);
-  if (facts->sized && (uint64_t)status.st_size != facts->image_size)
-    return fail(why, ERROR_IMAGE_CORRUPT, "the file of '%s' has %lld bytes, its record says %llu", search->request, (long long)status.st_size,
-                (unsigned long long)facts->image_size);
-  if (pread(fd, block, sizeof block, 0) != (ssize_t)sizeof block)
+  uint64_t size = (uint64_t)image->file.status.st_size; // of a regular file, never negative
+  if (image->facts.sized && size != image->facts.image_size)
+    return fail(why, ERROR_IMAGE_CORRUPT, "the file of '%s' has %llu bytes, its record says %llu", search->request, (unsigned long long)size,
+                (unsigned long long)image->facts.image_size);
+  if (pread(image->file.fd, block, sizeof block, 0) != (ssize_t)sizeof block)
     return fail(why, ERROR_IMAGE_CORRUPT, "the file of '%s' is too short", search->request);
-  return superblock_check(block, (uint64_t)status.st_size, why);
+  return superblock_check(block, size, why);
 }
 
 static bool open_file(const struct search *search, const char *id, struct image *image, struct failure *why) {
   AUTO_BUFFER file = {0};
   buffer_print(&file, "%s.squashfs", id);
   errno = 0;
-  enum walk walk = open_protected_file(search->directory, file.at, search->owner, 0, NULL, &image->fd);
+  enum walk walk = open_protected_file(search->directory, file.at, search->owner, 0, NULL, &image->file);
   if (walk == WALK_MISSING) return file_gone(search, why);
   if (walk != WALK_OK) return refuse(search, "file", why);
-  return check_file(search, image->fd, &image->facts, why);
+  return check_file(search, image, why);
 }
 
 static bool search_image(struct search *search, const struct image_reference *reference, const char *path, struct image *image, struct failure *why) {
@@ -139,7 +138,7 @@ static bool search_image(struct search *search, const struct image_reference *re
   return read_facts(search, image, why) && open_file(search, image->id, image, why);
 }
 
-// Before: ids all root. After: image->fd is of a regular file that only the image owner can change, that fits its record, that the
+// Before: ids all root. After: image->file.fd is of a regular file that only the image owner can change, that fits its record, that the
 // caller may use; the file identity is root's again.
 static bool open_published(const struct config *config, const struct image_reference *reference, struct search *search, struct image *image,
                            struct failure *why) {
@@ -162,9 +161,9 @@ static bool open_local(const struct config *config, const char *path, const stru
   if (!file_identity_set(search->who, why)) return false;
   AUTO_FD found = open_resolved(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
   // Once more through the directory itself: the caller must be able to enter it, not only to see it.
-  image->fd = found < 0 ? -1 : open_resolved(found, ".", O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH);
+  image->file.fd = found < 0 ? -1 : open_resolved(found, ".", O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH);
   file_identity_root();
-  if (image->fd < 0) return not_found(search, why);
+  if (image->file.fd < 0) return not_found(search, why);
   image->local = true;
   image->id = memory_copy(path, strlen(path));
   return true;
@@ -173,7 +172,7 @@ static bool open_local(const struct config *config, const char *path, const stru
 bool image_open(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
                 struct image *image, struct failure *why) {
   struct search search = {.request = request, .who = who, .directory = -1};
-  *image = (struct image){.fd = -1};
+  *image = (struct image){.file.fd = -1};
   bool opened = reference->type == IMAGE_LOCAL ? open_local(config, reference->canonical + strlen("local:"), &search, image, why)
                                                : open_published(config, reference, &search, image, why);
   if (!opened) image_close(image);
@@ -181,9 +180,9 @@ bool image_open(const struct config *config, const struct image_reference *refer
 }
 
 void image_close(struct image *image) {
-  cleanup_fd(&image->fd);
+  cleanup_fd(&image->file.fd);
   free(image->id);
   facts_free(&image->facts);
   buffer_free(&image->source);
-  *image = (struct image){.fd = -1};
+  *image = (struct image){.file.fd = -1};
 }

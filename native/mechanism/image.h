@@ -1,5 +1,6 @@
 // Finding and opening the image a reference means, and asking whether the caller may use it.
 #pragma once
+#include "mechanism/open.h"
 #include "policy/config.h"
 #include "policy/image_facts.h"
 #include "policy/reference.h"
@@ -9,7 +10,7 @@ enum image_format { FORMAT_SQUASHFS }; // the file systems that an image can be
 struct image {
   bool local; // a directory of the host, opened with the caller's rights
   char *id;   // or the directory's path
-  int fd;
+  struct opened file; // its status only of one that is not local
   enum image_format format;
   struct image_facts facts;
   bool is_meta;         // what the facts are from: .meta, or a record

@@ -157,7 +157,7 @@ void write_message(const struct buffer *text) {
 
 // Before: `directory` came from walk_protected, or is as safe. After: the descriptor is of a regular file that only `owner` (or root,
 // when it owns the file) can change; O_NONBLOCK keeps a FIFO from stopping us before its type is seen.
-enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, int *fd) {
+enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, struct opened *opened) {
   AUTO_FD file = open_resolved(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0,
                                RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
   struct stat status;
@@ -168,6 +168,6 @@ enum walk open_protected_file(int directory, const char *name, uid_t owner, size
   if (fstat(file, &status) != 0) return WALK_FAILED;
   if (!S_ISREG(status.st_mode) || status.st_uid != owner || !is_protected(&status, owner)) return WALK_UNSAFE;
   if (content != NULL && !read_all(file, most, content)) return WALK_FAILED;
-  if (fd != NULL) *fd = steal_fd(&file);
+  if (opened != NULL) *opened = (struct opened){steal_fd(&file), status};
   return WALK_OK;
 }

@@ -21,8 +21,13 @@ enum walk walk_protected(const char *path, uid_t owner, int *fd, char **unsafe) 
 // What a site's setting names: a file or directory, below directories that are protected for root wherever root's links lead; it is
 // protected itself.
 enum walk walk_site(const char *path, int *fd, char **unsafe) MUST_USE;
-// A regular file right in a directory: no link, protected, at most `most` bytes. Its content, unless `content` is NULL, and a descriptor.
-enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, int *fd) MUST_USE;
+// A regular file right in a directory: no link, protected, at most `most` bytes. Its content, unless `content` is NULL, and what it was
+// opened as, with its status, so that nobody asks a distant file system again.
+struct opened {
+  int fd;
+  struct stat status;
+};
+enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, struct opened *opened) MUST_USE;
 // Reads to the end; false with errno (EFBIG above `most`).
 // Whether a program is an executable file that root alone can change, also by changing directories or links on the way to it.
 bool program_is_protected(const char *path) MUST_USE;

@@ -30,7 +30,7 @@ struct root_plan {
   int device;            // a read-only loop device that shows the image file already, or -1: one is attached
 };
 
-#define EMPTY_PLAN {.image = {.fd = -1}, .device = -1}
+#define EMPTY_PLAN {.image = {.file.fd = -1}, .device = -1}
 
 // Before: ids all root, plan->who known. Reads the configuration and checks what was asked for against it; opens nothing of an image.
 bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct failure *why) MUST_USE;

@@ -209,7 +209,7 @@ static bool build_root(const struct preparation *asked, int run, int directory, 
   unsigned number;
   uint64_t random;
   if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) return failed("getrandom", why);
-  if (plan->device < 0 && !loop_attach(plan->image.fd, LOOP_READ_ONLY, &plan->device, path, why)) return false;
+  if (plan->device < 0 && !loop_attach(plan->image.file.fd, LOOP_READ_ONLY, &plan->device, path, why)) return false;
   if (!loop_name(plan->device, &number, path)) return failed("the loop device", why);
   buffer_print(&entry->fields[PREPARED_LOOP], "%u", number);
   buffer_print(&entry->fields[PREPARED_MADE], "%lld", (long long)time(NULL));
@@ -238,7 +238,7 @@ static bool verify(const struct root_plan *plan, struct failure *why) {
   if (plan->image.is_meta || !record_parse(plan->image.source.at, plan->image.source.length, &record, why))
     return fail(why, ERROR_RECORD_INVALID, "verifyImage=prepare: '%s' has no record that tells its hash", plan->request);
   sha256_begin(&hash);
-  while ((size = pread(plan->image.fd, chunk, sizeof chunk, at)) > 0) {
+  while ((size = pread(plan->image.file.fd, chunk, sizeof chunk, at)) > 0) {
     sha256_add(&hash, chunk, (size_t)size);
     at += size;
   }
@@ -249,16 +249,16 @@ static bool verify(const struct root_plan *plan, struct failure *why) {
 
 static bool describe_image(const struct preparation *asked, struct prepared *entry, struct failure *why) {
   const struct root_plan *plan = asked->plan;
-  struct stat file;
+  const struct stat *file = &plan->image.file.status;
   char hex[SHA256_HEX];
   AUTO_BUFFER by_id = {0};
-  if (!describe(plan, asked->job, entry) || fstat(plan->image.fd, &file) != 0) return failed("looking around", why);
+  if (!describe(plan, asked->job, entry)) return failed("looking around", why);
   buffer_print(&by_id, "id:%s", plan->image.id);
   words_add_text(&entry->references, plan->reference.canonical);
   if (!words_hold(&entry->references, by_id.at)) words_add_text(&entry->references, by_id.at);
   set_field(entry, PREPARED_IMAGE, plan->image.id);
   buffer_add(&entry->fields[plan->image.is_meta ? PREPARED_META : PREPARED_RECORD], plan->image.source.at, plan->image.source.length);
-  buffer_print(&entry->fields[PREPARED_FILE], "%llu:%llu", (unsigned long long)file.st_dev, (unsigned long long)file.st_ino);
+  buffer_print(&entry->fields[PREPARED_FILE], "%llu:%llu", (unsigned long long)file->st_dev, (unsigned long long)file->st_ino);
   if (asked->hostsfile->at == NULL) return true;
   sha256_hex(asked->hostsfile->at, asked->hostsfile->length, hex);
   return set_field(entry, PREPARED_NODES, hex);

@@ -116,7 +116,7 @@ bool device_hold(const struct prepared *entry, int *device) {
 // Before: `wanted` describes the plan. After true: root and working directory are those of the pinned namespace.
 static bool try_entry(int run, const struct prepared *entry, const struct prepared *wanted, struct root_plan *plan) {
   if (!prepared_same(entry, wanted, PREPARED_UID, PREPARED_UID) || !prepared_same(entry, wanted, PREPARED_CONFIGURATION, PREPARED_BUILD)) return false;
-  struct image image = {.fd = -1};
+  struct image image = {.file.fd = -1};
   bool taken = take_image(entry, plan, &image), joined = false;
   if (taken && !plan->writable && prepared_same(entry, wanted, PREPARED_JOB, PREPARED_VIEW)) {
     AUTO_FD pin = pin_open(run, entry);

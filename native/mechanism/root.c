@@ -27,11 +27,11 @@ static bool clone_system(struct trees *trees, const char *path, uint64_t attribu
 }
 
 // /tmp and /var/tmp: left out where the host has none.
-static bool clone_shared(struct trees *trees, const char *path, uint64_t propagation, struct failure *why) {
+static bool clone_shared(struct root *root, const char *path, struct failure *why) {
   AUTO_FD fd = tree_clone(AT_FDCWD, path, true);
   if (fd < 0 && errno == ENOENT) return true;
-  if (fd < 0 || !tree_set(fd, SAFE, propagation, true)) return mount_failed(path, why);
-  trees_add(trees, (struct tree){TREE_SHARED, steal_fd(&fd), NULL, true, NULL}, path);
+  if (fd < 0 || !tree_set(fd, SAFE, root->propagation, true)) return mount_failed(path, why);
+  trees_add(&root->trees, (struct tree){TREE_SHARED, steal_fd(&fd), NULL, true, NULL}, path);
   return true;
 }
 
@@ -40,7 +40,8 @@ static bool site_failed(const struct module *module, const char *path, const cha
   return fail(why, ERROR_MODULE_FAILED, "module '%s': %s: %s", module->name, path, what);
 }
 
-static bool clone_site(struct root *root, const struct module *module, const struct volume *volume, uint64_t propagation, struct failure *why) {
+static bool clone_site(struct root *root, const struct module *module, const struct volume *volume, struct failure *why) {
+  uint64_t propagation = root->propagation;
   bool recursive = (volume->flags & VOLUME_RECURSIVE) != 0, cache = (volume->flags & VOLUME_CACHE) != 0;
   uint64_t attributes = SAFE | ((volume->flags & VOLUME_READ_ONLY) != 0 ? MOUNT_ATTR_RDONLY : 0);
   if ((volume->flags & VOLUME_SLAVE) != 0) propagation = MS_SLAVE;
@@ -67,11 +68,11 @@ static bool clone_opt(struct root *root, enum tree_kind kind, const struct modul
   return true;
 }
 
-static bool clone_module(struct root *root, const struct module *module, uint64_t propagation, struct failure *why) {
+static bool clone_module(struct root *root, const struct module *module, struct failure *why) {
   const struct volume_map *map = &module->values[MODULE_SITE_FS].volumes;
   const char *path = module->values[MODULE_COPY_PATH].text;
   for (size_t i = 0; i < map->count; i++)
-    if (!clone_site(root, module, &map->items[i], propagation, why)) return false;
+    if (!clone_site(root, module, &map->items[i], why)) return false;
   AUTO_BUFFER to = {0};
   buffer_print(&to, "/opt/udiImage/modules/%s", module->name);
   return path == NULL || clone_opt(root, TREE_MODULE, module, path, to.at, why);
@@ -85,7 +86,8 @@ static bool is_covered(const struct root_plan *plan, const char *path) {
 }
 
 // The home directory, as far as the user himself can reach it; none is no mistake.
-static bool clone_home(struct trees *trees, const struct root_plan *plan, uint64_t propagation, struct failure *why) {
+static bool clone_home(struct root *root, struct failure *why) {
+  const struct root_plan *plan = root->plan;
   const char *named = plan->accounts.caller.home;
   if (plan->config.runtime[RUNTIME_MOUNT_HOME].number == 0 || !home_is_mountable(named)) return true;
   AUTO_FREE char *home = path_clean(named, strlen(named));
@@ -95,8 +97,8 @@ static bool clone_home(struct trees *trees, const struct root_plan *plan, uint64
   file_identity_root();
   if (source < 0) return true;
   AUTO_FD fd = tree_clone(source, "", true);
-  if (fd < 0 || !tree_set(fd, SAFE, propagation, true)) return mount_failed("the home directory", why);
-  trees_add(trees, (struct tree){TREE_HOME, steal_fd(&fd), NULL, true, NULL}, home);
+  if (fd < 0 || !tree_set(fd, SAFE, root->propagation, true)) return mount_failed("the home directory", why);
+  trees_add(&root->trees, (struct tree){TREE_HOME, steal_fd(&fd), NULL, true, NULL}, home);
   return true;
 }
 
@@ -108,7 +110,7 @@ static bool clone_local(struct root *root, struct failure *why) {
   if (!file_identity_set(&root->plan->who, why)) return false;
   AUTO_FD source = open_resolved(AT_FDCWD, image->id, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
   file_identity_root();
-  if (source < 0 || fstat(source, &found) != 0 || fstat(image->fd, &wanted) != 0 || wanted.st_dev != found.st_dev || wanted.st_ino != found.st_ino)
+  if (source < 0 || fstat(source, &found) != 0 || fstat(image->file.fd, &wanted) != 0 || wanted.st_dev != found.st_dev || wanted.st_ino != found.st_ino)
     return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image 'local:%s' for you", image->id);
   root->fd = tree_clone(source, "", true);
   return (root->fd >= 0 && tree_set(root->fd, SAFE | MOUNT_ATTR_RDONLY, MS_PRIVATE, true)) || mount_failed("the local image", why);
@@ -118,17 +120,17 @@ static bool clone_host(struct root *root, struct failure *why) {
   const struct root_plan *plan = root->plan;
   const struct conf_value *conf = plan->config.udiroot;
   struct trees *trees = &root->trees;
-  uint64_t propagation = strcmp(conf[UDIROOT_MOUNT_PROPAGATION_STYLE].text, "slave") == 0 ? MS_SLAVE : MS_PRIVATE;
+  root->propagation = strcmp(conf[UDIROOT_MOUNT_PROPAGATION_STYLE].text, "slave") == 0 ? MS_SLAVE : MS_PRIVATE;
   bool cloned = clone_system(trees, "/proc", SAFE | MOUNT_ATTR_NOEXEC, why) &&
                 clone_system(trees, "/sys", SAFE | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, why) &&
-                clone_system(trees, "/dev", MOUNT_ATTR_NOSUID, why) && clone_shared(trees, "/tmp", propagation, why) &&
-                clone_shared(trees, "/var/tmp", propagation, why);
+                clone_system(trees, "/dev", MOUNT_ATTR_NOSUID, why) && clone_shared(root, "/tmp", why) &&
+                clone_shared(root, "/var/tmp", why);
   const struct volume_map *site = &conf[UDIROOT_SITE_FS].volumes;
-  for (size_t i = 0; cloned && i < site->count; i++) cloned = clone_site(root, NULL, &site->items[i], propagation, why);
+  for (size_t i = 0; cloned && i < site->count; i++) cloned = clone_site(root, NULL, &site->items[i], why);
   const char *opt = conf[UDIROOT_OPT_UDI_IMAGE].text;
   if (cloned && opt != NULL) cloned = clone_opt(root, TREE_OPT, NULL, opt, "/opt/udiImage", why);
-  for (size_t i = 0; cloned && i < plan->modules.count; i++) cloned = clone_module(root, plan->modules.items[i], propagation, why);
-  return cloned && clone_home(trees, plan, propagation, why);
+  for (size_t i = 0; cloned && i < plan->modules.count; i++) cloned = clone_module(root, plan->modules.items[i], why);
+  return cloned && clone_home(root, why);
 }
 
 // --- The root itself ---
@@ -165,7 +167,7 @@ static int mount_squashfs(const struct root_plan *plan, struct failure *why) {
   unsigned number;
   AUTO_FD attached = -1;
   if (plan->device >= 0 && !loop_name(plan->device, &number, path)) return mount_failed("the loop device of the image", why), -1;
-  if (plan->device < 0 && !loop_attach(plan->image.fd, LOOP_READ_ONLY, &attached, path, why)) return -1;
+  if (plan->device < 0 && !loop_attach(plan->image.file.fd, LOOP_READ_ONLY, &attached, path, why)) return -1;
   const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
   AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), SAFE | MOUNT_ATTR_RDONLY, why);
   return tree >= 0 && loop_is_source(tree, plan->device >= 0 ? plan->device : attached, path, why) ? steal_fd(&tree) : -1;

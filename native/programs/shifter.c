@@ -84,7 +84,7 @@ static bool prepare(struct session *session, struct failure *why) {
 
 static bool enter(struct session *session, struct failure *why) {
   if (!session->joined && !root_enter(&session->plan, why)) return false;
-  cleanup_fd(&session->plan.image.fd);
+  cleanup_fd(&session->plan.image.file.fd);
   cleanup_fd(&session->plan.device);
   return drop_privileges(&session->plan.who, why);
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureTestAccounts } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, SHARED_IMAGE_PATH } from '../harness/native.js'
 import { writeLayout } from '../harness/ociLayout.js'
-import { run, runOk } from '../harness/process.js'
+import { run } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { busyboxRoot } from '../native/fixture.js'
 import { built, repository } from '../package/dist.js'
@@ -70,7 +70,8 @@ describe('the guides', () => {
     for (const folder of ['native', 'formats']) cpSync(join(repository, folder), join(work, folder), { recursive: true })
     const lines = blocks.flatMap((block) => commandsOf(block.text))
     // The one image that guides name is made here instead of fetched.
-    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${workspace.at('layout')}:v1`).replaceAll('alice', user))
+    const layout = `${workspace.at('layout')}:v1`
+    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${layout}`).replaceAll('docker debian:12', `oci ${layout}`).replaceAll('alice', user))
     const told = script.flatMap((line, i) => [`echo "guide-line ${i}" >&2`, line])
     const result = await run(['sh', '-eu', '-c', told.join('\n')], {
       cwd: work,
