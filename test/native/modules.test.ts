@@ -218,6 +218,9 @@ describe("the site's tree", () => {
     expect(out).toContain('site-tool\ntool\nno\n')
     for (const place of ['/opt/udiImage', '/opt/udiImage/modules/tool']) expect(flagsAt(out, place)).toMatch(/nosuid,nodev/)
     expect(readdirSync(join(SITE, 'opt'))).toEqual(['bin'])
+    // Explained as read-only, also where the file system is so and not the mount.
+    const explained = (await inside(['--module=tool', '--explain'], '')).split('\n').filter((line) => line.startsWith('mount\t/opt/udiImage'))
+    expect(explained.map((line) => /^mount\t(\S+) \w+ ro,/.exec(line)?.[1]).sort()).toEqual(['/opt/udiImage', '/opt/udiImage/modules/tool'])
   })
 
   it('that others can change is refused', async () => {
