@@ -70,6 +70,12 @@ static void round_trip(bool user, const char *text) {
     if (taken) volume_map_signature(&again, &twice);
     if (!taken || strcmp(signature.at, twice.at) != 0) fprintf(stderr, "%s\n%s\n", signature.at, twice.at);
     must(taken && again.count == map.count && strcmp(signature.at, twice.at) == 0);
+    // Each place once, and one that lies above another before it.
+    AUTO_BUFFER what = {0};
+    bool settled = volume_map_settle(&again, &what);
+    must(settled || what.length > 0);
+    for (size_t i = 0; i < again.count; i++)
+      for (size_t j = 0; j < i; j++) must(strcmp(again.items[i].to, again.items[j].to) != 0 && !begins(again.items[j].to, again.items[i].to));
     volume_map_free(&again);
   }
   volume_map_free(&map);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,20 +34,37 @@ static int make_file(const char *path, uint64_t size, struct failure *why) {
   return fail(why, ERROR_CACHE_REFUSED, "perNodeCachePath %s can't hold a file of %llu bytes: %s", path, (unsigned long long)size, strerror(errno)), -1;
 }
 
-// The file is the maker's while it is made, and root's again before anybody can know of it.
+// What the maker gets is an opening of its own, so that it can be told whether that is closed again.
+static int open_again(int file) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+  return open(path, O_RDWR | O_CLOEXEC);
+}
+
+// The account that makes file systems may have other processes, and one that has the file open could write what the kernel reads. A lease
+// is given only to the last who has it open.
+static bool is_ours_alone(int file) {
+  return fcntl(file, F_SETLEASE, F_WRLCK) == 0 && fcntl(file, F_SETLEASE, F_UNLCK) == 0;
+}
+
+// The file is the maker's while it is made, and root's again before it is mounted.
 static bool make_filesystem(const struct root_plan *plan, int file, struct failure *why) {
   const uint32_t maker = (uint32_t)plan->config.runtime[RUNTIME_MKFS_USER].number;
   if (maker == 0 || maker == plan->who.uid) return fail(why, ERROR_UDIROOT_CONF_INVALID, "runtime.conf: mkfsUser is uid %u, root's or the job user's", maker);
   const struct identity account = {.uid = maker, .gid = maker};
+  AUTO_FD given = open_again(file);
+  if (given < 0) return mount_failed("opening the cache's file for its maker", why);
   const char *const arguments[] = {"-q", "-f", "/proc/self/fd/3", NULL};
   const struct site_program mkfs = {.setting = "mkfsXfsPath", .path = plan->config.udiroot[UDIROOT_MKFS_XFS_PATH].text, .arguments = arguments,
-                                    .directory = -1, .descriptor = file, .account = &account};
+                                    .directory = -1, .descriptor = given, .account = &account};
   if (fchown(file, maker, maker) != 0) return mount_failed("giving the cache's file away", why);
   if (!run_site_program(&mkfs, why)) {
     if (why->code == ERROR_HOOK_FAILED) why->code = ERROR_CACHE_REFUSED; // above all a size that it can't make
     return false;
   }
-  return fchown(file, 0, 0) == 0 || mount_failed("taking the cache's file back", why);
+  cleanup_fd(&given);
+  if (fchown(file, 0, 0) != 0) return mount_failed("taking the cache's file back", why);
+  return is_ours_alone(file) || fail(why, ERROR_CACHE_REFUSED, "a process of uid %u has the cache's file open", maker);
 }
 
 static int mount_cache(const struct root_plan *plan, int file, struct failure *why) {

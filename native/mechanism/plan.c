@@ -5,7 +5,7 @@
 
 #include "mechanism/accounts.h"
 #include "mechanism/open.h"
-#include "mechanism/site.h"
+#include "mechanism/rights.h"
 
 static bool take_volumes(const char *text, struct root_plan *plan, struct failure *why) {
   AUTO_BUFFER what = {0};
@@ -17,7 +17,7 @@ static bool take_volumes(const char *text, struct root_plan *plan, struct failur
 }
 
 bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct failure *why) {
-  if (!site_load(CONFIG_DIRECTORY, &plan->config, why)) return false;
+  if (!rights_configuration(&plan->config, why)) return false;
   const char *default_type = plan->config.udiroot[UDIROOT_DEFAULT_IMAGE_TYPE].text;
   if (!reference_parse(asked->image, strlen(asked->image), default_type, &plan->reference, why)) return false;
   AUTO_BUFFER request = {0};

@@ -423,6 +423,24 @@ static void signatures(void **state) {
   for (size_t i = 0; i < 2; i++) buffer_free(&text[i]);
 }
 
+// What is there twice counts once; two volumes on one place are a mistake, and nothing is lost with it.
+static void settled(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *signature; // NULL: refused
+  } rows[] = {{"", ""}, {"/x:/b;/x:/a;/x:/b", "/x:/a;/x:/b"}, {"/x:/b;/y:/a;/x:/c;/z:/b;/x:/d", NULL}, {"/x:/a;/x:/a:ro", NULL}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    struct volume_map map = {0};
+    AUTO_BUFFER what = {0}, signature = {0};
+    buffer_text(&signature, "");
+    assert_true(volume_map_add_user(&map, rows[i].text, &what));
+    check(volume_map_settle(&map, &what) == (rows[i].signature != NULL), rows[i].text);
+    volume_map_signature(&map, &signature);
+    if (rows[i].signature != NULL) check(same_text(signature.at, rows[i].signature), rows[i].text);
+    volume_map_free(&map);
+  }
+}
+
 static void job_names(void **state) {
   (void)state;
   static char *const environment[] = {(char *)"SHIFTER_JOB_ID=12", (char *)"SLURM_JOB_ID=../x", (char *)"PBS_JOBID=12", NULL};
@@ -554,7 +572,7 @@ int main(void) {
                                      cmocka_unit_test(records),    cmocka_unit_test(meta_lists),    cmocka_unit_test(meta_sizes),
                                      cmocka_unit_test(account_lines), cmocka_unit_test(account_files), cmocka_unit_test(paths),      cmocka_unit_test(memberships),   cmocka_unit_test(facts),
                                      cmocka_unit_test(entries),    cmocka_unit_test(entry_values),  cmocka_unit_test(job_names),
-                                     cmocka_unit_test(signatures),
+                                     cmocka_unit_test(signatures), cmocka_unit_test(settled),
                                      cmocka_unit_test(command_lines), cmocka_unit_test(asked_by_variables), cmocka_unit_test(sizes),
                                      cmocka_unit_test(configurations), cmocka_unit_test(variables)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,9 +5,8 @@
  * SHIFTER_TEST_LONG=1 takes every call and every error; otherwise one error each, and of calls in a row that are alike some.
  * SHIFTER_GOLDEN=write writes the lists anew.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Account, ensureTestAccounts } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, installNative, type NativeInstallation, removeNative } from '../harness/native.js'
@@ -21,9 +20,10 @@ const PREFIX = `${DEFAULT_PREFIX}-faults`
 const IMAGES = join(PREFIX, 'images')
 const SITE = join(PREFIX, 'site')
 const RUN = join(PREFIX, 'run')
+const CACHE = join(PREFIX, 'cache')
+const HOOK = join(PREFIX, 'hook')
 const MARK = 'SHIFTER_FAULT_TESTS'
 const LONG = process.env['SHIFTER_TEST_LONG'] === '1'
-const WRITE = process.env['SHIFTER_GOLDEN'] === 'write'
 const AT_ONCE = 3
 
 /** What the kernel could answer to nearly anything. EINTR and EAGAIN are what is tried again. */
@@ -39,15 +39,24 @@ beforeAll(async () => {
   ;({ service, userA } = await ensureTestAccounts())
   removeNative(PREFIX)
   native = await installNative({ prefix: PREFIX })
-  for (const directory of [IMAGES, SITE]) mkdirSync(directory, { recursive: true })
+  for (const directory of [IMAGES, SITE, CACHE]) mkdirSync(directory, { recursive: true })
+  writeFileSync(HOOK, '#!/bin/sh\nexit 0\n', { mode: 0o755 })
   chownSync(IMAGES, service.uid, service.gid)
   chmodSync(IMAGES, 0o755)
-  native.configure({ imagePath: IMAGES, imageOwner: service.uid, siteFs: [`${SITE}:/site`], runtime: { runDirectory: RUN } })
+  native.configure({
+    imagePath: IMAGES,
+    imageOwner: service.uid,
+    siteFs: [`${SITE}:/site`],
+    udiRoot: {
+      perNodeCachePath: CACHE, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: '/usr/sbin/mkfs.xfs', allowLocalChroot: '1',
+      module_all_siteFs: `${SITE}:/from-a-module`, module_all_roothook: HOOK, module_all_siteEnv: 'A=1',
+    },
+    runtime: { runDirectory: RUN },
+  })
   image = await pullTestImage({ directory: workspace.path, imagePath: IMAGES, tag: 'good', config: { Env: ['PATH=/bin'] } })
 })
 
 const mounts = (): string[] => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(PREFIX) || / - (squashfs|overlay) .*(loop|shifter)/.test(line))
-const prepared = (): string[] => (existsSync(RUN) ? (readdirSync(RUN, { recursive: true, encoding: 'utf8' })) : [])
 /** Programs, loop devices and mounts of these tests that are there. */
 const present = async (): Promise<string[]> => {
   const processes = readdirSync('/proc').filter((pid) => {
@@ -70,7 +79,8 @@ afterAll(async () => {
 
 /** What a program inside sees of itself and its root. */
 const LOOK = [
-  'grep -E "^(Uid|Gid|Groups|Cap|NoNewPrivs)" /proc/$$/status', 'cat /etc/passwd /etc/group', 'echo mounts', 'cat /proc/self/mountinfo', 'echo descriptors',
+  // Not the groups: others add the account to some while this goes on.
+  'grep -E "^(Uid|Gid|Cap|NoNewPrivs)" /proc/$$/status', 'cat /etc/passwd', 'echo mounts', 'cat /proc/self/mountinfo', 'echo descriptors',
   'for f in /proc/$$/fd/*; do test ${f##*/} -gt 2 && readlink $f; done', 'echo end',
 ].join('; ')
 interface Seen {
@@ -95,7 +105,8 @@ const checkRun = (result: ProcessResult, clean: Seen): void => {
     const flags = options.split(',')
     expect(flags, where).toContain('nosuid')
     if (!/^\/dev(\/|$)/.test(where)) expect(flags, where).toContain('nodev')
-    if (where === '/' || where === '/sys') expect(flags, where).toContain('ro')
+    const before = clean.mounts.find((mount) => mount.where === where)?.options.split(',') ?? []
+    if (before.includes('ro')) expect(flags, where).toContain('ro')
     // Left out may be what is not there on every node, like the home directory; nothing may be added.
     expect(clean.mounts.map((mount) => mount.where)).toContain(where)
   }
@@ -110,30 +121,49 @@ const isSilenced = (call: Call): boolean => /^1, (F_GETFL|"", \{)/.test(call.tex
 
 interface Profile {
   readonly name: string
-  readonly what: () => Traced
-  /** What has to be there before each run, and is taken away after all of them. */
-  readonly before?: () => Promise<void>
-  readonly after?: () => Promise<void>
+  /** The run of a worker, which has a job of its own. */
+  readonly what: (job: string) => Traced
+  /** What has to be there before each run, and is taken away behind it. */
+  readonly before?: (job: string) => Promise<void>
+  readonly after?: (job: string) => Promise<void>
   /** A run that ended well. */
   readonly good: (result: ProcessResult, clean: ProcessResult) => void
-  /** What may be there in spite of a refusal. */
-  readonly left?: () => Promise<void>
+  /** What may not be there after a refusal. */
+  readonly refused?: (job: string) => void
+  /** Runs that cost much: some of the calls do. */
+  readonly every?: number
 }
 
 const sbin = (name: string): string => join(PREFIX, 'sbin', name)
-const setup = (job: string): string[] => [sbin('setupRoot'), '-U', String(userA.uid), '-G', String(userA.gid), '-u', userA.name, `--job=${job}`, 'id', image.record.id]
-const start = (job?: string): Traced => ({
-  argv: [native.bin('shifter'), `--image=id:${image.record.id}`, 'sh', '-c', LOOK],
+const setup = (job: string): Traced => ({
+  argv: [sbin('setupRoot'), '-U', String(userA.uid), '-G', String(userA.gid), '-u', userA.name, `--job=${job}`, 'id', image.record.id],
+  env: { [MARK]: '1' },
+})
+const unsetup = (job: string): Traced => ({ argv: [sbin('unsetupRoot'), `--job=${job}`], env: { [MARK]: '1' } })
+const start = (options: readonly string[] = [], job?: string): Traced => ({
+  argv: [native.bin('shifter'), ...(options.some((option) => option.startsWith('--image')) ? [] : [`--image=id:${image.record.id}`]), ...options, 'sh', '-c', LOOK],
   as: userA,
   env: { [MARK]: '1', ...(job === undefined ? {} : { SHIFTER_JOB_ID: job }) },
 })
 const startIsGood = (result: ProcessResult, clean: ProcessResult): void => checkRun(result, seen(clean.stdout))
-const takeDown = async (...options: readonly string[]): Promise<void> => {
-  await runOk([sbin('unsetupRoot'), ...options])
+const quiet = (result: ProcessResult): void => expect(result).toMatchObject({ status: 0, stdout: '' })
+const must = async ({ argv }: Traced): Promise<void> => {
+  await runOk(argv, { cwd: '/' })
+}
+/** Entries are what a rank would find and join. */
+const noEntries = (job: string): void => {
+  const directory = join(RUN, 'jobs', job)
+  const found = existsSync(directory) ? readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((name) => /\/[0-9a-f]{64}$/.test(name)) : []
+  expect(found).toEqual([])
 }
 
 const profiles: readonly Profile[] = [
   { name: 'fresh', what: () => start(), good: startIsGood },
+  { name: 'joined', what: (job) => start([], job), before: (job) => must(setup(job)), good: startIsGood },
+  { name: 'writable', what: () => start(['--writable', '--volume=/tmp:/vol:ro;/bin:/vol2', '--module=all']), good: startIsGood, every: 2 },
+  { name: 'cache', what: () => start(['--volume=/none:/cache:perNodeCache=size=320M']), good: startIsGood, every: 6 },
+  { name: 'setupRoot', what: setup, good: quiet, after: (job) => must(unsetup(job)), refused: noEntries },
+  { name: 'unsetupRoot', what: unsetup, before: (job) => must(setup(job)), good: quiet, after: (job) => must(unsetup(job)) },
 ]
 
 const IDENTITY = new Set(['setgroups', 'setresgid', 'setresuid', 'setgid', 'setuid', 'getgroups', 'getresgid', 'getresuid', 'capget', 'capset', 'prctl'])
@@ -145,46 +175,51 @@ const sample = (calls: readonly Call[]): readonly Call[] =>
     return before?.name !== call.name || behind?.name !== call.name || i % 7 === 0
   })
 
-describe.each(profiles)('attack 41: a system call that fails: $name', ({ name, what, before, after, good, left }) => {
-  it(`attack 41: ${name}: each is unwound`, { timeout: 900_000 }, async () => {
-    await before?.()
-    const clean = await trace(what())
-    expect(clean.result).toMatchObject({ status: 0 })
-    good(clean.result, clean.result)
-    await after?.()
+const faultsOf = (calls: readonly Call[], forked: readonly (readonly Call[])[], every: number) =>
+  [
+    ...sample(privileged(calls)).map((call) => ({ call, everywhere: false })),
     // Of a forked process only what nobody else calls as early: a fault there is one in every process.
-    const faults = [
-      ...sample(privileged(clean.calls)).map((call) => ({ call, everywhere: false })),
-      ...clean.forked.flatMap((calls) => sample(privileged(calls))).filter((call) => IDENTITY.has(call.name)).map((call) => ({ call, everywhere: true })),
-    ]
-      .filter(({ call }) => canFail(call))
-      .flatMap(({ call, everywhere }, i) => (LONG ? ERRORS : [ERRORS[i % ERRORS.length] ?? 'EIO']).map((error) => ({ call, everywhere, error })))
+    ...forked.flatMap((one) => sample(privileged(one))).filter((call) => IDENTITY.has(call.name)).map((call) => ({ call, everywhere: true })),
+  ]
+    .filter(({ call }) => canFail(call))
+    .flatMap((fault, i) => (LONG ? ERRORS.map((error) => ({ ...fault, error })) : i % every === 0 ? [{ ...fault, error: ERRORS[i % ERRORS.length] ?? 'EIO' }] : []))
+
+describe.each(profiles)('attack 41: a system call that fails: $name', ({ name, what, before, after, good, refused, every = 1 }) => {
+  it(`attack 41: ${name}: each is unwound`, { timeout: LONG ? 3_600_000 : 300_000 }, async () => {
+    await before?.('clean')
+    const clean = await trace(what('clean'))
+    expect(clean.result).toMatchObject({ status: 0, stderr: '' })
+    good(clean.result, clean.result)
+    await must(unsetup('clean'))
+    const faults = faultsOf(clean.calls, clean.forked, every)
     expect(faults.length).toBeGreaterThan(20)
     const codes = new Set<string>()
     const wrong: string[] = []
     const next = faults[Symbol.iterator]()
-    const worker = async (): Promise<void> => {
+    const worker = async (_: unknown, index: number): Promise<void> => {
+      const job = `worker-${index}`
       for (const { call, everywhere, error } of next) {
-        await before?.()
-        const result = await withFault(what(), call, error, everywhere)
+        await before?.(job)
+        const result = await withFault(what(job), call, error, everywhere)
         try {
           if (result.status === 0 && result.stdout === '' && isSilenced(call)) expect(result.stderr).toBe('')
           else if (result.status === 0) good(result, clean.result)
           else {
             expect({ status: result.status, stdout: result.stdout, line: isRefusal(result, call) }).toEqual({ status: expect.any(Number) as number, stdout: '', line: true })
             codes.add(/: ([A-Z_]+):/.exec(result.stderr)?.[1] ?? '')
-            await left?.()
+            refused?.(job)
           }
+          await after?.(job)
         } catch (cause) {
           wrong.push(`${call.name} ${call.nth} ${error}${everywhere ? ' everywhere' : ''}: ${call.text}\n  ${result.status} ${result.signal} ${JSON.stringify(result.stderr.slice(0, 300))} ${JSON.stringify(result.stdout.slice(0, 300))}\n  ${String(cause).slice(0, 400)}`)
         }
-        await after?.()
       }
+      await must(unsetup(job))
     }
-    await Promise.all(Array.from({ length: before === undefined ? AT_ONCE : 1 }, worker))
+    await Promise.all(Array.from({ length: AT_ONCE }, worker))
     expect(wrong.join('\n')).toBe('')
     expect(codes.size).toBeGreaterThan(2)
-    console.log(`${name}: ${faults.length} faults: ${[...codes].sort().join(' ')}`)
     await nothingLeft()
+    console.log(`${name}: ${faults.length} faults: ${[...codes].sort().join(' ')}`)
   })
 })

@@ -374,6 +374,16 @@ describe('per-node caches', () => {
     }
   })
 
+  it('attack 29: are not mounted while a process of the making account has the file open', async () => {
+    script('mkfs', `sleep 60 >/dev/null 2>&1 & echo $! > ${LOG}/mkfs; exec /usr/sbin/mkfs.xfs "$@"`)
+    const kept = await start([volume('320M')], 'echo RAN')
+    const holder = Number(readFileSync(join(LOG, 'mkfs'), 'utf8'))
+    const { uid } = statSync(`/proc/${holder}`)
+    process.kill(holder)
+    expect([uid, kept.stdout]).toEqual([65534, ''])
+    expect([refusal(kept), kept.stderr]).toEqual(['CACHE_REFUSED', expect.stringContaining('a process of uid 65534 has the cache\'s file open') as string])
+  })
+
   it('attack 44: are not made where others can write', async () => {
     chmodSync(CACHE, 0o1777)
     expect((await refused([volume('320M')])).code).toBe('UDIROOT_CONF_UNSAFE')
