@@ -281,6 +281,10 @@ describe('programs of the site', () => {
     expect(broken.stderr).toContain(`module_broken_roothook: ${SITE}/broken ended with status 3: no licence server`)
     script('broken', 'kill -TERM $$')
     expect((await refused(['--module=broken'])).stderr).toContain('signal 15')
+    // Not one of a shell's any more, as in the reference system, where this would have run.
+    write(join(SITE, 'broken'), `: > ${LOG}/ran\n`, 0o755)
+    expect((await refused(['--module=broken'])).stderr).toContain(`${SITE}/broken ended with status 126: Exec format error`)
+    expect(existsSync(join(LOG, 'ran'))).toBe(false)
   })
 
   it('attack 44: that others can change, or that are not there, are not run', async () => {
