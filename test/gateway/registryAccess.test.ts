@@ -199,6 +199,21 @@ describe('mirrors', () => {
     expect(origin.seen.map(({ path }) => path)).toEqual([`/v2/x/blobs/${layer}`])
   })
 
+  it.each<readonly [string, string, Script]>([
+    ['cuts each layer', 'blobs', (_, response) => { response.writeHead(200, { 'content-length': image.layers[0]?.size ?? 0 }).write('x', () => response.socket?.destroy()); return true }],
+    ['stands still in each layer', 'blobs', (_, response) => { response.writeHead(200, { 'content-length': image.layers[0]?.size ?? 0 }).write('x'); return true }],
+    ['ends each layer early', 'blobs', (_, response) => { response.writeHead(200).end('x'); return true }],
+    ['gives another part of each layer', 'blobs', (_, response) => { response.writeHead(206, { 'content-range': 'bytes 5-9/10' }).end('xxxxx'); return true }],
+    ['gives a page for a manifest', 'manifests', (_, response) => { response.writeHead(200, { 'content-type': 'text/html' }).end('<html>'); return true }],
+  ])('are left for the registry by a pull: one %s', async (_, what, answer) => {
+    const layer = image.layers[0]?.digest ?? ''
+    const bad = await registry((request, response, raw) => request.path.includes(what === 'blobs' ? layer : what) && answer(request, response, raw))
+    const origin = await registry()
+    const config = siteWith({ [origin.host]: { plainHttp: true, mirrors: [bad.host] }, [bad.host]: { plainHttp: true } }, { network: { stallSeconds: 0.5 } })
+    expect(await pullImage(`docker:${origin.host}/x:v`, { config })).toMatchObject({ manifestDigest: image.manifestDigest })
+    expect(origin.seen.some(({ path }) => path.includes(what))).toBe(true)
+  })
+
   it('are told no login but their own', async () => {
     const mirror = await registry((_, response) => {
       response.writeHead(401, { 'www-authenticate': 'Basic realm="m"' }).end()
