@@ -48,6 +48,8 @@ int inside_file(const struct root *root, const char *path) MUST_USE;
 int system_directory(const struct root *root, const char *path) MUST_USE;
 
 // --- volumes.c ---
+// Whether what is attached to a target would hide `kept`: it is the same, or a directory above it.
+bool covers(const struct root *root, int target, int kept);
 // Before: everything else is attached. After: the user's volumes are, each from and to a place that he can reach himself and that
 // neither the runtime nor the site fills.
 bool attach_user_volumes(const struct root *root, struct failure *why) MUST_USE;

@@ -200,7 +200,8 @@ static bool attach_tree(const struct root *root, const struct tree *tree, struct
   else
     target = tree->directory ? inside_directory(root, tree->to) : inside_file(root, tree->to);
   // A link of the image must not put what others can write over its root or over the files written for the caller.
-  if (is_same(target, root->fd) || is_same(target, root->etc)) return fail(why, ERROR_IMAGE_LAYOUT, "%s leads to / or /etc", tree->to);
+  bool hidden = target >= 0 && root->etc >= 0 && covers(root, target, root->etc);
+  if (hidden || is_same(target, root->fd)) return fail(why, ERROR_IMAGE_LAYOUT, "%s leads to /, /etc or a directory above it", tree->to);
   if (target >= 0 && tree_attach(tree->fd, target)) return true;
   if (tree->kind == TREE_HOME) return true; // the program starts in another directory then, and says so
   if (tree->kind == TREE_SHARED && !root->growable && errno == ENOENT) return true;

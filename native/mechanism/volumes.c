@@ -61,12 +61,17 @@ static bool lies_within(const struct root *root, int fd, const struct place *abo
   return true;
 }
 
+bool covers(const struct root *root, int target, int kept) {
+  struct place covered;
+  return !place_of(target, &covered) || lies_within(root, kept, &covered);
+}
+
 // Whether a target leaves alone what is at `path`, which may be missing. Covering a directory above it would hide it.
 static bool spares(const struct root *root, int target, const char *path) {
   AUTO_FD kept = open_resolved(root->fd, path, O_PATH, 0, INSIDE);
-  struct place place, covered;
+  struct place place;
   if (kept < 0) return errno == ENOENT || errno == ENOTDIR;
-  return place_of(kept, &place) && place_of(target, &covered) && !lies_within(root, target, &place) && !lies_within(root, kept, &covered);
+  return place_of(kept, &place) && !lies_within(root, target, &place) && !covers(root, target, kept);
 }
 
 static bool spares_map(const struct root *root, int target, const struct volume_map *map) {
@@ -87,9 +92,11 @@ static bool spares_all(const struct root *root, int target, const struct volume 
   return true;
 }
 
-// Before: nothing of the user's is attached, and files are opened with his rights. After: a copy of what he can reach inside.
+// Before: nothing of the user's is attached. After: a copy of what he can reach inside.
 static int clone_source(const struct root *root, const struct volume *volume, struct failure *why) {
+  if (!file_identity_set(&root->plan->who, why)) return -1;
   AUTO_FD source = open_resolved(root->fd, volume->from, O_PATH, 0, INSIDE);
+  file_identity_root();
   AUTO_FD tree = source < 0 ? -1 : tree_clone(source, "", true);
   // The root becomes read-only at the end; copies of it are so from the start.
   bool read_only = (volume->flags & VOLUME_READ_ONLY) != 0, top = tree >= 0 && !root->plan->writable && on_root_mount(root, source);
@@ -100,14 +107,7 @@ static int clone_source(const struct root *root, const struct volume *volume, st
 }
 
 static bool add_source(const struct root *root, const struct volume *volume, struct trees *trees, struct failure *why) {
-  int fd = -1;
-  if ((volume->flags & VOLUME_CACHE) != 0) {
-    fd = cache_make(root->plan, volume, why);
-  } else {
-    if (!file_identity_set(&root->plan->who, why)) return false;
-    fd = clone_source(root, volume, why);
-    file_identity_root();
-  }
+  int fd = (volume->flags & VOLUME_CACHE) != 0 ? cache_make(root->plan, volume, why) : clone_source(root, volume, why);
   struct place place;
   if (fd < 0) return false;
   bool directory = place_of(fd, &place) && place.directory;
