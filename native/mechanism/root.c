@@ -187,12 +187,6 @@ static bool mount_local(struct root *root, struct failure *why) {
 
 // --- What is attached ---
 
-static bool is_same(int one, int other) {
-  struct stat first, second;
-  return one >= 0 && other >= 0 && fstat(one, &first) == 0 && fstat(other, &second) == 0 && first.st_dev == second.st_dev &&
-         first.st_ino == second.st_ino;
-}
-
 static bool attach_tree(const struct root *root, const struct tree *tree, struct failure *why) {
   AUTO_FD target = -1;
   if (tree->kind == TREE_SYSTEM)
@@ -200,8 +194,7 @@ static bool attach_tree(const struct root *root, const struct tree *tree, struct
   else
     target = tree->directory ? inside_directory(root, tree->to) : inside_file(root, tree->to);
   // A link of the image must not put what others can write over its root or over the files written for the caller.
-  bool hidden = target >= 0 && root->etc >= 0 && covers(root, target, root->etc);
-  if (hidden || is_same(target, root->fd)) return fail(why, ERROR_IMAGE_LAYOUT, "%s leads to /, /etc or a directory above it", tree->to);
+  if (target >= 0 && hides_etc(root, target)) return fail(why, ERROR_IMAGE_LAYOUT, "%s leads to /, /etc or a directory above it", tree->to);
   if (target >= 0 && tree_attach(tree->fd, target)) return true;
   if (tree->kind == TREE_HOME) return true; // the program starts in another directory then, and says so
   if (tree->kind == TREE_SHARED && !root->growable && errno == ENOENT) return true;
@@ -330,6 +323,7 @@ static bool build(struct root *root, struct failure *why) {
   bool image = plan->image.local ? mount_local(root, why) : mount_image(root, why) && mount_overlay(root, why);
   if (!image || !note_mount(root, why)) return false;
   if (!(root->growable ? write_files(root, why) : cover_etc(root, why))) return false;
+  if (!note_etc(root)) return fail(why, ERROR_IMAGE_LAYOUT, "/etc lies too deep");
   bool attached = attach_kind(root, TREE_SHARED, why) && attach_site(root, why) && attach_kind(root, TREE_SYSTEM, why) &&
                   attach_kind(root, TREE_BELOW_SYSTEM, why) && attach_kind(root, TREE_HOME, why) && attach_user_volumes(root, why);
   if (!attached) return false;

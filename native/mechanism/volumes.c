@@ -13,13 +13,6 @@
 
 #define DEEPEST 4096 // directories above a place
 
-// A directory or file as one mount shows it. The same one under another mount is another place.
-struct place {
-  uint64_t mount, inode;
-  uint32_t major, minor;
-  bool directory;
-};
-
 static bool place_of(int fd, struct place *place) {
   struct statx status;
   if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_MNT_ID, &status) != 0) return false;
@@ -61,17 +54,33 @@ static bool lies_within(const struct root *root, int fd, const struct place *abo
   return true;
 }
 
-bool covers(const struct root *root, int target, int kept) {
-  struct place covered;
-  return !place_of(target, &covered) || lies_within(root, kept, &covered);
+bool note_etc(struct root *root) {
+  AUTO_FD at = open_resolved(root->etc >= 0 ? root->etc : root->fd, ".", O_PATH | O_DIRECTORY, 0, 0);
+  struct place top;
+  if (!place_of(root->fd, &top)) return false;
+  while (root->etc_count < COUNT_OF(root->etc_places) && place_of(at, &root->etc_places[root->etc_count])) {
+    if (same_place(&root->etc_places[root->etc_count++], &top)) return true;
+    int next = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cleanup_fd(&at);
+    at = next;
+  }
+  return false;
+}
+
+bool hides_etc(const struct root *root, int target) {
+  struct place place;
+  if (!place_of(target, &place)) return true;
+  for (size_t i = 0; i < root->etc_count; i++)
+    if (same_place(&place, &root->etc_places[i])) return true;
+  return false;
 }
 
 // Whether a target leaves alone what is at `path`, which may be missing. Covering a directory above it would hide it.
 static bool spares(const struct root *root, int target, const char *path) {
   AUTO_FD kept = open_resolved(root->fd, path, O_PATH, 0, INSIDE);
-  struct place place;
+  struct place place, covered;
   if (kept < 0) return errno == ENOENT || errno == ENOTDIR;
-  return place_of(kept, &place) && !lies_within(root, target, &place) && !covers(root, target, kept);
+  return place_of(kept, &place) && place_of(target, &covered) && !lies_within(root, target, &place) && !lies_within(root, kept, &covered);
 }
 
 static bool spares_map(const struct root *root, int target, const struct volume_map *map) {

@@ -625,6 +625,30 @@ describe('attack 34: links of an image where the helper mounts and writes', () =
     expect(existsSync('/nowhere')).toBe(false)
   })
 
+  it('attack 34: no link of the image leads what others can write over a directory above /etc', async () => {
+    // What another user leaves in /tmp must not become the accounts, libraries and name servers of a program.
+    const name = `attack-34-etc-${process.pid}`
+    const theirs = join('/tmp', name)
+    mkdirSync(join(theirs, 'etc'), { recursive: true })
+    writeFileSync(join(theirs, 'etc/passwd'), 'theirs\n')
+    const inTheirs = [{ name, type: 'dir' }, { name: `${name}/etc`, type: 'dir' }].map((item): TarItem => ({ ...item, name: `x/${item.name}`, type: 'dir' }))
+    try {
+      for (const [at, more] of [
+        ['tmp', [{ name: 'x', type: 'dir' }, ...inTheirs, link('tmp', 'x'), link('etc', `x/${name}/etc`)]],
+        ['tmp', [{ name: 'x', type: 'dir' }, ...inTheirs, link('tmp', '/x'), link('etc', `/tmp/${name}/etc`)]],
+        ['var/tmp', [{ name: 'var', type: 'dir' }, { name: 'x', type: 'dir' }, { name: 'x/etc', type: 'dir' }, link('var/tmp', '../x'), link('etc', 'x/etc')]],
+      ] as const) {
+        const result = await start(more, 'cat /etc/passwd')
+        expect([at, refusal(result), result.stdout]).toEqual([at, 'IMAGE_LAYOUT', ''])
+      }
+    } finally {
+      rmSync(theirs, { recursive: true })
+    }
+    // Beside /etc it may lie.
+    const beside = await start([{ name: 'x', type: 'dir' }, { name: 'x/etc', type: 'dir' }, { name: 'x/tmp', type: 'dir' }, link('etc', 'x/etc'), link('tmp', 'x/tmp')], 'cat /etc/passwd')
+    expect(beside.stdout).toContain(userA.name)
+  })
+
   it('attack 34: siteFs targets that are links of the image create nothing on the host', async () => {
     const site = join(PREFIX, 'site')
     mkdirSync(site, { recursive: true })
