@@ -55,7 +55,10 @@ void plan_describe(const struct root_plan *plan, struct buffer *out) {
 }
 
 bool plan_identify(struct root_plan *plan, struct failure *why) {
-  if (!accounts_look_up(&plan->config, &plan->who, plan->user, &plan->accounts, why)) return false;
+  if (!accounts_look_up(&plan->config, &plan->who, plan->user, &plan->accounts, why)) {
+    bool named = plan->user != NULL && *plan->user != '\0' && why->code == ERROR_CALLER_UNKNOWN;
+    return named ? fail(why, ERROR_CALLER_UNKNOWN, "uid %u is not found by the name '%s'", plan->who.uid, plan->user) : false;
+  }
   if (plan->user == NULL) return true;
   plan->who.groups = plan->accounts.memberships;
   plan->accounts.memberships = (struct ids){0};

@@ -65,6 +65,7 @@ static bool add_flag(struct volume *volume, const char *at, size_t length, struc
 }
 
 static bool take_path(char **out, const char *at, size_t length, struct buffer *what) {
+  if (has_control(at, length)) return refuse_flag(at, length, "holds a control character", what);
   if (!path_is_plain(at, length)) return refuse_flag(at, length, "is not an absolute path without '..'", what);
   *out = path_clean(at, length);
   return true;

@@ -218,6 +218,9 @@ describe("the site's tree", () => {
     expect(out).toContain('site-tool\ntool\nno\n')
     for (const place of ['/opt/udiImage', '/opt/udiImage/modules/tool']) expect(flagsAt(out, place)).toMatch(/nosuid,nodev/)
     expect(readdirSync(join(SITE, 'opt'))).toEqual(['bin'])
+    // Explained as read-only, also where the file system is so and not the mount.
+    const explained = (await inside(['--module=tool', '--explain'], '')).split('\n').filter((line) => line.startsWith('mount\t/opt/udiImage'))
+    expect(explained.map((line) => /^mount\t(\S+) \w+ ro,/.exec(line)?.[1]).sort()).toEqual(['/opt/udiImage', '/opt/udiImage/modules/tool'])
   })
 
   it('that others can change is refused', async () => {
@@ -278,6 +281,10 @@ describe('programs of the site', () => {
     expect(broken.stderr).toContain(`module_broken_roothook: ${SITE}/broken ended with status 3: no licence server`)
     script('broken', 'kill -TERM $$')
     expect((await refused(['--module=broken'])).stderr).toContain('signal 15')
+    // Not one of a shell's any more, as in the reference system, where this would have run.
+    write(join(SITE, 'broken'), `: > ${LOG}/ran\n`, 0o755)
+    expect((await refused(['--module=broken'])).stderr).toContain(`${SITE}/broken ended with status 126: Exec format error`)
+    expect(existsSync(join(LOG, 'ran'))).toBe(false)
   })
 
   it('attack 44: that others can change, or that are not there, are not run', async () => {

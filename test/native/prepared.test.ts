@@ -347,6 +347,9 @@ describe('setupRoot', () => {
     const all = [['111', userA], ['112', userA], ['111', userB], ['112', userB]] as const
     await Promise.all(all.map(([job, as]) => prepare(job, as)))
     expect(await states()).toEqual(all.map(([job, as]) => `${job} ${as.uid} ready`).sort())
+    expect((await list('--job=112')).map(([job, uid]) => [job, Number(uid)]).sort()).toEqual([userA, userB].map(({ uid }) => ['112', uid]).sort())
+    expect((await list(`--uid=${userB.uid}`, '--job=111')).map(([job, uid]) => [job, Number(uid)])).toEqual([['111', userB.uid]])
+    expect([await list('--job=113'), await list('--job=112', '--uid=1')]).toEqual([[], []])
     const spaces = await Promise.all(all.flatMap(([job, as]) => [space(job, [], { as }), space(job, [], { as })]))
     expect(new Set(spaces).size).toBe(4)
     expect(Object.values(pinned()).sort()).toEqual([...new Set(spaces)].sort())
@@ -357,6 +360,30 @@ describe('setupRoot', () => {
     await takeDown('--job=112')
     expect(await states()).toEqual([`111 ${userB.uid} ready`])
     await takeDown('--job=111')
+    await expectNothing()
+  })
+
+  it('is known to --explain, which tells of a joined root what it tells of another', async () => {
+    const explain = async (): Promise<string> => (await start('116', ['--explain'])).stdout
+    const alone = await explain()
+    await prepare('116')
+    const joined = await explain()
+    expect(alone).toContain(`uid ${userA.uid} (${userA.name}) gid`)
+    expect(alone).toMatch(/^root\tread-only\tthe default$/m)
+    expect(joined).toBe(alone.replace('the default', 'prepared by setupRoot'))
+    await takeDown('--job=116')
+    await expectNothing()
+  })
+
+  it('takes the id of an image with any type of image, as the reference system hands it over, and no word that is no type', async () => {
+    const id = image.record.id
+    const as = ['-U', String(userA.uid), '-G', String(userA.gid), '--job=117']
+    for (const type of ['docker', 'id', 'custom']) await runOk([SETUP, ...as, type, id])
+    expect(entries('117')).toHaveLength(1)
+    expect(refused(await run([SETUP, ...as, 'dockr', id]))).toBe('USAGE')
+    const unnamed = await run([SETUP, ...as, '-u', userB.name, 'id', id])
+    expect([refused(unnamed), unnamed.stderr]).toEqual(['CALLER_UNKNOWN', expect.stringContaining(`uid ${userA.uid} is not found by the name '${userB.name}'`)])
+    await takeDown('--job=117')
     await expectNothing()
   })
 
