@@ -262,16 +262,16 @@ static bool run_module_hooks(const struct root *root, struct failure *why) {
 }
 
 // Site file systems and modules, with the site's programs between them, which work in the root that is built. A link of the image
-// would lead them to the host's files, so none can be followed meanwhile. What they mount gets the flags of all mounts.
+// would lead them to the host's files, so none can be followed meanwhile, nor one on what is mounted in a local directory. What they mount gets the flags of all mounts.
 static bool attach_site(struct root *root, struct failure *why) {
   const struct conf_value *conf = root->plan->config.udiroot;
-  bool hooks = has_hooks(root->plan);
-  if (hooks && !tree_set(root->fd, MOUNT_ATTR_NOSYMFOLLOW, 0, false)) return mount_failed("nosymfollow", why);
+  bool hooks = has_hooks(root->plan), deep = root->plan->image.local;
+  if (hooks && !tree_set(root->fd, MOUNT_ATTR_NOSYMFOLLOW, 0, deep)) return mount_failed("nosymfollow", why);
   if (!run_hook(root, "sitePreMountHook", &conf[UDIROOT_SITE_PRE_MOUNT_HOOK], why)) return false;
   if (!attach_kind(root, TREE_SITE, why)) return false;
   if (!run_hook(root, "sitePostMountHook", &conf[UDIROOT_SITE_POST_MOUNT_HOOK], why)) return false;
   if (!attach_opt(root, why) || !run_module_hooks(root, why)) return false;
-  if (!hooks || (tree_unset(root->fd, MOUNT_ATTR_NOSYMFOLLOW) && tree_set(root->fd, SAFE, 0, true))) return true;
+  if (!hooks || (tree_unset(root->fd, MOUNT_ATTR_NOSYMFOLLOW, deep) && tree_set(root->fd, SAFE, 0, true))) return true;
   return mount_failed("mounts of hooks", why);
 }
 

@@ -665,6 +665,27 @@ describe('attack 34: links of an image where the helper mounts and writes', () =
     }
   })
 
+  it('attack 34: a program of the site follows no link of a local image, nor one on what the user has mounted there', async () => {
+    const local = workspace.at('local-hooked')
+    const victim = workspace.at('local-victim')
+    const hook = join(PREFIX, 'hook')
+    for (const part of ['', 'bin', 'etc', 'proc', 'sys', 'dev', 'mounted']) mkdirSync(join(local, part))
+    mkdirSync(victim)
+    copyFileSync('/usr/bin/busybox', join(local, 'bin/sh'))
+    symlinkSync(victim, join(local, 'link'))
+    writeFileSync(hook, '#!/bin/sh\necho top > ./link/top\necho below > ./mounted/link/below\ntrue\n', { mode: 0o755 })
+    native.configure({ ...config(), udiRoot: { allowLocalChroot: '1', sitePreMountHook: hook } })
+    const { stdout } = await run(
+      [
+        'unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none "$1" && ln -s "$2" "$1/link" && shift 2 && exec "$@"', 'sh', join(local, 'mounted'), victim,
+        'setpriv', `--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', helper, `--image=local:${local}`, '/bin/sh', '-c', 'test -L /mounted/link && echo ran',
+      ],
+      { cwd: '/', env: { [MARK]: '1', PATH: '/usr/bin:/bin' } },
+    )
+    expect(stdout).toBe('ran\n')
+    expect(readdirSync(victim)).toEqual([])
+  })
+
   it('attack 34: a loop of links ends', async () => {
     const result = await start([link('etc', 'b'), link('b', 'etc'), link('tmp', 'tmp')])
     expect(refusal(result)).toBe('IMAGE_LAYOUT')
