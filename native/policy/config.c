@@ -296,6 +296,7 @@ static bool check_default_modules(struct config *config, const char *file, struc
     if (module->values[MODULE_ENABLED].number == 0) return invalid(&place, name, "in defaultModules is not enabled", why);
     for (size_t j = 0; j < i; j++) {
       const char *earlier = defaults->words.items[j];
+      if (strcmp(earlier, name) == 0) return invalid(&place, name, "is named twice in defaultModules", why);
       if (modules_conflict(module, config_module(config, earlier, strlen(earlier))))
         return invalid(&place, name, "in defaultModules conflicts with another", why);
     }
