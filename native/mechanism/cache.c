@@ -19,8 +19,10 @@ static bool check_limits(const struct root_plan *plan, const struct volume *volu
   if (conf[UDIROOT_PER_NODE_CACHE_PATH].text == NULL || conf[UDIROOT_MKFS_XFS_PATH].text == NULL)
     return fail(why, ERROR_CACHE_REFUSED, "this site offers no per-node caches");
   if (allowed->words.count > 0 && !words_hold(&allowed->words, "xfs")) return fail(why, ERROR_CACHE_REFUSED, "this site allows no xfs for per-node caches");
-  if (limit->text != NULL && volume->cache_size > limit->number)
-    return fail(why, ERROR_CACHE_REFUSED, "%s: %llu bytes are more than the %llu that this site allows", volume->to, (unsigned long long)volume->cache_size,
+  uint64_t whole = 0; // at most LIMIT_VOLUME_COUNT times LARGEST_SIZE, which 64 bits hold
+  for (size_t i = 0; i < plan->volumes.count; i++) whole += plan->volumes.items[i].cache_size;
+  if (limit->text != NULL && whole > limit->number)
+    return fail(why, ERROR_CACHE_REFUSED, "%s: %llu bytes are more than the %llu that this site allows", volume->to, (unsigned long long)whole,
                 (unsigned long long)limit->number);
   return true;
 }

@@ -5,6 +5,7 @@
 
 #include "limits.gen.h"
 #include "policy/environment.h"
+#include "policy/module.h"
 #include "policy/path.h"
 
 struct place {
@@ -271,10 +272,6 @@ static void set_defaults(const struct conf_key *keys, size_t count, struct conf_
   }
 }
 
-bool modules_conflict(const struct module *one, const struct module *other) {
-  return words_hold(&one->values[MODULE_CONFLICT].words, other->name) || words_hold(&other->values[MODULE_CONFLICT].words, one->name);
-}
-
 static bool check_conflict_names(struct config *config, const char *file, struct failure *why) {
   for (size_t i = 0; i < config->module_count; i++) {
     const struct conf_value *named = &config->modules[i].values[MODULE_CONFLICT];
@@ -287,21 +284,12 @@ static bool check_conflict_names(struct config *config, const char *file, struct
 }
 
 static bool check_default_modules(struct config *config, const char *file, struct failure *why) {
-  const struct conf_value *defaults = &config->udiroot[UDIROOT_DEFAULT_MODULES];
-  struct place place = {file, defaults->line};
-  for (size_t i = 0; i < defaults->words.count; i++) {
-    const char *name = defaults->words.items[i];
-    const struct module *module = config_module(config, name, strlen(name));
-    if (module == NULL) return invalid(&place, name, "in defaultModules is no module", why);
-    if (module->values[MODULE_ENABLED].number == 0) return invalid(&place, name, "in defaultModules is not enabled", why);
-    for (size_t j = 0; j < i; j++) {
-      const char *earlier = defaults->words.items[j];
-      if (strcmp(earlier, name) == 0) return invalid(&place, name, "is named twice in defaultModules", why);
-      if (modules_conflict(module, config_module(config, earlier, strlen(earlier))))
-        return invalid(&place, name, "in defaultModules conflicts with another", why);
-    }
-  }
-  return true;
+  struct modules modules = {0};
+  struct failure refused;
+  bool selected = modules_select(config, NULL, &modules, &refused);
+  modules_free(&modules);
+  const struct place place = {file, config->udiroot[UDIROOT_DEFAULT_MODULES].line};
+  return selected || invalid(&place, "defaultModules:", refused.what, why);
 }
 
 bool config_finish(struct config *config, bool lenient, const char *file, struct failure *why) {

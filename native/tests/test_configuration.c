@@ -68,7 +68,7 @@ static void refused(void **state) {
       "system=a\r\n", "allowLocalChroot=yes\n", "allowLocalChroot=2\n", "maxGroupCount=-1\n", "maxGroupCount=99999999999\n", "udiMount=relative\n",
       "udiMount=/a/../b\n", "udiMount=/a\tb\n", "udiMount=/a:b\n", "udiMount=/a,b\n", "udiMount=/a\\b\n", "udiMount=/\n", "rootfsType=ext4\n", "siteEnv=A\n",
       "siteEnv=A=\n", "siteEnvUnset=A=b\n", "siteFs=/a:b\n", "siteFs=/none:/x:perNodeCache=size=1Q\n", "perNodeCacheSizeLimit=1Q\n",
-      "defaultModules=none\n", "module_a_enabled=0\ndefaultModules=a\n", "module_a_siteEnv=A=1\nmodule_b_siteEnv=A=1\ndefaultModules=a,b,a\n", "module_a_siteEnv=A\n", "cpPath=\n", "siteenv=A=1\n", "=x\n", "imageOwner=0\n"};
+      "defaultModules=none\n", "module_a_enabled=1\ndefaultModules=a,a\n", "module_a_enabled=0\ndefaultModules=a\n", "module_a_siteEnv=A\n", "cpPath=\n", "siteenv=A=1\n", "=x\n", "imageOwner=0\n"};
   for (size_t i = 0; i < COUNT_OF(added); i++) {
     struct config config;
     struct failure why = {0};

@@ -368,6 +368,9 @@ describe('per-node caches', () => {
     expect(beyond.code).toBe('CACHE_REFUSED')
     expect(beyond.stderr).toContain('/cache: 1074790400 bytes are more than the 1073741824 that this site allows')
     expect(await inside([volume('1G')], 'ls -d /cache')).toBe('/cache\n')
+    const second = '--volume=/none:/second:perNodeCache=size='
+    expect(await inside([volume('320M'), `${second}320M`], 'ls -d /cache /second')).toBe('/cache\n/second\n')
+    expect((await refused([volume('512M'), `${second}513M`])).code).toBe('CACHE_REFUSED')
     const small = await refused([volume('64K')])
     expect([small.code, small.stderr]).toEqual(['CACHE_REFUSED', expect.stringContaining('mkfsXfsPath')])
     cached({ perNodeCacheAllowedFsType: 'ext4' })
