@@ -186,7 +186,7 @@ const faultsOf = (calls: readonly Call[], forked: readonly (readonly Call[])[], 
     .flatMap((fault, i) => (LONG ? ERRORS.map((error) => ({ ...fault, error })) : i % every === 0 ? [{ ...fault, error: ERRORS[i % ERRORS.length] ?? 'EIO' }] : []))
 
 /** How many of each call; `*` where the kernel or the C library decides. */
-const VARYING = new Set(['brk', 'mmap', 'munmap', 'mprotect', 'mremap', 'prctl', 'getrandom'])
+const VARYING = new Set(['brk', 'mmap', 'munmap', 'mprotect', 'mremap', 'prctl', 'prlimit64', 'getrandom'])
 const counted = (calls: readonly Call[]): Map<string, number> => {
   const counts = new Map<string, number>()
   for (const { name } of privileged(calls)) counts.set(name, (counts.get(name) ?? 0) + 1)
