@@ -266,6 +266,13 @@ struct environment_case { const char *const *start, *const *image, *const *set, 
             rows += "  {%s, %s, %d, %s},\n" % (literal(row["input"]), flag(row["accept"]), count, literal(row["signature"]))
         out += "static const struct map_case %s_map_cases[] = {\n%s};\n" % (kind, rows)
 
+    rows = "".join(
+        "  {%s, %s, %s, %s, %s},\n"
+        % (literal(r["identifier"]), literal(r["user"]), literal(r["volumes"]), literal(",".join(r["modules"] or ["none"])), literal(r["text"]))
+        for r in read(cases / "reuse_signature.json")["cases"]
+    )
+    out += "static const struct { const char *identifier, *user, *volumes, *modules, *text; } reuse_cases[] = {\n%s};\n" % rows
+
     rows = "".join("  {%s, %d},\n" % (literal(row["input"]), row["value"]) for row in read(cases / "parse_bytes.json")["cases"])
     out += "static const struct { const char *input; int64_t value; } bytes_cases[] = {\n%s};\n" % rows
 

@@ -83,7 +83,7 @@ export interface PullOptions extends CommonOptions {
 }
 
 export interface RunImageOptions extends Udi.RunOptions {
-  /** Where the native programs are installed. Default: `/usr/local` where they are there, else `/usr`. */
+  /** Where the native programs are installed. Default: `/usr/local` where they are there, else `/usr`, else where `npx shifter-build-native` made them. */
   readonly prefix?: string | undefined
   readonly signal?: AbortSignal | undefined
 }

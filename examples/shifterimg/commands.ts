@@ -83,7 +83,8 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
         ...(values.group === undefined ? {} : { allowGids: await ids("group", values.group) }),
         onProgress: display.event
       })
-      display.end(`${canonical(operand, values)} is ready: ${bytes(record.imageSize)}, ${counted(record.entries, "file")}`)
+      const alone = site(values).isPersonal ? "; it is yours alone, and runs without setuid: by shifter-userns" : ""
+      display.end(`${canonical(operand, values)} is ready: ${bytes(record.imageSize)}, ${counted(record.entries, "file")}${alone}`)
       print(record, `${record.id}\n`)
     } finally {
       display.end()

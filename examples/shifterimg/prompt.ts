@@ -61,6 +61,7 @@ export const askSecretly = (question: string, signal: AbortSignal): Promise<stri
     }
     signal.throwIfAborted()
     signal.addEventListener("abort", aborted)
-    stderr.write(question)
+    // Nobody answers before he is asked, and from then on nothing is shown.
     stdin.setRawMode(true).on("data", take).resume()
+    stderr.write(question)
   })

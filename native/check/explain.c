@@ -69,5 +69,5 @@ void explain_config(struct buffer *out, const char *directory, const struct conf
   buffer_byte(out, '\n');
   list(out, "warning", &config->warnings);
   list(out, "wrong", wrong);
-  if (wrong->count == 0) buffer_text(out, "Nothing is wrong with what is named.\n");
+  if (wrong->count == 0) buffer_text(out, "Nothing is wrong with the programs and trees that are named; udiMount, imagePath and etcPath are looked at by shifter-check node.\n");
 }

@@ -32,6 +32,7 @@ struct root {
   int fd;         // the root that is built
   int etc;        // its /etc
   uint64_t mount; // its id
+  uint64_t propagation; // of what is shown of the host, unless a volume says otherwise
   bool growable;  // mount points can be made: an overlay of ours, not a directory of the host
   struct trees trees;
 };

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,8 +19,10 @@ static bool check_limits(const struct root_plan *plan, const struct volume *volu
   if (conf[UDIROOT_PER_NODE_CACHE_PATH].text == NULL || conf[UDIROOT_MKFS_XFS_PATH].text == NULL)
     return fail(why, ERROR_CACHE_REFUSED, "this site offers no per-node caches");
   if (allowed->words.count > 0 && !words_hold(&allowed->words, "xfs")) return fail(why, ERROR_CACHE_REFUSED, "this site allows no xfs for per-node caches");
-  if (limit->text != NULL && volume->cache_size > limit->number)
-    return fail(why, ERROR_CACHE_REFUSED, "%s: %llu bytes are more than the %llu that this site allows", volume->to, (unsigned long long)volume->cache_size,
+  uint64_t whole = 0; // at most LIMIT_VOLUME_COUNT times LARGEST_SIZE, which 64 bits hold
+  for (size_t i = 0; i < plan->volumes.count; i++) whole += plan->volumes.items[i].cache_size;
+  if (limit->text != NULL && whole > limit->number)
+    return fail(why, ERROR_CACHE_REFUSED, "%s: %llu bytes are more than the %llu that this site allows", volume->to, (unsigned long long)whole,
                 (unsigned long long)limit->number);
   return true;
 }
@@ -33,20 +36,37 @@ static int make_file(const char *path, uint64_t size, struct failure *why) {
   return fail(why, ERROR_CACHE_REFUSED, "perNodeCachePath %s can't hold a file of %llu bytes: %s", path, (unsigned long long)size, strerror(errno)), -1;
 }
 
-// The file is the maker's while it is made, and root's again before anybody can know of it.
+// What the maker gets is an opening of its own, so that it can be told whether that is closed again.
+static int open_again(int file) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+  return open(path, O_RDWR | O_CLOEXEC);
+}
+
+// The account that makes file systems may have other processes, and one that has the file open could write what the kernel reads. A lease
+// is given only to the last who has it open.
+static bool is_ours_alone(int file) {
+  return fcntl(file, F_SETLEASE, F_WRLCK) == 0 && fcntl(file, F_SETLEASE, F_UNLCK) == 0;
+}
+
+// The file is the maker's while it is made, and root's again before it is mounted.
 static bool make_filesystem(const struct root_plan *plan, int file, struct failure *why) {
   const uint32_t maker = (uint32_t)plan->config.runtime[RUNTIME_MKFS_USER].number;
   if (maker == 0 || maker == plan->who.uid) return fail(why, ERROR_UDIROOT_CONF_INVALID, "runtime.conf: mkfsUser is uid %u, root's or the job user's", maker);
   const struct identity account = {.uid = maker, .gid = maker};
+  AUTO_FD given = open_again(file);
+  if (given < 0) return mount_failed("opening the cache's file for its maker", why);
   const char *const arguments[] = {"-q", "-f", "/proc/self/fd/3", NULL};
   const struct site_program mkfs = {.setting = "mkfsXfsPath", .path = plan->config.udiroot[UDIROOT_MKFS_XFS_PATH].text, .arguments = arguments,
-                                    .directory = -1, .descriptor = file, .account = &account};
+                                    .directory = -1, .descriptor = given, .account = &account};
   if (fchown(file, maker, maker) != 0) return mount_failed("giving the cache's file away", why);
   if (!run_site_program(&mkfs, why)) {
     if (why->code == ERROR_HOOK_FAILED) why->code = ERROR_CACHE_REFUSED; // above all a size that it can't make
     return false;
   }
-  return fchown(file, 0, 0) == 0 || mount_failed("taking the cache's file back", why);
+  cleanup_fd(&given);
+  if (fchown(file, 0, 0) != 0) return mount_failed("taking the cache's file back", why);
+  return is_ours_alone(file) || fail(why, ERROR_CACHE_REFUSED, "a process of uid %u has the cache's file open", maker);
 }
 
 static int mount_cache(const struct root_plan *plan, int file, struct failure *why) {

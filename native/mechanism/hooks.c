@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -35,7 +36,10 @@ static _Noreturn void become(const struct site_program *program, int output) {
     ready = (program->descriptor == GIVEN ? fcntl(GIVEN, F_SETFD, 0) : dup2(program->descriptor, GIVEN)) >= 0;
   }
   ready = ready && close_range((unsigned)last + 1, ~0U, 0) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0;
-  if (ready && (program->account == NULL || drop_privileges(program->account, &ignored))) execve(program->path, argv.items, environment);
+  if (ready && (program->account == NULL || drop_privileges(program->account, &ignored))) {
+    execve(program->path, argv.items, environment);
+    dprintf(STDERR_FILENO, "%s\n", strerror(errno)); // a script without '#!', above all
+  }
   _exit(NOT_STARTED);
 }
 

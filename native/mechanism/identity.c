@@ -1,46 +1,15 @@
 #include "mechanism/identity.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "limits.gen.h"
-
-_Static_assert(sizeof(gid_t) == sizeof(uint32_t) && sizeof(uid_t) == sizeof(uint32_t), "ids are 32 bits");
-
-static bool take_groups(struct ids *groups) {
-  for (int attempt = 0; attempt < 8; attempt++) {
-    int count = getgroups(0, NULL);
-    if (count < 0 || count > LIMIT_GROUP_COUNT) return false;
-    groups->items = memory_resize(groups->items, (size_t)count, sizeof *groups->items);
-    groups->room = (size_t)count;
-    int got = getgroups(count, groups->items);
-    if (got < 0) continue;
-    groups->count = (size_t)got;
-    return true;
-  }
-  return false;
-}
-
-bool identity_of_caller(struct identity *who, struct failure *why) {
-  *who = (struct identity){.uid = getuid(), .gid = getgid()};
-  if (!take_groups(&who->groups)) return fail(why, ERROR_RESOURCE, "the caller's groups can't be read");
-  if (who->uid == 0 || who->gid == 0) return fail(why, ERROR_CALLER_IS_ROOT, "uid %u, gid %u", who->uid, who->gid);
-  if (who->uid > LARGEST_ID || who->gid > LARGEST_ID) return fail(why, ERROR_CALLER_UNKNOWN, "uid %u, gid %u", who->uid, who->gid);
-  return true;
-}
-
-bool groups_set(const struct ids *groups) {
-  return setgroups(groups->count, groups->items) == 0;
-}
-
 static bool groups_are(const struct ids *groups) {
   struct identity now = {0};
-  bool same = take_groups(&now.groups) && now.groups.count == groups->count;
+  bool same = groups_take(&now.groups) && now.groups.count == groups->count;
   // The kernel keeps them sorted, so membership both ways is what can be compared.
   for (size_t i = 0; same && i < groups->count; i++) same = ids_hold(&now.groups, groups->items[i]);
   identity_free(&now);

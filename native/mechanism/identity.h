@@ -4,6 +4,8 @@
 
 // The caller, once and from the kernel.
 bool identity_of_caller(struct identity *who, struct failure *why) MUST_USE;
+// This process's supplementary groups.
+bool groups_take(struct ids *groups) MUST_USE;
 bool groups_set(const struct ids *groups) MUST_USE;
 // Real, effective and saved ids all root, no supplementary groups.
 bool become_root(struct failure *why) MUST_USE;

@@ -10,10 +10,9 @@
 #include "limits.gen.h"
 #include "mechanism/identity.h"
 #include "mechanism/open.h"
+#include "mechanism/rights.h"
 #include "policy/sha256.h"
 #include "policy/superblock.h"
-
-#define NO_GROUP 65534 // the image owner is known by uid alone; his files need no group
 
 struct search {
   const char *request;
@@ -39,6 +38,7 @@ static bool file_gone(const struct search *search, struct failure *why) {
 // Words everything but WALK_OK and WALK_MISSING. Neither image ids nor paths are told: the caller gave only the request.
 static bool refuse(const struct search *search, const char *what, struct failure *why) {
   if (errno == EFBIG) return fail(why, ERROR_RECORD_INVALID, "the %s of '%s' is too large", what, search->request);
+  if (errno == EACCES && without_setuid) return fail(why, ERROR_IMAGE_UNREADABLE, "the %s of '%s' can't be read by you", what, search->request);
   return fail(why, ERROR_IMAGE_UNSAFE, "the %s of '%s' is not a regular file that uid %u alone can change (imageOwner in runtime.conf)", what,
               search->request, search->owner);
 }
@@ -58,6 +58,7 @@ static bool read_name(const struct search *search, const char *canonical, char *
   const char first[3] = {hash[0], hash[1], '\0'};
   AUTO_FD names = -1, part = -1;
   AUTO_BUFFER content = {0};
+  errno = 0;
   enum walk walk = open_directory(search, search->directory, "names", &names);
   if (walk == WALK_OK) walk = open_directory(search, names, first, &part);
   if (walk == WALK_OK) walk = open_protected_file(part, hash, search->owner, LIMIT_NAME_BYTES, &content, NULL);
@@ -126,33 +127,22 @@ static bool open_file(const struct search *search, const char *id, struct image 
   return check_file(search, image, why);
 }
 
-static bool search_image(struct search *search, const struct image_reference *reference, const char *path, struct image *image, struct failure *why) {
-  AUTO_FREE char *unsafe = NULL;
-  AUTO_FD directory = -1;
-  enum walk walk = walk_protected(path, search->owner, &directory, &unsafe);
-  if (walk == WALK_UNSAFE) return fail(why, ERROR_IMAGE_UNSAFE, "%s; runtime.conf says imageOwner=%u", unsafe, search->owner);
-  if (walk != WALK_OK) return not_found(search, why);
-  search->directory = directory;
-  if (search->by_name ? !read_name(search, reference->canonical, &image->id, why) : false) return false;
-  if (!search->by_name) image->id = memory_copy(reference->reference, strlen(reference->reference));
-  return read_facts(search, image, why) && open_file(search, image->id, image, why);
+bool image_search(int directory, uid_t owner, const struct image_reference *reference, const char *request, const struct identity *who,
+                  struct image *image, struct failure *why) {
+  bool by_name = reference->type != IMAGE_ID;
+  const struct search search = {.request = request, .who = who, .owner = owner, .by_name = by_name, .directory = directory,
+                                .odd_id = !by_name && !hash_is_valid(reference->reference, strlen(reference->reference))};
+  if (directory < 0) return not_found(&search, why);
+  if (by_name && !read_name(&search, reference->canonical, &image->id, why)) return false;
+  if (!by_name) image->id = memory_copy(reference->reference, strlen(reference->reference));
+  return read_facts(&search, image, why) && open_file(&search, image->id, image, why);
 }
 
-// Before: ids all root. After: image->file.fd is of a regular file that only the image owner can change, that fits its record, that the
-// caller may use; the file identity is root's again.
-static bool open_published(const struct config *config, const struct image_reference *reference, struct search *search, struct image *image,
-                           struct failure *why) {
-  search->owner = (uid_t)config->runtime[RUNTIME_IMAGE_OWNER].number;
-  search->by_name = reference->type != IMAGE_ID;
-  search->odd_id = reference->type == IMAGE_ID && !hash_is_valid(reference->reference, strlen(reference->reference));
-  if (reference->canonical == NULL) return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' is a path that is not absolute, which names no published image", search->request);
-  if (search->owner == search->who->uid) return fail(why, ERROR_IMAGE_UNSAFE, "the image path is your own");
-  // On a root-squashed file system root can't read what only the owner may.
-  const struct identity owner = {.uid = search->owner, .gid = NO_GROUP};
-  if (search->owner != 0 && !file_identity_set(&owner, why)) return false;
-  bool opened = search_image(search, reference, config->udiroot[UDIROOT_IMAGE_PATH].text, image, why);
-  if (search->owner != 0) file_identity_root();
-  return opened;
+static bool open_published(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
+                           struct image *image, struct failure *why) {
+  if (reference->canonical == NULL)
+    return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' is a path that is not absolute, which names no published image", request);
+  return rights_open_published(config, reference, request, who, image, why);
 }
 
 // A directory of the host is reached with the caller's rights alone, and is never given to the kernel as a file system or layer.
@@ -174,7 +164,7 @@ bool image_open(const struct config *config, const struct image_reference *refer
   struct search search = {.request = request, .who = who, .directory = -1};
   *image = (struct image){.file.fd = -1};
   bool opened = reference->type == IMAGE_LOCAL ? open_local(config, reference->canonical + strlen("local:"), &search, image, why)
-                                               : open_published(config, reference, &search, image, why);
+                                               : open_published(config, reference, request, who, image, why);
   if (!opened) image_close(image);
   return opened;
 }

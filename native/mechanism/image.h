@@ -19,4 +19,7 @@ struct image {
 
 bool image_open(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
                 struct image *image, struct failure *why) MUST_USE;
+// What a directory of published images says of a reference, all its files being `owner`'s alone. -1 is an image path that is not there.
+bool image_search(int directory, uid_t owner, const struct image_reference *reference, const char *request, const struct identity *who,
+                  struct image *image, struct failure *why) MUST_USE;
 void image_close(struct image *image);

@@ -120,7 +120,7 @@ void pins_sweep_lost(const struct pins *pins, int run) {
   sweep(pins, is_lost, &run);
 }
 
-bool pin_make(int place, const char *name, int process, struct buffer *space, struct failure *why) {
+bool pin_make(int place, const char *name, int process, struct buffer *space, bool *order, struct failure *why) {
   char path[64];
   struct stat status;
   snprintf(path, sizeof path, "/proc/%d/ns/mnt", process);
@@ -130,6 +130,7 @@ bool pin_make(int place, const char *name, int process, struct buffer *space, st
     buffer_print(space, "%llu:%llu", (unsigned long long)status.st_dev, (unsigned long long)status.st_ino);
     return true;
   }
+  *order = errno == EINVAL;
   failed("pinning the namespace", why);
   pin_drop(place, name);
   return false;

@@ -16,6 +16,7 @@ int pins_place(int run, struct pins *pins, struct failure *why) MUST_USE;
 void pins_sweep(const struct pins *pins, const char *job, const char *uid, const struct words *kept);
 // Lets go of every pin whose job and user have no directory any more: whoever made it was killed.
 void pins_sweep_lost(const struct pins *pins, int run);
-// Before: `process` is a child of ours that waits. After: its mount namespace lives on under the name, until pin_drop.
-bool pin_make(int place, const char *name, int process, struct buffer *space, struct failure *why) MUST_USE;
+// Before: `process` is a child of ours that waits. After: its mount namespace lives on under the name, until pin_drop. *order: the kernel
+// takes that namespace for an older one than ours.
+bool pin_make(int place, const char *name, int process, struct buffer *space, bool *order, struct failure *why) MUST_USE;
 void pin_drop(int place, const char *name);

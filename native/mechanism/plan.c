@@ -5,7 +5,7 @@
 
 #include "mechanism/accounts.h"
 #include "mechanism/open.h"
-#include "mechanism/site.h"
+#include "mechanism/rights.h"
 
 static bool take_volumes(const char *text, struct root_plan *plan, struct failure *why) {
   AUTO_BUFFER what = {0};
@@ -17,7 +17,7 @@ static bool take_volumes(const char *text, struct root_plan *plan, struct failur
 }
 
 bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct failure *why) {
-  if (!site_load(CONFIG_DIRECTORY, &plan->config, why)) return false;
+  if (!rights_configuration(&plan->config, why)) return false;
   const char *default_type = plan->config.udiroot[UDIROOT_DEFAULT_IMAGE_TYPE].text;
   if (!reference_parse(asked->image, strlen(asked->image), default_type, &plan->reference, why)) return false;
   AUTO_BUFFER request = {0};
@@ -55,7 +55,10 @@ void plan_describe(const struct root_plan *plan, struct buffer *out) {
 }
 
 bool plan_identify(struct root_plan *plan, struct failure *why) {
-  if (!accounts_look_up(&plan->config, &plan->who, plan->user, &plan->accounts, why)) return false;
+  if (!accounts_look_up(&plan->config, &plan->who, plan->user, &plan->accounts, why)) {
+    bool named = plan->user != NULL && *plan->user != '\0' && why->code == ERROR_CALLER_UNKNOWN;
+    return named ? fail(why, ERROR_CALLER_UNKNOWN, "uid %u is not found by the name '%s'", plan->who.uid, plan->user) : false;
+  }
   if (plan->user == NULL) return true;
   plan->who.groups = plan->accounts.memberships;
   plan->accounts.memberships = (struct ids){0};

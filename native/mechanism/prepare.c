@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,9 +160,10 @@ struct answer {
 
 // The child: what it builds lives in a mount namespace of its own, and is gone with it unless its parent pins it. It ends when the
 // parent says so, or is no more.
-static _Noreturn void build(const struct root_plan *plan, int order, int *reply) {
+static _Noreturn void build(const struct root_plan *plan, const cpu_set_t *processors, int order, int *reply) {
   struct answer answer = {.why = {.code = ERROR_INTERNAL}};
   char end;
+  if (processors != NULL) sched_setaffinity(0, sizeof *processors, processors);
   answer.built = root_enter(plan, &answer.why);
   if (!write_all(*reply, &answer, sizeof answer)) _exit(1);
   cleanup_fd(reply);
@@ -180,7 +182,8 @@ static bool take_answer(int reply, struct failure *why) {
 }
 
 // Before: plan->device shows the image. After: the root is pinned under `name`, or nothing of it is left.
-static bool build_and_pin(const struct root_plan *plan, int locked, int place, const char *name, struct buffer *space, struct failure *why) {
+static bool build_once(const struct root_plan *plan, const cpu_set_t *processors, int locked, int place, const char *name, struct buffer *space,
+                       bool *order_matters, struct failure *why) {
   int orders[2], replies[2];
   if (pipe2(orders, O_CLOEXEC) != 0) return failed("pipe", why);
   AUTO_FD order = orders[0], end = orders[1];
@@ -192,15 +195,32 @@ static bool build_and_pin(const struct root_plan *plan, int locked, int place, c
     cleanup_fd(&end);
     cleanup_fd(&reply);
     close(locked); // the lock ends with the parent, however that ends
-    build(plan, order, &answer);
+    build(plan, processors, order, &answer);
   }
   cleanup_fd(&order);
   cleanup_fd(&answer);
-  bool pinned = take_answer(reply, why) && pin_make(place, name, child, space, why);
+  bool pinned = take_answer(reply, why) && pin_make(place, name, child, space, order_matters, why);
   if (!pinned) kill(child, SIGKILL);
   cleanup_fd(&end);
   while (waitpid(child, NULL, 0) < 0 && errno == EINTR) continue;
   return pinned;
+}
+
+// A namespace can be pinned only from an older one. Since Linux 6.18 age is told by numbers that every processor hands out from a stock of
+// its own, so that in a namespace other than the first one it depends on the processor. The one that made ours will do.
+static bool build_and_pin(const struct root_plan *plan, int locked, int place, const char *name, struct buffer *space, struct failure *why) {
+  cpu_set_t all;
+  bool order_matters = false;
+  CPU_ZERO(&all);
+  sched_getaffinity(0, sizeof all, &all);
+  bool built = build_once(plan, NULL, locked, place, name, space, &order_matters, why);
+  for (size_t i = 0; !built && order_matters && i < CPU_SETSIZE; i++) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(i, &one);
+    if (CPU_ISSET(i, &all)) built = build_once(plan, &one, locked, place, name, space, &order_matters, why);
+  }
+  return built;
 }
 
 static bool build_root(const struct preparation *asked, int run, int directory, struct pins *pins, const char *key, struct prepared *entry, struct failure *why) {

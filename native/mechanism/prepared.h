@@ -41,5 +41,5 @@ struct preparation {
 bool prepared_set_up(const struct preparation *asked, struct failure *why) MUST_USE;
 // What is left of the job (uid NULL: of every user's) is gone; processes inside keep what they have. Waits for nobody.
 bool prepared_tear_down(const char *run_directory, const char *job, const char *uid, struct failure *why) MUST_USE;
-// Job, uid, image, age and state of every root, a line each.
-void prepared_list(const char *run_directory, struct buffer *out);
+// Job, uid, image, age and state of every root, a line each; of one job, of one user, where they are not NULL.
+void prepared_list(const char *run_directory, const char *only_job, const char *only_uid, struct buffer *out);

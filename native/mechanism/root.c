@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,8 +12,7 @@
 #include "mechanism/cache.h"
 #include "mechanism/hooks.h"
 #include "mechanism/identity.h"
-#include "mechanism/loop.h"
-#include "mechanism/site.h"
+#include "mechanism/rights.h"
 #include "policy/path.h"
 
 // --- Clones of the host, taken while its mounts are still as the caller sees them ---
@@ -27,11 +25,11 @@ static bool clone_system(struct trees *trees, const char *path, uint64_t attribu
 }
 
 // /tmp and /var/tmp: left out where the host has none.
-static bool clone_shared(struct trees *trees, const char *path, uint64_t propagation, struct failure *why) {
+static bool clone_shared(struct root *root, const char *path, struct failure *why) {
   AUTO_FD fd = tree_clone(AT_FDCWD, path, true);
   if (fd < 0 && errno == ENOENT) return true;
-  if (fd < 0 || !tree_set(fd, SAFE, propagation, true)) return mount_failed(path, why);
-  trees_add(trees, (struct tree){TREE_SHARED, steal_fd(&fd), NULL, true, NULL}, path);
+  if (fd < 0 || !tree_set(fd, SAFE, root->propagation, true)) return mount_failed(path, why);
+  trees_add(&root->trees, (struct tree){TREE_SHARED, steal_fd(&fd), NULL, true, NULL}, path);
   return true;
 }
 
@@ -40,8 +38,10 @@ static bool site_failed(const struct module *module, const char *path, const cha
   return fail(why, ERROR_MODULE_FAILED, "module '%s': %s: %s", module->name, path, what);
 }
 
-static bool clone_site(struct root *root, const struct module *module, const struct volume *volume, uint64_t propagation, struct failure *why) {
-  bool recursive = (volume->flags & VOLUME_RECURSIVE) != 0, cache = (volume->flags & VOLUME_CACHE) != 0;
+static bool clone_site(struct root *root, const struct module *module, const struct volume *volume, struct failure *why) {
+  uint64_t propagation = root->propagation;
+  // A namespace of fewer rights has the host's mounts in one piece.
+  bool recursive = without_setuid || (volume->flags & VOLUME_RECURSIVE) != 0, cache = (volume->flags & VOLUME_CACHE) != 0;
   uint64_t attributes = SAFE | ((volume->flags & VOLUME_READ_ONLY) != 0 ? MOUNT_ATTR_RDONLY : 0);
   if ((volume->flags & VOLUME_SLAVE) != 0) propagation = MS_SLAVE;
   if ((volume->flags & VOLUME_PRIVATE) != 0) propagation = MS_PRIVATE;
@@ -60,18 +60,18 @@ static bool clone_site(struct root *root, const struct module *module, const str
 // A tree of the site's own, shown read-only as it is. Only root can change which one it is.
 static bool clone_opt(struct root *root, enum tree_kind kind, const struct module *module, const char *path, const char *to, struct failure *why) {
   AUTO_FD source = -1;
-  if (!site_open(module == NULL ? "optUdiImage" : "copyPath", path, S_IFDIR, &source, why)) return false;
+  if (!opt_open(module == NULL ? "optUdiImage" : "copyPath", path, &source, why)) return false;
   AUTO_FD fd = tree_clone(source, "", true);
   if (fd < 0 || !tree_set(fd, SAFE | MOUNT_ATTR_RDONLY, MS_PRIVATE, true)) return site_failed(module, path, strerror(errno), why);
   trees_add(&root->trees, (struct tree){kind, steal_fd(&fd), NULL, true, module}, to);
   return true;
 }
 
-static bool clone_module(struct root *root, const struct module *module, uint64_t propagation, struct failure *why) {
+static bool clone_module(struct root *root, const struct module *module, struct failure *why) {
   const struct volume_map *map = &module->values[MODULE_SITE_FS].volumes;
   const char *path = module->values[MODULE_COPY_PATH].text;
   for (size_t i = 0; i < map->count; i++)
-    if (!clone_site(root, module, &map->items[i], propagation, why)) return false;
+    if (!clone_site(root, module, &map->items[i], why)) return false;
   AUTO_BUFFER to = {0};
   buffer_print(&to, "/opt/udiImage/modules/%s", module->name);
   return path == NULL || clone_opt(root, TREE_MODULE, module, path, to.at, why);
@@ -85,7 +85,8 @@ static bool is_covered(const struct root_plan *plan, const char *path) {
 }
 
 // The home directory, as far as the user himself can reach it; none is no mistake.
-static bool clone_home(struct trees *trees, const struct root_plan *plan, uint64_t propagation, struct failure *why) {
+static bool clone_home(struct root *root, struct failure *why) {
+  const struct root_plan *plan = root->plan;
   const char *named = plan->accounts.caller.home;
   if (plan->config.runtime[RUNTIME_MOUNT_HOME].number == 0 || !home_is_mountable(named)) return true;
   AUTO_FREE char *home = path_clean(named, strlen(named));
@@ -95,8 +96,8 @@ static bool clone_home(struct trees *trees, const struct root_plan *plan, uint64
   file_identity_root();
   if (source < 0) return true;
   AUTO_FD fd = tree_clone(source, "", true);
-  if (fd < 0 || !tree_set(fd, SAFE, propagation, true)) return mount_failed("the home directory", why);
-  trees_add(trees, (struct tree){TREE_HOME, steal_fd(&fd), NULL, true, NULL}, home);
+  if (fd < 0 || !tree_set(fd, SAFE, root->propagation, true)) return mount_failed("the home directory", why);
+  trees_add(&root->trees, (struct tree){TREE_HOME, steal_fd(&fd), NULL, true, NULL}, home);
   return true;
 }
 
@@ -118,29 +119,25 @@ static bool clone_host(struct root *root, struct failure *why) {
   const struct root_plan *plan = root->plan;
   const struct conf_value *conf = plan->config.udiroot;
   struct trees *trees = &root->trees;
-  uint64_t propagation = strcmp(conf[UDIROOT_MOUNT_PROPAGATION_STYLE].text, "slave") == 0 ? MS_SLAVE : MS_PRIVATE;
+  root->propagation = strcmp(conf[UDIROOT_MOUNT_PROPAGATION_STYLE].text, "slave") == 0 ? MS_SLAVE : MS_PRIVATE;
   bool cloned = clone_system(trees, "/proc", SAFE | MOUNT_ATTR_NOEXEC, why) &&
                 clone_system(trees, "/sys", SAFE | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, why) &&
-                clone_system(trees, "/dev", MOUNT_ATTR_NOSUID, why) && clone_shared(trees, "/tmp", propagation, why) &&
-                clone_shared(trees, "/var/tmp", propagation, why);
+                clone_system(trees, "/dev", MOUNT_ATTR_NOSUID, why) && clone_shared(root, "/tmp", why) &&
+                clone_shared(root, "/var/tmp", why);
   const struct volume_map *site = &conf[UDIROOT_SITE_FS].volumes;
-  for (size_t i = 0; cloned && i < site->count; i++) cloned = clone_site(root, NULL, &site->items[i], propagation, why);
+  for (size_t i = 0; cloned && i < site->count; i++) cloned = clone_site(root, NULL, &site->items[i], why);
   const char *opt = conf[UDIROOT_OPT_UDI_IMAGE].text;
   if (cloned && opt != NULL) cloned = clone_opt(root, TREE_OPT, NULL, opt, "/opt/udiImage", why);
-  for (size_t i = 0; cloned && i < plan->modules.count; i++) cloned = clone_module(root, plan->modules.items[i], propagation, why);
-  return cloned && clone_home(trees, plan, propagation, why);
+  for (size_t i = 0; cloned && i < plan->modules.count; i++) cloned = clone_module(root, plan->modules.items[i], why);
+  return cloned && clone_home(root, why);
 }
 
 // --- The root itself ---
 
 // Before: `/` is private in this namespace. After: a tmpfs nobody else sees covers udiMount.
 static bool mount_scratch(struct root *root, struct failure *why) {
-  const char *path = root->plan->config.udiroot[UDIROOT_UDI_MOUNT].text;
-  AUTO_FREE char *unsafe = NULL;
-  AUTO_FD target = -1;
-  enum walk walk = walk_protected(path, 0, &target, &unsafe);
-  if (walk == WALK_UNSAFE) return fail(why, ERROR_MOUNT_FAILED, "udiMount: %s", unsafe);
-  if (walk != WALK_OK) return fail(why, ERROR_MOUNT_FAILED, "udiMount: %s: %s", path, strerror(errno));
+  AUTO_FD target = scratch_place(&root->plan->config, why);
+  if (target < 0) return false;
   // What the user writes to a writable root lies here, and is charged to the memory of his job.
   AUTO_BUFFER size = {0};
   buffer_print(&size, "%llu", root->plan->writable ? (unsigned long long)root->plan->config.runtime[RUNTIME_WRITABLE_SIZE].number : 64ULL << 20);
@@ -159,31 +156,21 @@ static bool attach_at(int tree, int directory, const char *name, struct failure 
   return (target >= 0 && tree_attach(tree, target)) || mount_failed(name, why);
 }
 
-// Each gives a detached read-only mount of the image file, as the file system it is named for and nothing else; -1 and *why.
-static int mount_squashfs(const struct root_plan *plan, struct failure *why) {
-  char path[LOOP_PATH];
-  unsigned number;
-  AUTO_FD attached = -1;
-  if (plan->device >= 0 && !loop_name(plan->device, &number, path)) return mount_failed("the loop device of the image", why), -1;
-  if (plan->device < 0 && !loop_attach(plan->image.file.fd, LOOP_READ_ONLY, &attached, path, why)) return -1;
-  const struct mount_option options[] = {{"source", path}, {"ro", NULL}};
-  AUTO_FD tree = mount_create("squashfs", options, COUNT_OF(options), SAFE | MOUNT_ATTR_RDONLY, why);
-  return tree >= 0 && loop_is_source(tree, plan->device >= 0 ? plan->device : attached, path, why) ? steal_fd(&tree) : -1;
-}
-
 // Before: the image file was opened and checked, or a device was seen to show it. After: it is mounted read-only at "lower".
 static bool mount_image(struct root *root, struct failure *why) {
-  static int (*const mounters[])(const struct root_plan *plan, struct failure *why) = {[FORMAT_SQUASHFS] = mount_squashfs};
-  AUTO_FD tree = mounters[root->plan->image.format](root->plan, why);
+  AUTO_FD tree = layer_mount(root->plan, why);
   return tree >= 0 && attach_at(tree, root->scratch, "lower", why);
 }
 
 // Layer paths are relative to the tmpfs, so no character of a site's path can mean anything to the overlay.
 static int create_overlay(const struct root *root, const struct mount_option *layers, size_t count, struct failure *why) {
-  struct mount_option options[8] = {{"source", "shifter"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}};
-  memcpy(options + 4, layers, count * sizeof *layers);
+  struct mount_option options[8] = {{"source", "shifter"}, {"index", "off"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}};
+  size_t common = 4;
+  // In a user namespace its marks are user.* attributes, and the kernel then follows and makes neither redirects nor metacopies.
+  if (without_setuid) options[2] = (struct mount_option){"userxattr", NULL}, common = 3;
+  memcpy(options + common, layers, count * sizeof *layers);
   if (fchdir(root->scratch) != 0) return mount_failed("entering the tmpfs", why), -1;
-  return mount_create("overlay", options, 4 + count, SAFE, why);
+  return mount_create("overlay", options, common + count, SAFE, why);
 }
 
 static bool mount_overlay(struct root *root, struct failure *why) {
@@ -351,7 +338,7 @@ static bool build(struct root *root, struct failure *why) {
 
 bool root_enter(const struct root_plan *plan, struct failure *why) {
   struct root root = {.plan = plan, .scratch = -1, .fd = -1, .etc = -1};
-  if (unshare(CLONE_NEWNS) != 0) return mount_failed("unshare", why);
+  if (!namespace_enter(plan, why)) return false;
   bool built = build(&root, why);
   cleanup_fd(&root.scratch);
   cleanup_fd(&root.fd);

@@ -97,7 +97,11 @@ static void list_user(int run, const char *job, const char *uid, const char *vie
   if (names.count == 0) add_row(out, job, uid, "-", 0, is_unlocked(directory) ? "left over" : "in preparation");
 }
 
-void prepared_list(const char *run_directory, struct buffer *out) {
+static bool is_wanted(const char *name, const char *only) {
+  return only == NULL || strcmp(name, only) == 0;
+}
+
+void prepared_list(const char *run_directory, const char *only_job, const char *only_uid, struct buffer *out) {
   AUTO_WORDS jobs = {0};
   AUTO_BUFFER view = {0};
   AUTO_FD run = run_open(run_directory);
@@ -107,8 +111,9 @@ void prepared_list(const char *run_directory, struct buffer *out) {
   names_in(directory, true, &jobs);
   for (size_t i = 0; i < jobs.count; i++) {
     AUTO_WORDS users = {0};
-    AUTO_FD job = job_open(run, jobs.items[i], NULL);
+    AUTO_FD job = is_wanted(jobs.items[i], only_job) ? job_open(run, jobs.items[i], NULL) : -1;
     if (job >= 0) names_in(job, true, &users);
-    for (size_t j = 0; j < users.count; j++) list_user(run, jobs.items[i], users.items[j], view.at, out);
+    for (size_t j = 0; j < users.count; j++)
+      if (is_wanted(users.items[j], only_uid)) list_user(run, jobs.items[i], users.items[j], view.at, out);
   }
 }

@@ -93,7 +93,7 @@ static int clone_source(const struct root *root, const struct volume *volume, st
   AUTO_FD tree = source < 0 ? -1 : tree_clone(source, "", true);
   // The root becomes read-only at the end; copies of it are so from the start.
   bool read_only = (volume->flags & VOLUME_READ_ONLY) != 0, top = tree >= 0 && !root->plan->writable && on_root_mount(root, source);
-  bool set = tree >= 0 && tree_set(tree, SAFE | (read_only ? MOUNT_ATTR_RDONLY : 0), MS_PRIVATE, true) &&
+  bool set = tree >= 0 && tree_set(tree, SAFE | (read_only ? MOUNT_ATTR_RDONLY : 0), root->propagation, true) &&
              (!top || tree_set(tree, MOUNT_ATTR_RDONLY, 0, false));
   if (!set) return fail(why, ERROR_VOLUME_FAILED, "'%s' is not there inside, or not yours to reach", volume->from), -1;
   return steal_fd(&tree);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "limits.gen.h"
 #include "mechanism/open.h"
 #include "policy/path.h"
 
@@ -60,13 +61,13 @@ static void note_module(struct origins *origins, const struct module *module) {
 }
 
 // In the order in which they are mounted: of two on one place the later is seen.
-static void note_all(struct origins *origins, const struct start *start) {
+static void note_all(struct origins *origins, const struct start *start, const struct account *caller) {
   static const char *const of_host[] = {"/tmp", "/var/tmp", "/proc", "/sys", "/dev"};
   const struct root_plan *plan = start->plan;
   const struct conf_value *conf = plan->config.udiroot, *opt = &conf[UDIROOT_OPT_UDI_IMAGE];
   note(origins, "/", "the image %s%s", plan->image.local ? "" : "id:", plan->image.id);
   for (size_t i = 0; i < COUNT_OF(of_host); i++) note(origins, of_host[i], "the host's %s", of_host[i]);
-  if (plan->accounts.caller.home != NULL) note(origins, plan->accounts.caller.home, "the home directory (mountHome of runtime.conf)");
+  if (caller->home != NULL) note(origins, caller->home, "the home directory (mountHome of runtime.conf)");
   note_map(origins, &conf[UDIROOT_SITE_FS].volumes, NULL, "siteFs", conf[UDIROOT_SITE_FS].line);
   if (opt->text != NULL) note(origins, "/opt/udiImage", "optUdiImage (udiRoot.conf:%u) %s", opt->line, opt->text);
   for (size_t i = 0; i < plan->modules.count; i++) note_module(origins, plan->modules.items[i]);
@@ -94,7 +95,7 @@ static void decode(char *text) {
   *to = '\0';
 }
 
-// "ID PARENT DEVICE ROOT PLACE OPTIONS ... - TYPE SOURCE OPTIONS"
+// "ID PARENT DEVICE ROOT PLACE OPTIONS ... - TYPE SOURCE OPTIONS"; the last are the file system's own, and count too.
 static void explain_mount(struct buffer *out, const struct origins *origins, const char *text) {
   AUTO_WORDS fields = {0};
   AUTO_BUFFER value = {0}, origin = {0};
@@ -103,17 +104,19 @@ static void explain_mount(struct buffer *out, const struct origins *origins, con
   while (dash < fields.count && strcmp(fields.items[dash], "-") != 0) dash++;
   if (dash + 1 >= fields.count) return;
   decode(fields.items[4]);
-  buffer_print(&value, "%s %s %s", fields.items[4], fields.items[dash + 1], fields.items[5]);
+  const char *flags = fields.items[5], *of_all = fields.items[fields.count - 1];
+  bool read_only = strncmp(flags, "rw", 2) == 0 && strncmp(of_all, "ro", 2) == 0 && (of_all[2] == ',' || of_all[2] == '\0');
+  buffer_print(&value, "%s %s %s%s", fields.items[4], fields.items[dash + 1], read_only ? "ro" : "", flags + (read_only ? 2 : 0));
   origin_of(origins, fields.items[4], &origin);
   line(out, "mount", value.at, origin.at == NULL ? "" : origin.at);
 }
 
-static void explain_mounts(struct buffer *out, const struct start *start) {
+static void explain_mounts(struct buffer *out, const struct start *start, const struct account *caller) {
   struct origins origins = {0};
   AUTO_BUFFER content = {0};
   AUTO_WORDS lines = {0};
   AUTO_FD fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-  note_all(&origins, start);
+  note_all(&origins, start, caller);
   if (fd >= 0 && read_all(fd, MOUNTINFO_BYTES, &content)) words_add_split(&lines, content.at, "\n");
   for (size_t i = 0; i < lines.count; i++) explain_mount(out, &origins, lines.items[i]);
   for (size_t i = 0; i < origins.count; i++) {
@@ -125,10 +128,28 @@ static void explain_mounts(struct buffer *out, const struct start *start) {
 
 // --- The rest ---
 
-static void explain_identity(struct buffer *out, const struct start *start) {
+static bool is_joined(const struct start *start) {
+  return start->plan->accounts.caller.name == NULL; // who joins a root asks nobody for accounts
+}
+
+// The account as a joined root has it, which was made for this user.
+static bool find_account(uint32_t uid, struct account *out) {
+  AUTO_BUFFER content = {0};
+  AUTO_WORDS lines = {0};
+  AUTO_FD fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || !read_all(fd, LIMIT_ACCOUNT_REPLY_BYTES, &content) || content.at == NULL) return false;
+  words_add_split(&lines, content.at, "\n");
+  for (size_t i = 0; i < lines.count; i++) {
+    if (passwd_parse_line(lines.items[i], strlen(lines.items[i]), out) && out->uid == uid) return true;
+    account_free(out);
+  }
+  return false;
+}
+
+static void explain_identity(struct buffer *out, const struct start *start, const struct account *caller) {
   const struct root_plan *plan = start->plan;
   AUTO_BUFFER text = {0}, groups = {0};
-  buffer_print(&text, "uid %u (%s) gid %u", plan->who.uid, plan->accounts.caller.name == NULL ? "" : plan->accounts.caller.name, plan->who.gid);
+  buffer_print(&text, "uid %u (%s) gid %u", plan->who.uid, caller->name == NULL ? "?" : caller->name, plan->who.gid);
   line(out, "identity", text.at, "the caller");
   for (size_t i = 0; i < plan->who.groups.count; i++) buffer_print(&groups, "%s%u", i == 0 ? "" : " ", plan->who.groups.items[i]);
   line(out, "groups", groups.at == NULL ? "" : groups.at, "the caller");
@@ -159,11 +180,15 @@ _Noreturn void explain_and_exit(const struct start *start, const struct composit
   const struct root_plan *plan = start->plan;
   AUTO_BUFFER out = {0};
   AUTO_WORDS variables = {0};
+  struct account found = {0};
+  const struct account *caller = &plan->accounts.caller;
+  if (is_joined(start) && find_account(plan->who.uid, &found)) caller = &found;
+  const char *made = plan->writable ? "--writable (writableSize of runtime.conf)" : is_joined(start) ? "prepared by setupRoot" : "the default";
   line(&out, "image", plan->image.id, plan->request);
-  line(&out, "root", plan->writable ? "writable" : "read-only", plan->writable ? "--writable (writableSize of runtime.conf)" : "the default");
-  explain_identity(&out, start);
+  line(&out, "root", plan->writable ? "writable" : "read-only", made);
+  explain_identity(&out, start, caller);
   explain_modules(&out, start);
-  explain_mounts(&out, start);
+  explain_mounts(&out, start, caller);
   explain_program(&out, start);
   composition_apply(environment, &variables);
   for (size_t i = 0; i < variables.count; i++) {

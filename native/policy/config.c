@@ -5,6 +5,7 @@
 
 #include "limits.gen.h"
 #include "policy/environment.h"
+#include "policy/module.h"
 #include "policy/path.h"
 
 struct place {
@@ -29,10 +30,13 @@ static void value_free(struct conf_value *value) {
   *value = (struct conf_value){0};
 }
 
-static bool is_one_of(const char *text, const char *const *values) {
-  for (; *values != NULL; values++)
-    if (strcmp(text, *values) == 0) return true;
-  return false;
+// NULL, or what is wrong.
+static const char *not_one_of(const char *text, const char *const *values, struct buffer *detail) {
+  for (size_t i = 0; values[i] != NULL; i++) {
+    if (strcmp(text, values[i]) == 0) return NULL;
+    buffer_print(detail, "%s%s", i == 0 ? "is none of " : ", ", values[i]);
+  }
+  return detail->at;
 }
 
 // NULL, or what is wrong with the text.
@@ -47,7 +51,7 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
     value->text = path_clean(text, length);
     return NULL;
   case CONF_ENUM:
-    if (!is_one_of(text, key->values)) return "has a value that is not allowed";
+    if (not_one_of(text, key->values, detail) != NULL) return detail->at;
     break;
   case CONF_BOOL:
     if (!number_parse(text, length, 1, false, &value->number)) return "is not 0 or 1";
@@ -110,8 +114,11 @@ static bool is_setting_list(const char *name) {
   return strcmp(name, "siteEnv") == 0 || strcmp(name, "siteEnvAppend") == 0 || strcmp(name, "siteEnvPrepend") == 0;
 }
 
-// Words of the site's environment are checked where their line is still known.
+// What more must hold of a value, checked where its line is still known.
 static const char *check_settings(const struct conf_key *key, const struct conf_value *value) {
+  bool zero = value->text != NULL && value->number == 0;
+  if (zero && key == &runtime_keys[RUNTIME_WRITABLE_SIZE]) return "is 0, which would be no limit";
+  if (zero && key == &runtime_keys[RUNTIME_MKFS_USER]) return "is 0: an account that is not root's is needed";
   for (size_t i = 0; i < value->words.count; i++) {
     if (is_setting_list(key->name) && !setting_is_complete(value->words.items[i])) return "holds a word that is not NAME=VALUE";
     if (strcmp(key->name, "siteEnvUnset") == 0 && strchr(value->words.items[i], '=') != NULL) return "holds a word that is not a NAME";
@@ -134,12 +141,23 @@ static struct module *get_module(struct config *config, const char *name, size_t
   return module;
 }
 
+// Names are separated by commas on command lines and by blanks or commas here, 'none' chooses no module, and the name becomes a directory's.
+static bool can_be_chosen(const char *name, size_t length) {
+  bool special = text_is(name, length, ".") || text_is(name, length, "..") || text_is(name, length, "none");
+  for (size_t i = 0; i < length; i++) special = special || is_blank(name[i]) || name[i] == ',' || name[i] == '/';
+  return length > 0 && !special;
+}
+
 // module_NAME_KEY: what the reference system passes over in silence is passed over with a warning.
 static bool set_module_key(struct config *config, const struct place *place, const char *whole, const char *text, struct failure *why) {
   const char *name = whole + strlen("module_");
   size_t length = strcspn(name, "_");
   const char *sub = name[length] == '_' ? name + length + 1 : "";
-  for (size_t i = 0; i < MODULE_KEY_COUNT && length > 0; i++) {
+  if (!can_be_chosen(name, length)) {
+    warn(config, place, whole, "names no module that could be chosen");
+    return true;
+  }
+  for (size_t i = 0; i < MODULE_KEY_COUNT; i++) {
     const struct conf_key *key = &module_keys[i];
     if (strcmp(sub, key->name) != 0) continue;
     AUTO_BUFFER detail = {0};
@@ -158,6 +176,7 @@ static bool set_module_key(struct config *config, const struct place *place, con
 static bool set_key(struct config *config, bool runtime, const struct place *place, const char *name, const char *text, struct failure *why) {
   const struct conf_key *keys = runtime ? runtime_keys : udiroot_keys;
   size_t count = runtime ? (size_t)RUNTIME_KEY_COUNT : (size_t)UDIROOT_KEY_COUNT;
+  if (*name == '\0') return invalid(place, "the line", "has no key before the '='", why);
   if (has_control(name, strlen(name))) return invalid(place, "the key", "holds a control character", why);
   for (const char *at = text; *at != '\0'; at++)
     if (is_control(*at) && *at != '\t') return invalid(place, name, "holds a control character", why);
@@ -253,10 +272,6 @@ static void set_defaults(const struct conf_key *keys, size_t count, struct conf_
   }
 }
 
-bool modules_conflict(const struct module *one, const struct module *other) {
-  return words_hold(&one->values[MODULE_CONFLICT].words, other->name) || words_hold(&other->values[MODULE_CONFLICT].words, one->name);
-}
-
 static bool check_conflict_names(struct config *config, const char *file, struct failure *why) {
   for (size_t i = 0; i < config->module_count; i++) {
     const struct conf_value *named = &config->modules[i].values[MODULE_CONFLICT];
@@ -269,20 +284,12 @@ static bool check_conflict_names(struct config *config, const char *file, struct
 }
 
 static bool check_default_modules(struct config *config, const char *file, struct failure *why) {
-  const struct conf_value *defaults = &config->udiroot[UDIROOT_DEFAULT_MODULES];
-  struct place place = {file, defaults->line};
-  for (size_t i = 0; i < defaults->words.count; i++) {
-    const char *name = defaults->words.items[i];
-    const struct module *module = config_module(config, name, strlen(name));
-    if (module == NULL) return invalid(&place, name, "in defaultModules is no module", why);
-    if (module->values[MODULE_ENABLED].number == 0) return invalid(&place, name, "in defaultModules is not enabled", why);
-    for (size_t j = 0; j < i; j++) {
-      const char *earlier = defaults->words.items[j];
-      if (modules_conflict(module, config_module(config, earlier, strlen(earlier))))
-        return invalid(&place, name, "in defaultModules conflicts with another", why);
-    }
-  }
-  return true;
+  struct modules modules = {0};
+  struct failure refused;
+  bool selected = modules_select(config, NULL, &modules, &refused);
+  modules_free(&modules);
+  const struct place place = {file, config->udiroot[UDIROOT_DEFAULT_MODULES].line};
+  return selected || invalid(&place, "defaultModules:", refused.what, why);
 }
 
 bool config_finish(struct config *config, bool lenient, const char *file, struct failure *why) {

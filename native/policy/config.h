@@ -48,6 +48,4 @@ bool config_parse_runtime(struct config *config, const char *at, size_t length, 
 // Defaults, what is required (unless `lenient`), and what must fit together.
 bool config_finish(struct config *config, bool lenient, const char *file, struct failure *why) MUST_USE;
 struct module *config_module(const struct config *config, const char *name, size_t length);
-// Whether one of two modules names the other as a conflict.
-bool modules_conflict(const struct module *one, const struct module *other);
 void config_free(struct config *config);

@@ -7,13 +7,18 @@ static bool refuse(const char *name, const char *what, struct failure *why) {
   return fail(why, ERROR_MODULE_REFUSED, "the module '%s' %s", name, what);
 }
 
+// Whether one of two names the other.
+static bool conflict(const struct module *one, const struct module *other) {
+  return words_hold(&one->values[MODULE_CONFLICT].words, other->name) || words_hold(&other->values[MODULE_CONFLICT].words, one->name);
+}
+
 static bool add(const struct config *config, const char *name, struct modules *modules, struct failure *why) {
   const struct module *module = config_module(config, name, strlen(name));
   if (module == NULL) return refuse(name, "is not defined at this site", why);
   if (module->values[MODULE_ENABLED].number == 0) return refuse(name, "is disabled at this site", why);
   for (size_t i = 0; i < modules->count; i++) {
     if (modules->items[i] == module) return refuse(name, "is named twice", why);
-    if (modules_conflict(module, modules->items[i]))
+    if (conflict(module, modules->items[i]))
       return fail(why, ERROR_MODULE_REFUSED, "the modules '%s' and '%s' exclude each other", modules->items[i]->name, name);
   }
   modules->items = memory_resize(modules->items, modules->count + 1, sizeof *modules->items);

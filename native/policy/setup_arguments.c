@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "limits.gen.h"
+#include "policy/reference.h"
 
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #define DIGITS "0123456789"
@@ -50,6 +51,10 @@ bool setup_arguments_parse(int argc, char *const *argv, struct setup_arguments *
   if (operands != 2) return fail(why, ERROR_USAGE, "TYPE and ID of one image are needed as operands; there are %d operands", operands);
   out->type = argv[index];
   out->id = argv[index + 1];
+  enum image_type type;
+  if (!image_type_parse(out->type, strlen(out->type), &type)) return fail(why, ERROR_USAGE, "'%s' is no type of image, such as docker or id", out->type);
+  // The reference system hands over the image's id whatever its type is. No name of these types looks like one.
+  if ((type == IMAGE_DOCKER || type == IMAGE_CUSTOM) && hash_is_valid(out->id, strlen(out->id))) out->type = image_type_name(IMAGE_ID);
   return true;
 }
 

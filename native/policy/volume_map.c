@@ -7,8 +7,6 @@
 #include "limits.gen.h"
 #include "policy/path.h"
 
-#define LARGEST_CACHE (UINT64_C(1) << 62)
-
 static const struct {
   const char *name;
   unsigned flag;
@@ -34,7 +32,7 @@ static bool take_cache_key(struct volume *volume, const char *at, size_t length,
   const char *value = at + name + 1;
   size_t size = equals == NULL ? 0 : length - name - 1;
   uint64_t *number = is_word(at, name, "size") ? &volume->cache_size : is_word(at, name, "bs") ? &volume->cache_block : NULL;
-  if (number != NULL) return (*number == 0 && bytes_parse(value, size, LARGEST_CACHE, number) && *number > 0) || refuse_flag(at, length, "is no size, or is there twice", what);
+  if (number != NULL) return (*number == 0 && bytes_parse(value, size, LARGEST_SIZE, number) && *number > 0) || refuse_flag(at, length, "is no size, or is there twice", what);
   if (is_word(at, name, "method")) return is_word(value, size, "loop") || refuse_flag(at, length, "is not method=loop", what);
   if (is_word(at, name, "fs") || is_word(at, name, "fstype")) return is_word(value, size, "xfs") || refuse_flag(at, length, "is not fs=xfs", what);
   return refuse_flag(at, length, "is no setting of perNodeCache", what);
@@ -67,6 +65,7 @@ static bool add_flag(struct volume *volume, const char *at, size_t length, struc
 }
 
 static bool take_path(char **out, const char *at, size_t length, struct buffer *what) {
+  if (has_control(at, length)) return refuse_flag(at, length, "holds a control character", what);
   if (!path_is_plain(at, length)) return refuse_flag(at, length, "is not an absolute path without '..'", what);
   *out = path_clean(at, length);
   return true;

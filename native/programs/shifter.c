@@ -10,6 +10,7 @@
 #include "mechanism/open.h"
 #include "mechanism/prepared.h"
 #include "mechanism/process.h"
+#include "mechanism/rights.h"
 #include "mechanism/root.h"
 #include "payload/start.h"
 #include "policy/arguments.h"
@@ -120,12 +121,13 @@ int main(int argc, char **argv) {
   *who = (struct identity){.uid = getuid(), .gid = getgid()};
   bool parsed = arguments_parse(argc, argv, &session.arguments, &why);
   if (parsed) answer_simple(&session.arguments, who);
-  struct failure usage = why;
+  struct failure usage = why, lacking;
+  bool able = rights_check(argv, session.environment, &lacking);
   int wanted = session.arguments.report;
   if (wanted >= 0 && !report_take(wanted, &why)) finish_as(who, &why);
   report_fd = wanted;
 
-  if (geteuid() != 0) finish((fail(&why, ERROR_NOT_SETUID, "effective uid %u", geteuid()), &why));
+  if (!able) finish(&lacking);
   if (!identity_of_caller(who, &why)) finish_as(who, &why);
   if (!parsed) finish_as(who, &usage);
   if (!arguments_image(&session.arguments, session.environment, &session.asked, &why)) finish_as(who, &why);

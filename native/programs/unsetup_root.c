@@ -22,11 +22,11 @@ int main(int argc, char **argv) {
 
   if (!site_load(CONFIG_DIRECTORY, &config, &why)) refuse(&why);
   const char *place = run_directory(&config, arguments.run_directory);
+  if (arguments.has_uid) buffer_print(&uid, "%u", arguments.uid);
   if (arguments.mode == MODE_LIST) {
-    prepared_list(place, &list);
+    prepared_list(place, arguments.has_job ? arguments.job : NULL, uid.at, &list);
     print_and_exit(list.at);
   }
-  if (arguments.has_uid) buffer_print(&uid, "%u", arguments.uid);
   if (!prepared_tear_down(place, arguments.job, uid.at, &why)) refuse(&why);
   return 0;
 }

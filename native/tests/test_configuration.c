@@ -66,9 +66,9 @@ static void refused(void **state) {
   (void)state;
   static const char *const added[] = {
       "system=a\r\n", "allowLocalChroot=yes\n", "allowLocalChroot=2\n", "maxGroupCount=-1\n", "maxGroupCount=99999999999\n", "udiMount=relative\n",
-      "udiMount=/a/../b\n", "udiMount=/a:b\n", "udiMount=/a,b\n", "udiMount=/a\\b\n", "udiMount=/\n", "rootfsType=ext4\n", "siteEnv=A\n",
+      "udiMount=/a/../b\n", "udiMount=/a\tb\n", "udiMount=/a:b\n", "udiMount=/a,b\n", "udiMount=/a\\b\n", "udiMount=/\n", "rootfsType=ext4\n", "siteEnv=A\n",
       "siteEnv=A=\n", "siteEnvUnset=A=b\n", "siteFs=/a:b\n", "siteFs=/none:/x:perNodeCache=size=1Q\n", "perNodeCacheSizeLimit=1Q\n",
-      "defaultModules=none\n", "module_a_enabled=0\ndefaultModules=a\n", "module_a_siteEnv=A\n", "cpPath=\n", "siteenv=A=1\n", "=x\n", "imageOwner=0\n"};
+      "defaultModules=none\n", "module_a_enabled=1\ndefaultModules=a,a\n", "module_a_enabled=0\ndefaultModules=a\n", "module_a_siteEnv=A\n", "cpPath=\n", "siteenv=A=1\n", "=x\n", "imageOwner=0\n"};
   for (size_t i = 0; i < COUNT_OF(added); i++) {
     struct config config;
     struct failure why = {0};
@@ -90,6 +90,35 @@ static void names_the_line(void **state) {
   struct failure why = {0};
   assert_false(parse("system=a\n# c\n\nfoo=bar\n", 22, true, &config, &why));
   assert_non_null(strstr(why.what, "f:4:"));
+}
+
+static void says_what_is_allowed(void **state) {
+  (void)state;
+  struct config config;
+  struct failure why = {0};
+  assert_false(parse_added("mountPropagationStyle=shared\n", &config, &why));
+  assert_non_null(strstr(why.what, "mountPropagationStyle is none of private, slave"));
+  assert_false(parse("=x\n", 3, true, &config, &why));
+  assert_string_equal(why.what, "f:1: the line has no key before the '='");
+}
+
+// A name that no command line can say, or that is no name of a directory, makes no module.
+static void names_of_modules(void **state) {
+  (void)state;
+  static const char *const not_names[] = {"none", ".", "..", "a/b", "/", "a,b", "a b", ""};
+  static const char *const names[] = {"a", "None", "nones", "...", ".a", "A-1.2+x", "gr\xc3\xbc\xc3\x9f" "e", "a;b"};
+  for (size_t i = 0; i < COUNT_OF(not_names) + COUNT_OF(names); i++) {
+    bool good = i >= COUNT_OF(not_names);
+    const char *name = good ? names[i - COUNT_OF(not_names)] : not_names[i];
+    struct config config;
+    struct failure why = {0};
+    AUTO_BUFFER text = {0};
+    buffer_print(&text, "module_%s_siteEnv=A=1\n", name);
+    check(parse_added(text.at, &config, &why), name);
+    check(config.module_count == (good ? 1 : 0), name);
+    check(config.warnings.count == (good ? 0 : 1), name);
+    config_free(&config);
+  }
 }
 
 static void paths(void **state) {
@@ -131,7 +160,8 @@ static void runtime(void **state) {
     bool accept;
   } cases[] = {{"imageOwner=990\nverifyImage=prepare\nmountHome=0\n", true}, {"imageOwner=root\n", false}, {"imageOwner=4294967295\n", false},
                {"imageOwner=-1\n", false}, {"verifyImage=always\n", false}, {"runDirectory=/run/a  /run/b\n", true}, {"runDirectory=/run/a b\n", false}, {"runDirectory=/a/../b\n", false},
-               {"writableSize=4G\n", true}, {"writableSize=much\n", false}, {"mkfsUser=nobody\n", false}, {"system=a\n", false}, {"module_a_siteEnv=A=1\n", false}, {"", true}};
+               {"writableSize=4G\n", true}, {"writableSize=much\n", false}, {"writableSize=0\n", false}, {"writableSize=0x0K\n", false}, {"writableSize=1\n", true}, {"writableSize=\n", true},
+               {"mkfsUser=0\n", false}, {"mkfsUser=1\n", true}, {"mountHome=0\n", true}, {"imageOwner=0\n", true}, {" = x\n", false}, {"mkfsUser=nobody\n", false}, {"system=a\n", false}, {"module_a_siteEnv=A=1\n", false}, {"", true}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct config config = {0};
     struct failure why = {0};
@@ -144,7 +174,7 @@ static void runtime(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows),    cmocka_unit_test(values),  cmocka_unit_test(continued_last_line),
                                      cmocka_unit_test(paths),
-                                     cmocka_unit_test(refused), cmocka_unit_test(names_the_line), cmocka_unit_test(sizes),
+                                     cmocka_unit_test(refused), cmocka_unit_test(names_the_line), cmocka_unit_test(says_what_is_allowed), cmocka_unit_test(names_of_modules), cmocka_unit_test(sizes),
                                      cmocka_unit_test(runtime)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,6 +63,24 @@ static void setup_words(void **state) {
   assert_string_equal(a.id, "-x");
 }
 
+// The reference system's ids: 64 hexadecimal digits, whatever the type of the image is.
+static void operands(void **state) {
+  (void)state;
+#define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  static const struct {
+    const char *type, *id, *meant;
+  } rows[] = {{"docker", HASH, "id"},     {"custom", HASH, "id"},      {"id", HASH, "id"},     {"local", HASH, "local"}, {"docker", HASH "0", "docker"},
+              {"docker", "a", "docker"}, {"docker", "0123ABCD", "docker"}, {"custom", "a", "custom"}, {"docker", "a@sha256:" HASH, "docker"}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    struct setup_arguments a;
+    struct failure why = {0};
+    check(setup(ARGV(USER, (char *)rows[i].type, (char *)rows[i].id), &a, &why), rows[i].id);
+    assert_string_equal(a.type, rows[i].meant);
+    assert_string_equal(a.id, rows[i].id);
+    setup_arguments_free(&a);
+  }
+}
+
 static void setup_refused(void **state) {
   (void)state;
   static const struct {
@@ -79,6 +97,9 @@ static void setup_refused(void **state) {
               {{"-U", "1", "docker", "a"}, ERROR_USAGE, "--uid and --gid"},
               {{USER, "docker"}, ERROR_USAGE, "there are 1 operands"},
               {{USER, "docker", "a", "b"}, ERROR_USAGE, "there are 3 operands"},
+              {{USER, "Docker", "a"}, ERROR_USAGE, "'Docker' is no type of image"},
+              {{USER, "", "a"}, ERROR_USAGE, "'' is no type of image"},
+              {{USER, "registry.example:5000/a", "b"}, ERROR_USAGE, "is no type of image"},
               {{USER, "--resolve=a", "b"}, ERROR_USAGE, "--resolve takes no operand"},
               {{USER, "-u", "", "docker", "a"}, ERROR_USAGE, "--user= is empty"},
               {{USER, "--run-directory=", "docker", "a"}, ERROR_USAGE, "--run-directory= is empty"},
@@ -183,7 +204,7 @@ static void tables(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_reference), cmocka_unit_test(setup_words), cmocka_unit_test(setup_refused),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_reference), cmocka_unit_test(setup_words), cmocka_unit_test(operands), cmocka_unit_test(setup_refused),
                                      cmocka_unit_test(nodes),              cmocka_unit_test(jobs),        cmocka_unit_test(unsetup_words),
                                      cmocka_unit_test(tables)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 #include "testing.h"
 
 #include "limits.gen.h"
-#include "policy/module.h"
+#include "mechanism/plan.h"
 
 typedef bool adder(struct volume_map *map, const char *text, struct buffer *what);
 
@@ -150,9 +150,47 @@ static void modules(void **state) {
   config_free(&config);
 }
 
+// Volumes come in the order in which they are mounted, whatever order they were named in.
+static void settled(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *order;
+  } cases[] = {{"/1:/a/b;/2:/a", "/a /a/b"}, {"/2:/a;/1:/a/b", "/a /a/b"}, {"/1:/a;/1:/a:", "/a"}, {"/1:/a;/1:/a:ro", NULL}, {"/1:/a;/2:/a;/3:/b", NULL},
+               {"/1:/b;/2:/a;/1:/b;/2:/a", "/a /b"}, {"", ""}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct volume_map map = {0};
+    AUTO_BUFFER what = {0}, order = {0};
+    assert_true(volume_map_add_user(&map, cases[i].text, &what));
+    check(volume_map_settle(&map, &what) == (cases[i].order != NULL), cases[i].text);
+    buffer_text(&order, "");
+    for (size_t j = 0; j < map.count; j++) buffer_print(&order, "%s%s", j == 0 ? "" : " ", map.items[j].to);
+    if (cases[i].order != NULL) check(same_text(order.at, cases[i].order), cases[i].text);
+    volume_map_free(&map);
+  }
+}
+
+static void description(void **state) {
+  (void)state;
+  static const char text[] = "module_mpich_siteEnv=A=1\nmodule_cvmfs_siteEnv=B=1\n";
+  for (size_t i = 0; i < COUNT_OF(reuse_cases); i++) {
+    struct root_plan plan = EMPTY_PLAN;
+    struct failure why;
+    AUTO_BUFFER what = {0}, told = {0};
+    assert_true(config_parse_udiroot(&plan.config, text, strlen(text), "udiRoot.conf", &why) && config_finish(&plan.config, true, "udiRoot.conf", &why));
+    assert_true(modules_select(&plan.config, reuse_cases[i].modules, &plan.modules, &why));
+    assert_true(reuse_cases[i].volumes == NULL || volume_map_add_user(&plan.volumes, reuse_cases[i].volumes, &what));
+    plan.image.id = memory_copy(reuse_cases[i].identifier, strlen(reuse_cases[i].identifier));
+    plan.accounts.caller.name = memory_copy(reuse_cases[i].user, strlen(reuse_cases[i].user));
+    plan_describe(&plan, &told);
+    assert_string_equal(told.at, reuse_cases[i].text);
+    plan_free(&plan);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(site_maps), cmocka_unit_test(user_maps), cmocka_unit_test(more_user_maps),
                                      cmocka_unit_test(many),      cmocka_unit_test(sizes),     cmocka_unit_test(covering),
-                                     cmocka_unit_test(spared),    cmocka_unit_test(modules)};
+                                     cmocka_unit_test(spared),    cmocka_unit_test(modules),   cmocka_unit_test(settled),
+                                     cmocka_unit_test(description)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,9 +5,10 @@
  * @module
  */
 import { createHash } from "node:crypto"
-import { mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises"
+import { readdir, rename, rm, rmdir, stat } from "node:fs/promises"
 import * as nodePath from "node:path"
 import { type Digest, hex } from "./Digest.js"
+import { makeDirectory } from "./Disk.js"
 import { systemCode } from "./Errors.js"
 
 /** The trust domain of a registry's repository. */
@@ -28,14 +29,14 @@ const partialName = /^([0-9a-f]{64})\.([0-9a-f]{64})\.partial(?:\.json)?$/
 export const movePartials = async (from: string, to: string): Promise<void> => {
   // Bytes before what is known of them: who finds the latter finds both.
   const names = (await readdir(from).catch((): Array<string> => [])).filter((name) => partialName.test(name)).sort()
-  if (names.length > 0) await mkdir(to, { recursive: true, mode: 0o700 })
+  if (names.length > 0) await makeDirectory(to, true)
   for (const name of names) await rename(nodePath.join(from, name), nodePath.join(to, name)).catch(() => undefined)
 }
 
 /** Moves a whole blob into the store. */
 export const put = async (file: string, to: string): Promise<void> => {
   for (let tries = 1; ; tries++) {
-    await mkdir(nodePath.dirname(to), { recursive: true, mode: 0o700 })
+    await makeDirectory(nodePath.dirname(to), true)
     try {
       await rename(file, to)
       return

@@ -40,7 +40,10 @@ export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
   {
     /** Begins a pull in the phase `resolve`. */
     readonly begin: (request: { readonly system: string; readonly reference: string; readonly requester: number }) => Effect.Effect<PullRow, CatalogError>
-    /** Claims an image: to convert it, or to change who may use it. */
+    /**
+     * Claims an image: to convert it, or to change who may use it. One that is fetched for another request since {@link fetchMillis} ago is taken
+     * over.
+     */
     readonly claim: (pull: PullRow, imageId: string) => Effect.Effect<Claim, CatalogError>
     /** Extends the lease. False: the lease is lost. */
     readonly renew: (pull: PullRow) => Effect.Effect<boolean, CatalogError>
@@ -72,5 +75,7 @@ export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
 export const leaseMillis = 6000
 /** How often a process renews. */
 export const renewMillis = 1500
+/** How long an image may be fetched while somebody waits who asks another source for it: the one of the two may be slow, or mean. */
+export const fetchMillis = 10 * 60 * 1000
 /** How long blobs of a failed pull are kept for another try. */
 export const retryMillis = 24 * 3600 * 1000

@@ -66,8 +66,7 @@ export const write = (
         Effect.zipRight(Fiber.join(ordering), Effect.never)
       )
       if (outcome === undefined) {
-        const exit = yield* Effect.promise(() => process.exit)
-        return yield* new ImageError(errorFields("INTERNAL", `shifter-merge ended with status ${exit.status}: ${printable(exit.stderr || "it said nothing")}`))
+        return yield* new ImageError(Native.ended("shifter-merge", yield* Effect.promise(() => process.exit)))
       }
       if (outcome._tag === "Fault") return yield* outcome.error
       if (outcome._tag === "PlanNeeded") return yield* new RestartNeeded()

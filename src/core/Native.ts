@@ -6,6 +6,8 @@
 import { existsSync } from "node:fs"
 import * as nodePath from "node:path"
 import { fileURLToPath } from "node:url"
+import { type ErrorFields, errorFields, isErrorCode, printable } from "./Errors.js"
+import type * as Process from "./Process.js"
 
 /** What to do when a native program is not there. */
 export const buildRemedy = 'Build it with "npx shifter-build-native", or install the native programs and name their "prefix" in the configuration.'
@@ -13,10 +15,27 @@ export const buildRemedy = 'Build it with "npx shifter-build-native", or install
 /** The program of a name: below the prefix when one is given, else where this package built it, else as the system finds it. */
 export const program = (name: string, prefix: string | undefined): string => {
   if (prefix !== undefined) return nodePath.join(prefix, "bin", name)
-  const root = packageRoot()
-  const built = root === undefined ? undefined : nodePath.join(root, "build-native", name)
-  return built !== undefined && existsSync(built) ? built : name
+  const file = built(name)
+  return file !== undefined && existsSync(file) ? file : name
 }
+
+/** Where this package builds a program; undefined where it has no native sources. */
+export const built = (name: string): string | undefined => {
+  const root = packageRoot()
+  return root === undefined ? undefined : nodePath.join(root, "build-native", name)
+}
+
+/** How a native program ended that did not say its last word. */
+export const ended = (name: string, { status, stderr }: Process.Exit): ErrorFields => {
+  const [, code = "", what = ""] = /^shifter: ([A-Z_]+): (.*?)\.?$/m.exec(stderr) ?? []
+  if (isErrorCode(code)) return errorFields(code, `${name} could not go on: ${what}`)
+  return status === KILLED
+    ? errorFields("RESOURCE", `${name} was killed, as the system does where memory ends`)
+    : errorFields("INTERNAL", `${name} ended with status ${status}: ${printable(stderr || "it said nothing")}`)
+}
+
+/** SIGKILL. */
+const KILLED = 128 + 9
 
 /** The package's directory, which holds the native sources too. */
 const packageRoot = (): string | undefined => {

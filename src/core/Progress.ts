@@ -27,17 +27,22 @@ export type ProgressEvent =
   /** Something a person should know; the pull goes on. */
   | { readonly _tag: "Warning"; readonly message: string }
 
-/** Receives events. It must return at once; one that throws is told nothing more, and the pull goes on. */
+/** Receives events. It must return at once; one that throws, or returns a promise that rejects, is told nothing more, and the pull goes on. */
 export type OnProgress = (event: ProgressEvent) => void
 
 /** A receiver that can do no harm. */
 export const careful = (onProgress: OnProgress | undefined): OnProgress => {
   let receiver = onProgress
+  const leave = () => {
+    receiver = undefined
+  }
   return (event) => {
     try {
-      receiver?.(event)
+      // One that is asynchronous is no function of this type, but a program in JavaScript has no types.
+      const result: unknown = receiver?.(event)
+      if (result instanceof Promise) result.catch(leave)
     } catch {
-      receiver = undefined
+      leave()
     }
   }
 }

@@ -94,6 +94,7 @@ type Described = Omit<ImageRecord, keyof Verify.ImageFile | "entries">
 
 /** How often a pull that waits for another looks at it. */
 const WATCH = Duration.millis(150)
+const LOOKS = 40
 
 /** One pull, in a scope that ends with it. */
 export const pull = (site: Site.Site, request: PullRequest) =>
@@ -228,7 +229,7 @@ const recordable = (described: Described) =>
     (error) => new GatewayError(errorFields("IMAGE_CONFIG_INVALID", `No record can hold what ${described.reference} says of itself: ${error.what}`, { cause: error }))
   )
 
-const leaseLost = new GatewayError(errorFields("LEASE_LOST", "This process was silent for too long, and another one took over its pull"))
+const leaseLost = new GatewayError(errorFields("LEASE_LOST", "This process was silent for too long, or fetched for too long while others waited, and another one took over its pull"))
 
 /** Renews the lease; the effect returned fails when it is lost. */
 const heartbeat = (row: PullRow) =>
@@ -261,7 +262,8 @@ const ended = (catalog: Context.Tag.Service<Catalog>, row: PullRow, exit: Exit.E
 const waitFor = (other: number, isSameRequest: boolean, site: Site.Site) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
-    for (;;) {
+    // Now and then it is claimed anew: one that takes too long may be taken over.
+    for (let looks = 0; looks < LOOKS; looks++) {
       const state = yield* catalog.state(other)
       if (state._tag === "Failed" && isSameRequest) {
         const code = isErrorCode(state.code) ? state.code : "INTERNAL"

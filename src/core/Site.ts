@@ -145,7 +145,7 @@ export const defaultFile = "/etc/shifter/gateway.json"
 
 /**
  * Loads a site's configuration: the file named, else `/etc/shifter/gateway.json`, else a person's own directories
- * (`$XDG_STATE_HOME/shifter` and `$XDG_DATA_HOME/shifter`), whose images run only without setuid.
+ * (`$XDG_STATE_HOME/shifter` and `$XDG_DATA_HOME/shifter`), whose images run only without setuid: by `shifter-userns`.
  */
 export const load = (file?: string): Either.Either<Site, FormatError> => {
   const path = file ?? defaultFile

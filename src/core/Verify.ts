@@ -66,8 +66,7 @@ export const check = (file: string, { program, sample, written }: VerifyOptions)
       }
       const [inodes, contents, imageSha256] = rest
       if (word !== "done" || inodes === undefined || contents === undefined || imageSha256 === undefined) {
-        const exit = yield* Effect.promise(() => process.exit)
-        return yield* new GatewayError(errorFields("INTERNAL", `shifter-verify ended with status ${exit.status}: ${printable(exit.stderr || "it said nothing")}`))
+        return yield* new GatewayError(Native.ended("shifter-verify", yield* Effect.promise(() => process.exit)))
       }
       if (Number(inodes) !== written.inodes) return yield* wrong(`it has ${inodes} inodes, not ${written.inodes}`)
       if (written.contents !== undefined && contents !== written.contents) return yield* wrong("a name, its attributes or its contents differ")

@@ -13,6 +13,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { errorFields, isErrorCode, messageOf, printable, systemCode, UdiError } from "../core/Errors.js"
+import * as Native from "../core/Native.js"
 import { type JobRequest, type PreparedRoot, type PreparedState, type PrepareRequest, type RunOptions, type RunResult, Udi } from "../core/Udi.js"
 
 const Checks = Schema.parseJson(
@@ -26,19 +27,24 @@ const GRACE_MILLIS = 5000
 /** The descriptor on which the helper tells a refusal: the program that it runs never has it, so it can't feign one. */
 const REPORT_FD = 3
 
-/** Where the native programs are looked for when no prefix is named: where the guides install them, then where packages do. */
+/** Where the native programs are looked for when no prefix is named: where the guides install them, where packages do, then where this package built them. */
 const prefixes: ReadonlyArray<string> = ["/usr/local", "/usr"]
 
 /**
  * The service over the programs below a prefix: `bin/shifter`, `bin/shifter-check`, `sbin/setupRoot`, `sbin/unsetupRoot`. Without a prefix, a
- * program is that of `/usr/local` where it is there, else that of `/usr`.
+ * program is that of `/usr/local` where it is there, else that of `/usr`, else the one that `npx shifter-build-native` made. A `shifter` that
+ * has no setuid bit says so on standard error and runs the image in a user namespace.
  */
 export const layer = (prefix?: string): Layer.Layer<Udi> => {
-  const program = (name: string) => find(prefix === undefined ? prefixes : [prefix], "bin", name)
+  const program = (name: string) => {
+    const files = (prefix === undefined ? prefixes : [prefix]).map((each) => nodePath.join(each, "bin", name))
+    const built = prefix === undefined ? Native.built(name) : undefined
+    return find(name, built === undefined ? files : [...files, built])
+  }
   /** Runs a program of root's to its end; what it prints. */
   const asRoot = (name: string, args: ReadonlyArray<string>) =>
     Effect.gen(function* () {
-      const file = yield* find(prefix === undefined ? prefixes : [prefix], "sbin", name).pipe(
+      const file = yield* find(name, (prefix === undefined ? prefixes : [prefix]).map((each) => nodePath.join(each, "sbin", name))).pipe(
         Effect.mapError((error) => new UdiError(errorFields("PREPARE_UNAVAILABLE", error.what)))
       )
       const { status, stderr, stdout } = yield* Effect.flatMap(execute(file, [`--report-fd=${REPORT_FD}`, ...args], "capture"), (outcome) => refusal(file, outcome))
@@ -78,13 +84,11 @@ export const layer = (prefix?: string): Layer.Layer<Udi> => {
   )
 }
 
-/** The first of the prefixes that has a program. */
-const find = (candidates: ReadonlyArray<string>, directory: string, name: string): Effect.Effect<string, UdiError> => {
-  const files = candidates.map((prefix) => nodePath.join(prefix, directory, name))
-  return Effect.firstSuccessOf(files.map((file) => Effect.as(Effect.tryPromise(() => access(file, fileModes.X_OK)), file))).pipe(
+/** The first of the files that is there. */
+const find = (name: string, files: ReadonlyArray<string>): Effect.Effect<string, UdiError> =>
+  Effect.firstSuccessOf(files.map((file) => Effect.as(Effect.tryPromise(() => access(file, fileModes.X_OK)), file))).pipe(
     Effect.mapError(() => new UdiError(errorFields("NATIVE_MISSING", `The program ${name} is not installed: there is no ${files.join(" and no ")} to run`)))
   )
-}
 
 const argumentsOf = (image: string, command: ReadonlyArray<string>, options: RunOptions): ReadonlyArray<string> => [
   `--report-fd=${REPORT_FD}`,

@@ -20,12 +20,13 @@ let count = 0
 const withCatalog = <A, E>(stateDirectory: string, use: (catalog: typeof Catalog.Catalog.Service) => Effect.Effect<A, E>): Promise<A> =>
   Effect.runPromise(Effect.provide(Effect.flatMap(Catalog.Catalog, use), sqliteCatalog({ stateDirectory })))
 
-/** As if a process had been silent for longer than its lease. */
-const expire = async (stateDirectory: string) => {
+const execute = async (stateDirectory: string, statement: string) => {
   const client = createClient({ url: `file:${stateDirectory}/catalog.db` })
-  await client.execute('UPDATE pulls SET lease_until = 0')
+  await client.execute(statement)
   client.close()
 }
+/** As if a process had been silent for longer than its lease. */
+const expire = (stateDirectory: string) => execute(stateDirectory, 'UPDATE pulls SET lease_until = 0')
 
 const request = { system: 'test', reference: 'docker:a', requester: 1 }
 
@@ -64,6 +65,45 @@ describe('a pull whose process is gone', () => {
     const away = { ...config, defaultSystem: 'test', systems: { ...config.systems, away: { imagePath: '/nonexistent/images' } } }
     await withGateway({ ...site, config: away }, { sources: [madeSource({})] }, (gateway) => gateway.pull({ reference: 'custom:a' }))
     expect(left.map((file) => existsSync(file))).toEqual([false, true])
+  })
+})
+
+describe('an image that is fetched', () => {
+  const image = 'a'.repeat(64)
+
+  it('is another request’s when it takes too long, and never that of the same one', async () => {
+    const directory = work.at(`state${count++}`)
+    await withCatalog(directory, (catalog) =>
+      Effect.gen(function* () {
+        const slow = yield* catalog.begin(request)
+        const again = yield* catalog.begin(request)
+        const other = yield* catalog.begin({ ...request, reference: 'docker:b' })
+        const later = (phase: string) => execute(directory, `UPDATE pulls SET changed = changed - ${Catalog.fetchMillis} - 1 WHERE phase = '${phase}'`)
+        expect((yield* catalog.claim(slow, image))._tag).toBe('Mine')
+        yield* catalog.enter(slow, 'fetch')
+        expect(yield* catalog.claim(other, image)).toMatchObject({ _tag: 'Theirs', pull: slow.id, isSameRequest: false })
+        yield* Effect.promise(() => later('fetch'))
+        expect(yield* catalog.claim(again, image)).toMatchObject({ _tag: 'Theirs', pull: slow.id, isSameRequest: true })
+        expect((yield* catalog.claim(other, image))._tag).toBe('Mine')
+        expect(yield* catalog.renew(slow)).toBe(false)
+        expect(yield* catalog.enter(slow, 'publish')).toBe(false)
+        yield* Effect.promise(() => expire(directory))
+        expect((yield* catalog.reap).map(({ id }) => id)).toContain(slow.id)
+      }))
+  })
+
+  it('stays who converts it, however long that takes', async () => {
+    const directory = work.at(`state${count++}`)
+    await withCatalog(directory, (catalog) =>
+      Effect.gen(function* () {
+        const first = yield* catalog.begin(request)
+        const other = yield* catalog.begin({ ...request, reference: 'docker:b' })
+        yield* catalog.claim(first, image)
+        yield* catalog.enter(first, 'fetch')
+        yield* catalog.enter(first, 'convert')
+        yield* Effect.promise(() => execute(directory, `UPDATE pulls SET changed = changed - ${Catalog.fetchMillis} - 1`))
+        expect((yield* catalog.claim(other, image))._tag).toBe('Theirs')
+      }))
   })
 })
 

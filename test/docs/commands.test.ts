@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureTestAccounts } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, SHARED_IMAGE_PATH } from '../harness/native.js'
 import { writeLayout } from '../harness/ociLayout.js'
-import { run, runOk } from '../harness/process.js'
+import { run } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { busyboxRoot } from '../native/fixture.js'
 import { built, repository } from '../package/dist.js'
@@ -24,6 +24,7 @@ const notRun: ReadonlyArray<readonly [command: RegExp, why: string]> = [
   [/^scripts\/setup\.sh test$|^npm run (lint|rooms|typecheck|build|docs)$/, 'is a step of scripts/test.sh'],
   [/^npm run build:native$/, 'the administrator’s guide builds the native programs with the same commands'],
   [/^npx vitest run /, 'is what runs this'],
+  [/^npx shifter-build-native$|^shifterimg pull docker:debian:12$|^build-native\/shifter /, 'is what test/package and test/native/userns.test.ts do, the latter as an account without rights'],
   [/^npm run fuzz /, 'takes minutes; scripts/test.sh runs its short form'],
   [/^npm run bench /, 'takes minutes and measures the machine'],
   [/^npm run fuzz /, 'takes minutes; its short form is a step of scripts/test.sh'],
@@ -70,7 +71,8 @@ describe('the guides', () => {
     for (const folder of ['native', 'formats']) cpSync(join(repository, folder), join(work, folder), { recursive: true })
     const lines = blocks.flatMap((block) => commandsOf(block.text))
     // The one image that guides name is made here instead of fetched.
-    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${workspace.at('layout')}:v1`).replaceAll('alice', user))
+    const layout = `${workspace.at('layout')}:v1`
+    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${layout}`).replaceAll('docker debian:12', `oci ${layout}`).replaceAll('alice', user))
     const told = script.flatMap((line, i) => [`echo "guide-line ${i}" >&2`, line])
     const result = await run(['sh', '-eu', '-c', told.join('\n')], {
       cwd: work,

@@ -1,14 +1,18 @@
 /** `shifterimg` as users run it: what it accepts, what it prints, and how it says what is wrong. */
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { createClient } from '@libsql/client'
-import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { progressDisplay } from '../../examples/shifterimg/progress.js'
+import { ensureTestAccounts, runAs } from '../harness/accounts.js'
 import { writeLayout } from '../harness/ociLayout.js'
-import { startShifterimg } from '../harness/shifterimg.js'
+import { type Registry, startRegistry } from '../harness/registry.js'
+import { program, startShifterimg } from '../harness/shifterimg.js'
 import { type TestSite, testSite } from '../harness/site.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { built } from '../package/dist.js'
@@ -19,6 +23,7 @@ let empty: TestSite
 let first: string
 let second: string
 let id: string
+let count = 0
 
 const shifterimg = (...args: readonly string[]) => startShifterimg(site, work.path, args).ended
 const id64 = /^[0-9a-f]{64}\n$/
@@ -96,6 +101,99 @@ describe('the command line', () => {
   it('says how to write what is written elsewhere', async () => {
     expect((await shifterimg('pull', 'docker://debian:12')).stderr).toContain('write docker:debian:12, without //')
     expect((await shifterimg('pull', 'https://host.example/x')).stderr).toContain('write docker:host.example/x, without https://')
+  })
+})
+
+describe('a login', () => {
+  let guarded: Registry
+  beforeAll(async () => { guarded = await startRegistry({ auth: { username: 'ann', password: 'se:cret' } }) })
+  afterAll(() => guarded.stop())
+
+  /** On a terminal of its own: what is written when a text is seen, and all that was shown. */
+  const onTerminal = async (args: readonly string[], answers: readonly (readonly [seen: string, typed: string])[]) => {
+    const directory = work.at(`login${count++}`)
+    const own = testSite(directory, [guarded.host])
+    const config = join(directory, 'gateway.json')
+    writeFileSync(config, JSON.stringify({ ...own.config, dockerLogins: join(directory, 'docker') }))
+    const command = [process.execPath, program, '--config', config, ...args].map((each) => `'${each}'`).join(' ')
+    // Its terminal shows what is typed, unless the program forbids it.
+    const child = spawn('script', ['--quiet', '--return', '--echo', 'always', '--command', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] })
+    let shown = ''
+    const left = [...answers]
+    child.stdout.on('data', (chunk: Buffer) => {
+      shown += chunk.toString()
+      const [next] = left
+      if (next === undefined || !shown.includes(next[0])) return
+      left.shift()
+      child.stdin.write(next[1])
+    })
+    const [status] = (await once(child, 'close')) as [number]
+    const kept = join(directory, 'docker/config.json')
+    return { status, shown, kept: existsSync(kept) ? (JSON.parse(readFileSync(kept, 'utf8')) as unknown) : undefined }
+  }
+  const logins = () => ({ auths: { [guarded.host]: { auth: Buffer.from('ann:se:cret').toString('base64') } } })
+
+  it('asks for name and password on the terminal, and shows the one but not the other', async () => {
+    const { kept, shown, status } = await onTerminal(['login', guarded.host], [['User name: ', 'ann\r'], ['Password: ', 'se:cret\r']])
+    expect(status, shown).toBe(0)
+    expect(kept).toEqual(logins())
+    expect(shown).toContain('ann')
+    expect(shown).not.toContain('cret')
+  })
+
+  it('asks for the password alone where the name is given; what is mistyped can be mended', async () => {
+    const { kept, shown, status } = await onTerminal(['login', '--username', 'ann', guarded.host], [['Password: ', 'wrong\x15se:crex\x7ft\r']])
+    expect(status, shown).toBe(0)
+    expect(shown).not.toContain('User name')
+    expect(kept).toEqual(logins())
+  })
+
+  it.each([
+    ['Ctrl-C', '\x03', 130, 'CANCELLED'],
+    ['the end of the input', '\x04', 2, 'USAGE: there was no answer'],
+    ['nothing', '\r', 2, 'USAGE: the password is empty'],
+    ['a wrong password', 'wrong\r', 3, 'REGISTRY_UNAUTHORIZED'],
+  ])('is not made by %s at the password', async (_, typed, exit, said) => {
+    const { kept, shown, status } = await onTerminal(['login', '--username', 'ann', guarded.host], [['Password: ', typed]])
+    expect({ status, shown }).toEqual({ status: exit, shown: expect.stringContaining(said) as string })
+    expect(shown).not.toContain('wrong')
+    expect(kept).toBeUndefined()
+  })
+
+  it.each([['\x03', 130], ['\x04', 2]])('ends at the name too (%j)', async (typed, exit) => {
+    expect((await onTerminal(['login', guarded.host], [['User name: ', typed]])).status).toBe(exit)
+  })
+
+  it('of a pull asks for its password too', async () => {
+    const { shown, status } = await onTerminal(['pull', '--username', 'ann', `docker:${guarded.host}/none:v`], [['Password: ', 'se:cret\r']])
+    expect(shown).toContain('MANIFEST_NOT_FOUND')
+    expect(status).toBe(1)
+  })
+
+  it('without a terminal says what to give', async () => {
+    expect(await shifterimg('login', '--username', 'ann', guarded.host)).toMatchObject({ status: 2, stderr: expect.stringMatching(/no terminal to ask .* --password-stdin .* < password/) as string })
+    expect(await shifterimg('login', '--password-stdin', guarded.host)).toMatchObject({ status: 2, stderr: expect.stringContaining('--password-stdin needs --username') as string })
+  })
+})
+
+describe('who may not read an image path', () => {
+  it.each([['images', []], ['lookup', ['x']], ['inspect', ['x']], ['rm', ['x']], ['rm', [`id:${'0'.repeat(64)}`]]])('is told so by %s %j', async (command, operands) => {
+    const { userA } = await ensureTestAccounts()
+    const config = work.at('readable.json')
+    writeFileSync(config, JSON.stringify(site.config), { mode: 0o644 })
+    const { status, stderr } = await runAs(userA, [process.execPath, program, '--config', config, command, ...operands])
+    expect({ status, stderr }).toEqual({ status: 3, stderr: expect.stringMatching(/^shifterimg: ACCESS_DENIED: The image path .* is not this account's to read or change: .*Ask as the account that pulls/) as string })
+  })
+})
+
+describe('a pull that verifies', () => {
+  it('finds a damaged image and converts it anew', async () => {
+    const file = join(site.imagePath, `${id}.squashfs`)
+    const sound = readFileSync(file)
+    writeFileSync(file, Buffer.alloc(sound.length))
+    expect(await shifterimg('pull', first)).toMatchObject({ status: 0, stderr: expect.not.stringContaining('Converting') as string })
+    expect(await shifterimg('pull', '--verify', first)).toMatchObject({ status: 0, stderr: expect.stringContaining('Converting') as string })
+    expect(readFileSync(file).equals(sound)).toBe(true)
   })
 })
 

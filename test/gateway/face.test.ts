@@ -48,6 +48,28 @@ describe('a promise', () => {
   })
 })
 
+describe('a receiver of events', () => {
+  it('that rejects harms nobody, and is told nothing more', async () => {
+    const rejections: unknown[] = []
+    const listener = (reason: unknown) => { rejections.push(reason) }
+    process.on('unhandledRejection', listener)
+    try {
+      let told = 0
+      const onProgress = async () => {
+        told++
+        await Promise.reject(new Error('mine'))
+      }
+      // eslint-disable-next-line @typescript-eslint/no-misused-promises
+      await pullImage(reference(), { config: testSite(work.at('rejects')).config, onProgress })
+      expect(told).toBeGreaterThan(0)
+      expect(told).toBeLessThan(3)
+      expect(rejections).toEqual([])
+    } finally {
+      process.off('unhandledRejection', listener)
+    }
+  })
+})
+
 describe('a working directory', () => {
   const home = process.cwd()
   afterEach(() => process.chdir(home))
@@ -62,7 +84,7 @@ describe('a working directory', () => {
     expect((await failure(lookupImage('oci:.', { config }))).code).toBe('REFERENCE_INVALID')
   })
 
-  it('whose name looks like one with a tag is still the directory', async () => {
+  it('whose name looks like one with a tag is taken for no other', async () => {
     const { config } = testSite(work.at('tagged'))
     const directory = work.at('lay:v1')
     writeLayout(directory, { tag: 'other', layers })
@@ -70,7 +92,8 @@ describe('a working directory', () => {
     const { id } = await pullImage('oci:.', { config })
     expect(await lookupImage('oci:.', { config })).toBe(id)
     process.chdir(join(directory, '..'))
-    expect(await lookupImage('oci:lay:v1:other', { config }).catch((error: unknown) => (error as Errors.GatewayError).code)).toBe('IMAGE_NOT_FOUND')
+    expect(await lookupImage('oci:lay:v1/', { config })).toBe(id)
+    expect(await lookupImage('oci:lay:v1', { config }).catch((error: unknown) => (error as Errors.GatewayError).code)).toBe('IMAGE_NOT_FOUND')
   })
 })
 

@@ -1,6 +1,6 @@
 /** Ways to a registry: logins that docker keeps, mirrors, a private authority. */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { inspect } from 'node:util'
 import { loginRegistry, logoutRegistry, pullImage } from 'shifter-sdk'
@@ -124,6 +124,40 @@ describe('logins that docker keeps', () => {
     expect(await logoutRegistry(guarded.host, { config })).toBe(true)
     expect(await logoutRegistry(guarded.host, { config })).toBe(false)
     await expect(pull(dockerLogins)).rejects.toMatchObject({ code: 'REGISTRY_UNAUTHORIZED' })
+  })
+
+  it('are all there when many are changed at once, by this program and by docker', async () => {
+    const dockerLogins = directory({ auths: {} })
+    const file = join(dockerLogins, 'config.json')
+    const guardedToo = await Promise.all(Array.from({ length: 12 }, () =>
+      registry((request, response) => {
+        if (request.headers.authorization === `Basic ${auth}`) return false
+        response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+        return true
+      })))
+    const config = siteWith(Object.fromEntries(guardedToo.map(({ host }) => [host, { plainHttp: true }])), { dockerLogins })
+    // docker knows no lock: it replaces the file.
+    const byDocker = async () => {
+      for (let i = 0; i < 5; i++) {
+        const now = JSON.parse(readFileSync(file, 'utf8')) as { auths: object }
+        writeFileSync(`${file}.docker`, JSON.stringify({ ...now, auths: { ...now.auths, [`docker${i}.example`]: { auth } } }))
+        renameSync(`${file}.docker`, file)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+    await Promise.all([...guardedToo.map(({ host }) => loginRegistry(host, { username: 'ann', password: 'se:cret' }, { config })), byDocker()])
+    const kept = () => Object.keys((JSON.parse(readFileSync(file, 'utf8')) as { auths: object }).auths)
+    expect(kept()).toEqual(expect.arrayContaining([...guardedToo.map(({ host }) => host), 'docker4.example']))
+    await Promise.all(guardedToo.slice(1).map(({ host }) => logoutRegistry(host, { config })))
+    expect(kept().filter((host) => !host.startsWith('docker'))).toEqual([guardedToo[0]?.host])
+    expect(readdirSync(dockerLogins)).toEqual(['config.json'])
+  })
+
+  it('are changed although a process died with the lock', { timeout: 30_000 }, async () => {
+    const dockerLogins = directory({ auths: { [guarded.host]: { auth } } })
+    writeFileSync(join(dockerLogins, 'config.json.lock'), 'somebody')
+    expect(await logoutRegistry(guarded.host, { config: siteWith({}, { dockerLogins }) })).toBe(true)
+    expect(readdirSync(dockerLogins)).toEqual(['config.json'])
   })
 
   it('are not kept for a registry that asks nobody, nor for what is none', async () => {

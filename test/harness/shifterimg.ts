@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TestSite } from './site.js'
 
-const program = fileURLToPath(new URL('../../dist/bin/shifterimg.js', import.meta.url))
+export const program = fileURLToPath(new URL('../../dist/bin/shifterimg.js', import.meta.url))
 
 export interface Started {
   readonly child: ChildProcess

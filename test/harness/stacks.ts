@@ -6,7 +6,7 @@
  * shrinks well, and the model's own result is at hand as a second opinion.
  *
  * Shapes that are odd but right are among them: sparse files, long names, chains of hard links, entries stated twice,
- * whiteouts that are links or directories, extended attributes, layers with nothing in them. Device nodes, FIFOs, absolute names and `..` are left to tests of their own: they are matters of policy, not of merging.
+ * whiteouts that are links or directories, extended attributes, layers with nothing in them, device nodes and FIFOs that hide what is below. Absolute names and `..` are left to tests of their own: they are matters of policy, not of merging.
  *
  * @module
  */
@@ -59,6 +59,8 @@ type Node =
   | { readonly type: 'dir'; readonly mode: number; readonly uid: number; readonly gid: number; readonly mtime: number }
   | { readonly type: 'file'; readonly inode: Inode }
   | { readonly type: 'symlink'; readonly target: string }
+  /** A device node or FIFO: there for the layers, and left out of what they make. */
+  | { readonly type: 'special' }
 
 /** Paths and names are strings of one character a byte. Few short names, so that layers meet; then every awkward sort. */
 const NAMES = [
@@ -119,7 +121,8 @@ class StackBuilder {
     else if (kind < 76) this.#opaque(op)
     else if (kind < 82) this.#restate(op)
     else if (kind < 88) this.#changeType(op)
-    else if (kind < 94) this.#impliedParents(op)
+    else if (kind < 92) this.#impliedParents(op)
+    else if (kind < 95) this.#special(this.#free(op), op)
     else this.#duplicate(op)
   }
 
@@ -207,6 +210,15 @@ class StackBuilder {
     const target = pick(TARGETS, op.how)
     this.#emit(op, path, { type: 'symlink', mode: 0o777, ...this.#attributes(op), linkname: target })
     this.#tree.set(path, { type: 'symlink', target })
+    this.#stated.add(path)
+  }
+
+  #special(path: string, op: Operation): void {
+    const type = pick(['char', 'block', 'fifo'] as const, op.how)
+    // 0:0 is what overlay file systems take for a whiteout, and no tar does.
+    const device = type === 'fifo' ? undefined : pick([{ major: 0, minor: 0 }, { major: 1, minor: 3 }], op.what)
+    this.#emit(op, path, { type, mode: pick(FILE_MODES, op.how), ...this.#attributes(op), device })
+    this.#tree.set(path, { type: 'special' })
     this.#stated.add(path)
   }
 
@@ -308,7 +320,7 @@ class StackBuilder {
     for (const [path, node] of this.#tree) {
       if (node.type === 'file') names.set(node.inode, [...(names.get(node.inode) ?? []), path])
     }
-    const show = (node: Node): TreeNode => {
+    const show = (node: Exclude<Node, { type: 'special' }>): TreeNode => {
       switch (node.type) {
         case 'dir':
           return node
@@ -325,7 +337,7 @@ class StackBuilder {
         }
       }
     }
-    return new Map([...this.#tree].map(([path, node]) => [path, show(node)]))
+    return new Map([...this.#tree].flatMap(([path, node]) => (node.type === 'special' ? [] : [[path, show(node)]])))
   }
 }
 

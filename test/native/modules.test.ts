@@ -218,6 +218,9 @@ describe("the site's tree", () => {
     expect(out).toContain('site-tool\ntool\nno\n')
     for (const place of ['/opt/udiImage', '/opt/udiImage/modules/tool']) expect(flagsAt(out, place)).toMatch(/nosuid,nodev/)
     expect(readdirSync(join(SITE, 'opt'))).toEqual(['bin'])
+    // Explained as read-only, also where the file system is so and not the mount.
+    const explained = (await inside(['--module=tool', '--explain'], '')).split('\n').filter((line) => line.startsWith('mount\t/opt/udiImage'))
+    expect(explained.map((line) => /^mount\t(\S+) \w+ ro,/.exec(line)?.[1]).sort()).toEqual(['/opt/udiImage', '/opt/udiImage/modules/tool'])
   })
 
   it('that others can change is refused', async () => {
@@ -278,6 +281,10 @@ describe('programs of the site', () => {
     expect(broken.stderr).toContain(`module_broken_roothook: ${SITE}/broken ended with status 3: no licence server`)
     script('broken', 'kill -TERM $$')
     expect((await refused(['--module=broken'])).stderr).toContain('signal 15')
+    // Not one of a shell's any more, as in the reference system, where this would have run.
+    write(join(SITE, 'broken'), `: > ${LOG}/ran\n`, 0o755)
+    expect((await refused(['--module=broken'])).stderr).toContain(`${SITE}/broken ended with status 126: Exec format error`)
+    expect(existsSync(join(LOG, 'ran'))).toBe(false)
   })
 
   it('attack 44: that others can change, or that are not there, are not run', async () => {
@@ -361,6 +368,9 @@ describe('per-node caches', () => {
     expect(beyond.code).toBe('CACHE_REFUSED')
     expect(beyond.stderr).toContain('/cache: 1074790400 bytes are more than the 1073741824 that this site allows')
     expect(await inside([volume('1G')], 'ls -d /cache')).toBe('/cache\n')
+    const second = '--volume=/none:/second:perNodeCache=size='
+    expect(await inside([volume('320M'), `${second}320M`], 'ls -d /cache /second')).toBe('/cache\n/second\n')
+    expect((await refused([volume('512M'), `${second}513M`])).code).toBe('CACHE_REFUSED')
     const small = await refused([volume('64K')])
     expect([small.code, small.stderr]).toEqual(['CACHE_REFUSED', expect.stringContaining('mkfsXfsPath')])
     cached({ perNodeCacheAllowedFsType: 'ext4' })
@@ -369,6 +379,16 @@ describe('per-node caches', () => {
       cached({ [key]: undefined })
       expect((await refused([volume('320M')])).code).toBe('CACHE_REFUSED')
     }
+  })
+
+  it('attack 29: are not mounted while a process of the making account has the file open', async () => {
+    script('mkfs', `sleep 60 >/dev/null 2>&1 & echo $! > ${LOG}/mkfs; exec /usr/sbin/mkfs.xfs "$@"`)
+    const kept = await start([volume('320M')], 'echo RAN')
+    const holder = Number(readFileSync(join(LOG, 'mkfs'), 'utf8'))
+    const { uid } = statSync(`/proc/${holder}`)
+    process.kill(holder)
+    expect([uid, kept.stdout]).toEqual([65534, ''])
+    expect([refusal(kept), kept.stderr]).toEqual(['CACHE_REFUSED', expect.stringContaining('a process of uid 65534 has the cache\'s file open') as string])
   })
 
   it('attack 44: are not made where others can write', async () => {

@@ -1,5 +1,6 @@
 /** Roots that root prepares for a job, and that its ranks join: as a workload manager does it, and as the users of a node see it. */
 import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -346,6 +347,9 @@ describe('setupRoot', () => {
     const all = [['111', userA], ['112', userA], ['111', userB], ['112', userB]] as const
     await Promise.all(all.map(([job, as]) => prepare(job, as)))
     expect(await states()).toEqual(all.map(([job, as]) => `${job} ${as.uid} ready`).sort())
+    expect((await list('--job=112')).map(([job, uid]) => [job, Number(uid)]).sort()).toEqual([userA, userB].map(({ uid }) => ['112', uid]).sort())
+    expect((await list(`--uid=${userB.uid}`, '--job=111')).map(([job, uid]) => [job, Number(uid)])).toEqual([['111', userB.uid]])
+    expect([await list('--job=113'), await list('--job=112', '--uid=1')]).toEqual([[], []])
     const spaces = await Promise.all(all.flatMap(([job, as]) => [space(job, [], { as }), space(job, [], { as })]))
     expect(new Set(spaces).size).toBe(4)
     expect(Object.values(pinned()).sort()).toEqual([...new Set(spaces)].sort())
@@ -356,6 +360,30 @@ describe('setupRoot', () => {
     await takeDown('--job=112')
     expect(await states()).toEqual([`111 ${userB.uid} ready`])
     await takeDown('--job=111')
+    await expectNothing()
+  })
+
+  it('is known to --explain, which tells of a joined root what it tells of another', async () => {
+    const explain = async (): Promise<string> => (await start('116', ['--explain'])).stdout
+    const alone = await explain()
+    await prepare('116')
+    const joined = await explain()
+    expect(alone).toContain(`uid ${userA.uid} (${userA.name}) gid`)
+    expect(alone).toMatch(/^root\tread-only\tthe default$/m)
+    expect(joined).toBe(alone.replace('the default', 'prepared by setupRoot'))
+    await takeDown('--job=116')
+    await expectNothing()
+  })
+
+  it('takes the id of an image with any type of image, as the reference system hands it over, and no word that is no type', async () => {
+    const id = image.record.id
+    const as = ['-U', String(userA.uid), '-G', String(userA.gid), '--job=117']
+    for (const type of ['docker', 'id', 'custom']) await runOk([SETUP, ...as, type, id])
+    expect(entries('117')).toHaveLength(1)
+    expect(refused(await run([SETUP, ...as, 'dockr', id]))).toBe('USAGE')
+    const unnamed = await run([SETUP, ...as, '-u', userB.name, 'id', id])
+    expect([refused(unnamed), unnamed.stderr]).toEqual(['CALLER_UNKNOWN', expect.stringContaining(`uid ${userA.uid} is not found by the name '${userB.name}'`)])
+    await takeDown('--job=117')
     await expectNothing()
   })
 
@@ -511,14 +539,37 @@ describe('setupRoot', () => {
   })
 })
 
-/** setupRoot under strace, told to send itself a signal at one of its own system calls (its children's are not looked at). */
-const setupWithSignal = (job: string, signal: string, call: string, when: number, as = userA): { readonly ended: Promise<ProcessResult>; readonly pid: () => number } => {
-  const file = workspace.at(`pid-${job}-${call}-${when}`)
-  const argv = ['strace', '-o', `${file}.trace`, '-e', `trace=${call}`, '-e', `inject=${call}:signal=${signal}:when=${when}`,
-    'sh', '-c', 'echo $$ > "$0"; exec "$@"', file, ...setupArgs(job, as, image.reference)]
-  return { ended: run(argv), pid: () => Number(readFileSync(file, 'utf8')) }
+interface Traced {
+  readonly ended: Promise<ProcessResult>
+  /** After it has stopped. */
+  readonly stopped: () => Promise<void>
+  readonly goOn: () => void
 }
-const stateOf = (pid: number): string => /^State:\t(.)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? ''
+/** A program under strace, which sends it a signal at one of its own system calls (its children's are not looked at). */
+const withSignal = (argv: readonly string[], signal: string, call: string, when: number, ...options: readonly string[]): Traced => {
+  const file = workspace.at(`signal-${randomUUID()}`)
+  // Whoever is traced writes its number there.
+  writeFileSync(file, '')
+  chmodSync(file, 0o666)
+  const ended = run(['strace', '-o', `${file}.trace`, '-e', `trace=${call}`, '-e', `inject=${call}:signal=${signal}:when=${when}`, ...options,
+    'sh', '-c', 'echo $$ > "$0"; exec "$@"', file, ...argv], { cwd: '/' })
+  const send = (what: NodeJS.Signals) => {
+    const pid = Number(readFileSync(file, 'utf8'))
+    if (!(pid > 1)) throw new Error(`no process has told its number: ${pid}`)
+    process.kill(pid, what)
+  }
+  let over = false
+  void ended.then(() => (over = true))
+  onTestFinished(() => {
+    if (!over) send('SIGKILL')
+  })
+  return {
+    ended,
+    stopped: () => vi.waitFor(() => expect(readFileSync(`${file}.trace`, 'utf8')).toContain('--- stopped by SIGSTOP ---'), { timeout: 20_000, interval: 20 }),
+    goOn: () => send('SIGCONT'),
+  }
+}
+const setupWithSignal = (job: string, signal: string, call: string, when: number): Traced => withSignal(setupArgs(job, userA, image.reference), signal, call, when)
 
 describe('a setupRoot that does not end well', () => {
   // Each before, between and after what it leaves on disk and among the mounts.
@@ -544,7 +595,7 @@ describe('a setupRoot that does not end well', () => {
 
   it.each([['flock', 1], ['flock', 2], ['fsopen', 1], ['move_mount', 1], ['poll', 3], ['mount', 1], ['renameat', 1]] as const)('stopped at its %s (%i) keeps nobody else from work, and unsetupRoot waits for nobody', async (call, when) => {
     const stopped = setupWithSignal('211', 'SIGSTOP', call, when)
-    await vi.waitFor(() => expect(stateOf(stopped.pid())).toMatch(/[tT]/), { timeout: 20_000, interval: 20 })
+    await stopped.stopped()
     expect((await start('211', ['true'])).status).toBe(0)
     await prepare('212')
     await prepare('211', userB)
@@ -555,7 +606,7 @@ describe('a setupRoot that does not end well', () => {
     // The job's next preparation does not wait for it either.
     await prepare('211')
     expect(await joins('211', [])).toBe(true)
-    process.kill(stopped.pid(), 'SIGCONT')
+    stopped.goOn()
     const late = await stopped.ended
     // What it had published was taken down; what it had not, it takes back.
     if (late.status !== 0) expect([late.status, refused(late)]).toEqual([1, 'PREPARE_FAILED'])
@@ -568,12 +619,12 @@ describe('a setupRoot that does not end well', () => {
 
   it('waits for another of the same job and user, but not without end', { timeout: 60_000 }, async () => {
     const stopped = setupWithSignal('221', 'SIGSTOP', 'mount', 1)
-    await vi.waitFor(() => expect(stateOf(stopped.pid())).toMatch(/[tT]/), { timeout: 20_000, interval: 20 })
+    await stopped.stopped()
     expect(await states()).toEqual([`221 ${userA.uid} in preparation`])
     const waiting = setup('221')
     const never = setup('221', userA, other.reference)
     await vi.waitFor(() => expect(readFileSync('/proc/locks', 'utf8')).toMatch(/FLOCK/), { timeout: 5_000 })
-    process.kill(stopped.pid(), 'SIGCONT')
+    stopped.goOn()
     for (const result of [await waiting, await never, await stopped.ended]) expect(result.status).toBe(0)
     expect(entries('221')).toHaveLength(2)
     await takeDown('--job=221')
@@ -645,11 +696,10 @@ describe('another mount namespace', () => {
   it("is not left: a job with a /tmp of its own keeps it, over the device that the preparation holds, without asking the image path", async () => {
     await prepare('331')
     const devices = await loops()
-    const script = ['sh', '-c', 'ls /tmp; cat /etc/os-release; echo $FROM_IMAGE; ls -d /sys/block/loop*/loop 2>/dev/null | wc -l; readlink /proc/self/ns/mnt']
-    const [files, release, from, count, place] = (await inPrivateTmp([helper, `--image=${image.reference}`, ...script])).stdout.split('\n')
+    const script = ['sh', '-c', 'ls /tmp; cat /etc/os-release; echo $FROM_IMAGE; readlink /proc/self/ns/mnt']
+    const [files, release, from, place] = (await inPrivateTmp([helper, `--image=${image.reference}`, ...script])).stdout.split('\n')
     expect([files, release, from]).toEqual(['private-to-the-job', 'PRETTY_NAME="Test image"', 'yes'])
     expect(Object.values(pinned())).not.toContain(place)
-    expect(Number(count)).toBe((await runOk(['losetup', '--list', '--noheadings'])).stdout.trimEnd().split('\n').length)
     const trace = workspace.at('elsewhere')
     const traced = await run(['unshare', '--mount', 'strace', '-f', '-u', userA.name, '-o', trace, '-e', 'trace=!read,write', '-s', '300', '-E', 'SLURM_JOB_ID=331', helper, `--image=${image.reference}`, 'true'], { cwd: '/' })
     expect(traced.status).toBe(0)
@@ -838,25 +888,18 @@ describe('many ranks', () => {
     await prepare('501')
     const devices = await loops()
     // Those two at the middle of their start, with everything open that they open.
-    const odd = ['SIGSTOP', 'SIGKILL'].map((signal) => run(['strace', '-o', '/dev/null', '-e', 'trace=setns', '-e', `inject=setns:signal=${signal}`, '-u', userA.name, '-E', 'SLURM_JOB_ID=501', helper, `--image=${image.reference}`, 'echo', 'late'], { cwd: '/' }))
+    const [stopped, killed] = ['SIGSTOP', 'SIGKILL'].map((signal) => withSignal(['env', 'SLURM_JOB_ID=501', helper, `--image=${image.reference}`, 'echo', 'late'], signal, 'setns', 1, '-u', userA.name))
+    await stopped?.stopped()
     const script = `i=0; while [ $i -lt ${count} ]; do "$@" & i=$((i+1)); done; wait`
     const ranks = await runAs(userA, ['sh', '-c', script, 'sh', helper, `--image=${image.reference}`, ...SPACE], { env: { SLURM_JOB_ID: '501' } })
     expect(ranks.stderr).toBe('')
     expect(ranks.stdout.trimEnd().split('\n')).toEqual(Array.from({ length: count }, () => Object.values(pinned())[0]))
     expect(await loops()).toEqual(devices)
-    const stopped = (): number[] => readdirSync('/proc').map(Number).filter((pid) => {
-      try {
-        return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(helper) && /[tT]/.test(stateOf(pid))
-      } catch {
-        return false // it ended meanwhile
-      }
-    })
-    await vi.waitFor(() => expect(stopped()).toHaveLength(1), { timeout: 10_000, interval: 20 })
     await takeDown('--job=501')
-    for (const pid of stopped()) process.kill(pid, 'SIGCONT')
-    const [late, killed] = await Promise.all(odd)
+    stopped?.goOn()
+    const [late, dead] = await Promise.all([stopped?.ended, killed?.ended])
     // Its root is what it was when it joined.
-    expect([late?.stdout, late?.status, killed?.signal]).toEqual(['late\n', 0, 'SIGKILL'])
+    expect([late?.stdout, late?.status, dead?.signal]).toEqual(['late\n', 0, 'SIGKILL'])
     await expectNothing()
   })
 

@@ -13,7 +13,6 @@ import { pullTestImage, refusal, type TestImage } from './fixture.js'
 const HELPER = join(DEFAULT_PREFIX, 'bin/shifter')
 const CHECK = join(DEFAULT_PREFIX, 'bin/shifter-check')
 const workspace = useWorkspace('volumes')
-let service: Account
 let userA: Account
 let userB: Account
 let image: TestImage
@@ -45,7 +44,7 @@ const mounts = (text: string): { readonly where: string; readonly options: strin
   text.trimEnd().split('\n').map((line) => line.split(' ')).map(([, , , , where = '', options = '']) => ({ where, options }))
 
 beforeAll(async () => {
-  ;({ service, userA, userB } = await ensureTestAccounts())
+  ;({ userA, userB } = await ensureTestAccounts())
   image = await pullTestImage({
     directory: workspace.path,
     imagePath: SHARED_IMAGE_PATH,
@@ -88,7 +87,7 @@ describe('the grammar', () => {
   }
   const rowsOf = (cases: readonly Row[]) => cases.map((row) => ({ ...row, ...row.want }))
   it.each([['volume', userMaps.cases, 'VOLUME_INVALID'], ['siteFs', siteMaps.cases, 'UDIROOT_CONF_INVALID']] as const)('of shifter-check %s', async (kind, cases, code) => {
-    const rows = rowsOf(cases as readonly Row[])
+    const rows = rowsOf(cases)
     const { stdout } = await run([CHECK, '--batch', kind], { input: rows.map(({ input }) => `${Buffer.from(input).toString('hex')}\n`).join('') })
     const told = stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as { readonly signature?: string; readonly error?: { readonly code: string } })
     expect(told.map(({ signature, error }) => error?.code ?? signature)).toEqual(rows.map(({ accept, signature }) => (accept ? (signature ?? '') : code)))
@@ -99,7 +98,7 @@ describe('the grammar', () => {
   })
 
   it('is the same for --volume', async () => {
-    for (const { input, accept } of rowsOf(userMaps.cases as readonly Row[])) {
+    for (const { input, accept } of rowsOf(userMaps.cases)) {
       const result = await start([input], 'true')
       expect([input, refusal(result) === 'VOLUME_INVALID']).toEqual([input, !accept])
     }

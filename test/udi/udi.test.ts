@@ -61,8 +61,8 @@ describe('check', () => {
     })
   })
 
-  it('looks where the guides install the programs, then where packages do', async () => {
-    const installed = ['/usr/local/bin/shifter', '/usr/bin/shifter'].find((file) => existsSync(file))
+  it('looks where the guides install the programs, where packages do, then where this package builds them', async () => {
+    const installed = ['/usr/local/bin/shifter', '/usr/bin/shifter', here('../../build-native/shifter')].find((file) => existsSync(file))
     await expect(runImage('docker:debian', ['true'])).rejects.toMatchObject(
       installed === undefined ? { code: 'NATIVE_MISSING', what: expect.stringContaining('/usr/local/bin/shifter and no /usr/bin/shifter') as string } : { code: 'CALLER_IS_ROOT' },
     )

@@ -5,12 +5,13 @@
  * @see https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format
  * @module
  */
-import { mkdir, open } from "node:fs/promises"
+import { open } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type Digest, ofBytes } from "../../core/Digest.js"
+import { makeDirectory } from "../../core/Disk.js"
 import { errorFields, ImageError, isErrorCode, messageOf, printable, storageCode } from "../../core/Errors.js"
 import type { ResolveOptions } from "../../core/Image.js"
 import { type ImageRef, pathAndTag } from "../../core/ImageRef.js"
@@ -135,7 +136,7 @@ const inflate = (input: number, path: string, file: string, options: ResolveOpti
       const unusable = (error: unknown) =>
         new ImageError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The archive ${path} can't be inflated to ${file}: ${messageOf(error)}`, { cause: error }))
       const out = yield* Effect.acquireRelease(
-        Effect.tryPromise({ try: () => mkdir(options.workspace.scratch, { recursive: true, mode: 0o700 }).then(() => open(file, "w", 0o600)), catch: unusable }),
+        Effect.tryPromise({ try: () => makeDirectory(options.workspace.scratch, true).then(() => open(file, "w", 0o600)), catch: unusable }),
         (handle) => Effect.promise(() => handle.close())
       )
       const { inflatedBytes, ratio } = options.limits
@@ -149,7 +150,7 @@ const inflate = (input: number, path: string, file: string, options: ResolveOpti
       return yield* new ImageError(
         isErrorCode(code)
           ? errorFields(code, `The archive ${path}${code === "STORAGE_FULL" ? `, inflated to ${file}` : ""}: ${what.join(" ")}`)
-          : errorFields("INTERNAL", `shifter-inflate ended with status ${exit.status}: ${printable(exit.stderr || "it said nothing")}`)
+          : Native.ended("shifter-inflate", exit)
       )
     })
   )

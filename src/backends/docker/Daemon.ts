@@ -24,6 +24,7 @@ import * as Archive from "./Archive.js"
 import type { Login } from "./Authentication.js"
 import { serverOf } from "./DockerLogins.js"
 import * as DockerImage from "./DockerImage.js"
+import * as Layout from "./Layout.js"
 import * as Manifest from "./Manifest.js"
 
 export interface DaemonSettings {
@@ -38,9 +39,22 @@ const Inspected = Schema.Struct({
   Variant: Schema.optional(Schema.String),
   Config: Schema.Unknown,
   RootFS: Schema.Struct({ Type: Schema.Literal("layers"), Layers: Schema.optional(Schema.Array(Digest)) }),
-  /** Only daemons whose store is containerd's have it: their ids are not those of configurations. */
   Descriptor: Schema.optional(Schema.Unknown)
 })
+const Info = Schema.Struct({ DriverStatus: Schema.optional(Schema.NullOr(Schema.Array(Schema.Array(Schema.String)))) })
+
+/**
+ * Whether a daemon keeps images as containerd does: its ids are those of manifests or indexes, not of configurations, and what it saves is an OCI
+ * layout with all platforms that it has. The newer ones say so with each image.
+ */
+const isContentStore = (docker: Docker, inspected: typeof Inspected.Type, failed: (error: unknown) => ImageError): Effect.Effect<boolean, ImageError> =>
+  inspected.Descriptor !== undefined
+    ? Effect.succeed(true)
+    : Effect.tryPromise({ try: () => docker.info() as Promise<unknown>, catch: failed }).pipe(
+        Effect.flatMap(Schema.decodeUnknown(Info)),
+        Effect.map(({ DriverStatus }) => DriverStatus?.some(([name, value]) => name === "driver-type" && value?.startsWith("io.containerd.") === true) === true),
+        Effect.catchTag("ParseError", () => Effect.succeed(false))
+      )
 
 /** Finds what the daemon has under a name, after letting it pull when `pull` is given. */
 export const resolve = (
@@ -65,10 +79,12 @@ export const resolve = (
     const saved = Effect.gen(function* () {
       const file = nodePath.join(options.workspace.scratch, "daemon.tar")
       yield* save(docker, inspected.Id, file, failed)
-      const members = yield* Archive.files(file, options)
-      return yield* DockerImage.resolve(yield* Archive.savedStore(members, undefined, `docker-daemon:${name}`, options), options)
+      return yield* Archive.files(file, options)
     })
-    if (inspected.Descriptor !== undefined) return { ...(yield* saved), isPrivate }
+    if (yield* isContentStore(docker, inspected, failed)) {
+      const store = yield* Layout.storeOf(yield* saved, { digest: inspected.Id }, "oci-archive", options)
+      return { ...(yield* DockerImage.resolve({ ...store, name: `docker-daemon:${name}` }, options)), isPrivate }
+    }
     const config = yield* Manifest.decodeConfig(
       Buffer.from(
         JSON.stringify({
@@ -89,7 +105,8 @@ export const resolve = (
       isPrivate,
       blobs: (inspected.RootFS.Layers ?? []).map((layer) => ({ digest: layer, bytes: 0, stored: undefined })),
       open: Effect.gen(function* () {
-        const image = yield* saved
+        const store = yield* Archive.savedStore(yield* saved, undefined, `docker-daemon:${name}`, options)
+        const image = yield* DockerImage.resolve(store, options)
         if (image.sourceDigest !== inspected.Id) {
           return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The Docker daemon gave the configuration ${image.sourceDigest} for ${name}, which is ${inspected.Id}`))
         }

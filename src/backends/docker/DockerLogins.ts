@@ -7,11 +7,12 @@
  */
 import { spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { mkdir, open, readFile, realpath, rename, rm } from "node:fs/promises"
+import { open, readFile, realpath, rename, rm } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { makeDirectory } from "../../core/Disk.js"
 import { errorFields, ImageError, messageOf, storageCode, systemCode } from "../../core/Errors.js"
 import type { Credentials } from "../../core/Image.js"
 import type { Login } from "./Authentication.js"
@@ -140,7 +141,7 @@ const update = (directory: string, change: (auths: Auths) => Auths): Effect.Effe
     })
   return Effect.scoped(
     Effect.gen(function* () {
-      yield* trying(() => mkdir(directory, { recursive: true, mode: 0o700 }))
+      yield* trying(() => makeDirectory(directory, true))
       const file = yield* trying(() => realpath(fileOf(directory)).catch(() => fileOf(directory)))
       const isMine = yield* Effect.acquireRelease(trying(() => FileLock.acquire(`${file}.lock`)), ({ release }) => Effect.promise(release))
       const replaced = Effect.gen(function* () {

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto"
 import { createReadStream } from "node:fs"
-import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises"
+import { readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises"
 import * as nodePath from "node:path"
 import type * as Chunk from "effect/Chunk"
 import * as Data from "effect/Data"
@@ -17,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BlobStore from "../../core/BlobStore.js"
 import { hex } from "../../core/Digest.js"
+import { makeDirectory } from "../../core/Disk.js"
 import { errorFields, ImageError, messageOf, printable, storageCode } from "../../core/Errors.js"
 import type { Workspace } from "../../core/Image.js"
 import type { BlobRange } from "../../core/Merge.js"
@@ -109,7 +110,7 @@ interface PartialFiles {
 
 /** Takes over what an earlier try has left; of several pulls, one does. */
 const claim = async (mine: PartialFiles, left: PartialFiles, scratch: string): Promise<State | undefined> => {
-  await mkdir(scratch, { recursive: true, mode: 0o700 })
+  await makeDirectory(scratch, true)
   try {
     // Whoever moves the first one has both.
     await rename(left.state, mine.state)

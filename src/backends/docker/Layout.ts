@@ -23,8 +23,8 @@ export const store = (ref: ImageRef, options: ResolveOptions): Effect.Effect<Man
   return storeOf(ImageFiles.directory(path), tag, "oci", options)
 }
 
-/** The store of a layout's files. */
-export const storeOf = (files: ImageFiles.ImageFiles, tag: string | undefined, type: "oci" | "oci-archive", options: ResolveOptions): Effect.Effect<ManifestStore, ImageError> =>
+/** The store of a layout's files, for the image of a tag or a digest, or the only one. */
+export const storeOf = (files: ImageFiles.ImageFiles, wanted: string | { readonly digest: Digest } | undefined, type: "oci" | "oci-archive", options: ResolveOptions): Effect.Effect<ManifestStore, ImageError> =>
   Effect.gen(function* () {
     if (!(yield* files.has("oci-layout"))) {
       return yield* new ImageError(
@@ -40,7 +40,9 @@ export const storeOf = (files: ImageFiles.ImageFiles, tag: string | undefined, t
     const bytes = yield* ImageFiles.read(files, "index.json", options.limits.manifestBytes)
     const document = yield* Manifest.decodeDocument(bytes, undefined, `index.json of ${files.name}`)
     if (document.kind !== "index") return yield* new ImageError(errorFields("LAYOUT_INVALID", `index.json of ${files.name} is no index`))
-    const entries = document.index.manifests
+    // By digest it is one image, however many names it has.
+    const entries = typeof wanted === "object" ? document.index.manifests.filter(({ digest }) => digest === wanted.digest).slice(0, 1) : document.index.manifests
+    const tag = typeof wanted === "object" ? undefined : wanted
     const tagged = tag === undefined ? entries : entries.filter((entry) => entry.annotations?.[TAG] === tag)
     const tags = [...new Set(entries.flatMap((entry) => entry.annotations?.[TAG] ?? []))]
     if (tagged.length === 0) {

@@ -17,7 +17,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { Catalog, type GonePull, leaseMillis, type PullState, retryMillis } from "../../core/Catalog.js"
+import { Catalog, fetchMillis, type GonePull, leaseMillis, type PullState, retryMillis } from "../../core/Catalog.js"
 import { isFull, makeDirectory } from "../../core/Disk.js"
 import { CatalogError, errorFields, messageOf, printable, storageCode } from "../../core/Errors.js"
 import * as Process from "../../core/Process.js"
@@ -263,6 +263,10 @@ const make = (directory: string) => Effect.gen(function* () {
       worded(
         transaction(
           Effect.gen(function* () {
+            // Its process sees that its lease is gone, at the latest where it would publish; what that leaves, a reaper removes.
+            yield* sql`UPDATE pulls SET state = 'reaping', lease_until = ${now} + ${leaseMillis}, changed = ${now} WHERE id IN (SELECT p.id FROM pulls p, pulls mine
+              WHERE mine.id = ${pull.id} AND p.system = mine.system AND p.image_id = ${imageId} AND p.state = 'active' AND p.id <> mine.id
+              AND p.phase = 'fetch' AND p.changed < ${now} - ${fetchMillis} AND p.reference <> mine.reference)`
             const [other] = yield* sql<{ id: number; same: number }>`SELECT p.id, p.reference = mine.reference AND p.requester = mine.requester AS same
               FROM pulls p, pulls mine
               WHERE mine.id = ${pull.id} AND p.system = mine.system AND p.image_id = ${imageId} AND p.state = 'active' AND p.id <> mine.id`

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import { makeDirectory } from "../../core/Disk.js"
-import { carried, type ErrorCode, errorFields, type FormatError, messageOf, storageCode, TransportError } from "../../core/Errors.js"
+import { carried, type ErrorCode, errorFields, type FormatError, messageOf, storageCode, systemCode, TransportError } from "../../core/Errors.js"
 import * as ImageRecord from "../../core/ImageRecord.js"
 import { isImageId } from "../../core/ImageRef.js"
 import { formatLimits } from "../../core/Limits.js"
@@ -72,13 +72,13 @@ export const layer = Layer.succeed(
         )
       }),
     record: (system, id) =>
-      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+      worded("IMAGE_PATH_FAILED", system, Effect.gen(function* () {
         yield* present(system)
         const record = yield* readRecord(system, id)
         return record !== undefined && (yield* sizeOf(system, id)) === record.imageSize ? record : undefined
       })),
     image: (system, id) => Effect.succeed(path(system, id, "squashfs")),
-    isSound: (system, record) => worded("PUBLISH_FAILED", system, holds(path(system, record.id, "squashfs"), record)),
+    isSound: (system, record) => worded("IMAGE_PATH_FAILED", system, holds(path(system, record.id, "squashfs"), record)),
     name: (system, name, token) =>
       worded("PUBLISH_FAILED", system, Effect.gen(function* () {
         const owner = yield* usable(system)
@@ -88,7 +88,7 @@ export const layer = Layer.succeed(
         yield* writeName(system, name, owner, token)
       })),
     lookup: (system, canonical) =>
-      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+      worded("IMAGE_PATH_FAILED", system, Effect.gen(function* () {
         yield* present(system)
         const name = yield* readName(system, NameFile.pathOf(canonical))
         return name?.reference === canonical ? name.id : undefined
@@ -113,9 +113,9 @@ export const layer = Layer.succeed(
         )
         return changed
       })),
-    list: (system) => worded("PUBLISH_FAILED", system, Effect.zipRight(present(system), inventory(system))),
+    list: (system) => worded("IMAGE_PATH_FAILED", system, Effect.zipRight(present(system), inventory(system))),
     unname: (system, canonical) =>
-      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+      worded("IMAGE_PATH_FAILED", system, Effect.gen(function* () {
         yield* present(system)
         const file = nodePath.join(system.imagePath, NameFile.pathOf(canonical))
         const removed = yield* ifThere(Effect.as(io(() => unlink(file)), true))
@@ -123,7 +123,7 @@ export const layer = Layer.succeed(
         return removed ?? false
       })),
     remove: (system, id) =>
-      worded("PUBLISH_FAILED", system, Effect.gen(function* () {
+      worded("IMAGE_PATH_FAILED", system, Effect.gen(function* () {
         yield* present(system)
         const removed = yield* Effect.forEach(["meta", "record", "squashfs"], (suffix) => ifThere(Effect.as(io(() => unlink(path(system, id, suffix))), true)))
         yield* syncDirectory(system.imagePath)
@@ -145,11 +145,21 @@ const worded = <A, R>(code: ErrorCode, system: System, effect: Effect.Effect<A, 
       case "FormatError":
         return new TransportError(carried(error))
       case "FileFault":
+        if (code === "IMAGE_PATH_FAILED" && ["EACCES", "EPERM"].includes(systemCode(error.cause) ?? "")) return denied(system, error.cause)
         return new TransportError(
           errorFields(storageCode(error.cause, code), `The image path ${system.imagePath} of ${system.name}: ${messageOf(error.cause)}`, { cause: error.cause })
         )
     }
   })
+
+/** What an account that is not the image owner meets. */
+const denied = (system: System, cause: unknown) =>
+  new TransportError(
+    errorFields("ACCESS_DENIED", `The image path ${system.imagePath} of ${system.name} is not this account's to read or change: ${messageOf(cause)}`, {
+      remedy: "Ask as the account that pulls. Running an image needs no right to read there.",
+      cause
+    })
+  )
 
 const unusable = (system: System, why: string, remedy?: string) =>
   new TransportError(errorFields("IMAGE_PATH_UNUSABLE", `The image path ${system.imagePath} of ${system.name} ${why}`, remedy === undefined ? {} : { remedy }))

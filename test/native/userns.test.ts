@@ -1,0 +1,831 @@
+/**
+ * The program without setuid, as ordinary users call it: what it runs, what it refuses, and that nothing of it is left. The numbered attacks
+ * are those of attacks.test.ts as far as they mean something to a program that has no right to lend.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import {
+  chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync,
+  truncateSync, writeFileSync,
+} from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'tsup'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
+import { DEFAULT_PREFIX, installNative, type NativeInstallation, removeNative } from '../harness/native.js'
+import { writeLayout } from '../harness/ociLayout.js'
+import { run, runOk, type ProcessResult } from '../harness/process.js'
+import type { TarItem } from '../harness/tarWriter.js'
+import { useWorkspace } from '../harness/workspace.js'
+import { busyboxRoot, publishMeta, pullTestImage, refusal, settings, type TestImage } from './fixture.js'
+
+const PREFIX = `${DEFAULT_PREFIX}-userns`
+/** The site's image path, and the directory of user A's own images. */
+const IMAGES = join(PREFIX, 'images')
+const OWN = join(PREFIX, 'data-a/shifter/images')
+const HELPER = join(PREFIX, 'libexec/shifter/shifter-userns')
+const SHIFTER = join(PREFIX, 'bin/shifter')
+const BUNDLE = fileURLToPath(new URL(`../../node_modules/.shifter-sdk-test/person-${process.pid}`, import.meta.url))
+/** In the environment of everything started here, so that what is left over can be told from other tests' programs. */
+const MARK = 'SHIFTER_USERNS_TESTS'
+
+const workspace = useWorkspace('userns')
+let native: NativeInstallation
+let launch: string
+let service: Account
+let userA: Account
+let userB: Account
+let ours: string
+
+const environment = (env: Readonly<Record<string, string>> = {}) => ({ [MARK]: '1', XDG_DATA_HOME: join(PREFIX, 'data-a'), ...env })
+const asUser = (argv: readonly string[], options: RunAsOptions = {}): Promise<ProcessResult> => runAs(userA, argv, { ...options, env: environment(options.env) })
+const shifter = (args: readonly string[], options: RunAsOptions = {}): Promise<ProcessResult> => asUser([HELPER, ...args], options)
+const good = (script: string): readonly string[] => [HELPER, `--image=${ours}`, 'sh', '-c', script]
+/** A shell script inside the image; it must succeed. */
+const inside = async (script: string, options: RunAsOptions = {}): Promise<string> => {
+  const result = await asUser(good(script), options)
+  expect(result, script).toMatchObject({ status: 0, stderr: '' })
+  return result.stdout
+}
+const refused = async (args: readonly string[], options: RunAsOptions = {}): Promise<string> => {
+  const result = await shifter([...args, 'echo', 'RAN'], options)
+  expect(result.status).not.toBe(0)
+  expect(result.stdout).toBe('')
+  return refusal(result)
+}
+/** As root, where the test prepares something that only root can; the script ends by `exec "$@"`, which is user A. */
+const prepared = (script: string, argv: readonly string[], unshared: readonly string[] = ['-m']): Promise<ProcessResult> =>
+  run(['unshare', ...unshared, 'sh', '-e', '-c', `${script}\nexec "$@"`, 'sh', ...asA(argv)], { cwd: '/', env: { PATH: process.env['PATH'] } })
+const asA = (argv: readonly string[]): readonly string[] => [
+  'setpriv', `--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--clear-groups', '--inh-caps=-all', 'env', '-i', 'PATH=/usr/bin:/bin', `HOME=${userA.home}`,
+  ...Object.entries(environment()).map(([key, value]) => `${key}=${value}`), ...argv,
+]
+const own = (path: string, account: Account, mode: number): void => {
+  chownSync(path, account.uid, account.gid)
+  chmodSync(path, mode)
+}
+const publish = (id: string, more: readonly TarItem[] = []): string => publishMeta(OWN, userA, id, busyboxRoot(more))
+
+beforeAll(async () => {
+  ;({ service, userA, userB } = await ensureTestAccounts())
+  removeNative(PREFIX)
+  native = await installNative({ prefix: PREFIX })
+  chmodSync(SHIFTER, 0o755)
+  for (const [path, account] of [[IMAGES, service], [join(PREFIX, 'data-a'), userA], [join(PREFIX, 'data-a/shifter'), userA], [OWN, userA]] as const) {
+    mkdirSync(path, { recursive: true })
+    own(path, account, 0o755)
+  }
+  launch = workspace.at('launch')
+  await runOk(['gcc', '-O1', '-Wall', '-Wextra', '-Werror', '-o', launch, fileURLToPath(new URL('launch.c', import.meta.url))])
+  ours = publish('ours', [{ name: 'suid/cat', type: 'file', mode: 0o6755, data: readFileSync('/usr/bin/busybox') }])
+})
+
+const environOf = (pid: string): readonly string[] => {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0')
+  } catch {
+    return [] // it ended meanwhile
+  }
+}
+/** Programs of these tests that are still there; squashfuse has their environment too. */
+const leftovers = (): string[] => [
+  ...readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && environOf(pid).includes(`${MARK}=1`)),
+  ...readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => / - (fuse|overlay)\S* shifter /.test(line)),
+]
+/** The server ends when the kernel tells it that the mount is gone. */
+const nothingLeft = () => vi.waitFor(() => expect(leftovers()).toEqual([]), { timeout: 10_000, interval: 20 })
+afterEach(nothingLeft)
+afterAll(() => {
+  rmSync(BUNDLE, { recursive: true, force: true })
+  native.remove()
+})
+
+/** A start that goes on until it is ended. */
+const started = async (script: string): Promise<{ readonly child: ChildProcess; readonly ended: Promise<{ readonly status: number | null; readonly signal: string | null; readonly out: string }> }> => {
+  const [program = '', ...args] = asA(good(`echo up; ${script}`))
+  const child = spawn(program, args, { cwd: '/', stdio: ['pipe', 'pipe', 'ignore'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  // One that ended does not read.
+  child.stdin?.on('error', () => undefined)
+  let out = ''
+  const ended = new Promise<{ readonly status: number | null; readonly signal: string | null; readonly out: string }>((resolve) =>
+    child.on('close', (status, signal) => resolve({ status, signal, out })),
+  )
+  await new Promise<void>((resolve) =>
+    child.stdout?.on('data', (data: Buffer) => {
+      out += data.toString()
+      resolve()
+    }),
+  )
+  return { child, ended }
+}
+
+describe('a person alone', () => {
+  it('pulls and runs an image without any right or configuration', { timeout: 120_000 }, async () => {
+    await build({
+      config: false, silent: true, entry: [fileURLToPath(new URL('person.ts', import.meta.url))], format: 'esm', target: 'node20', outDir: BUNDLE, dts: false,
+      splitting: false, noExternal: ['shifter-sdk'],
+      esbuildOptions: (options) => {
+        options.alias = { 'shifter-sdk': fileURLToPath(new URL('../../src/index.ts', import.meta.url)) }
+      },
+      outExtension: () => ({ js: '.mjs' }),
+    })
+    const layout = workspace.at('layout')
+    writeLayout(layout, { tag: 'v1', layers: [busyboxRoot()], config: { Env: ['PATH=/bin'] } })
+    mkdirSync(workspace.at('person-state'))
+    own(workspace.at('person-state'), userA, 0o700)
+    const { status, stdout, stderr } = await run([process.execPath, join(BUNDLE, 'person.mjs'), String(userA.uid), String(userA.gid), PREFIX, `oci:${layout}:v1`], {
+      env: { ...environment(), PATH: `${PREFIX}/bin:/usr/bin:/bin`, HOME: userA.home, XDG_STATE_HOME: workspace.at('person-state') },
+      timeoutMs: 60_000,
+    })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const ran = { status: 5, stdout: 'PRETTY_NAME="Test image"\n', stderr: expect.stringMatching(/^shifter: note: without root's rights [^\n]*\n$/) as string }
+    expect(JSON.parse(stdout)).toMatchObject({ access: 'public', byName: ran, byId: ran, missing: { code: 'IMAGE_NOT_FOUND' } })
+  })
+
+  it('finds images below $HOME where XDG_DATA_HOME says nothing of use', async () => {
+    const home = join(PREFIX, 'home-a')
+    mkdirSync(join(home, '.local/share'), { recursive: true })
+    symlinkSync(join(PREFIX, 'data-a/shifter'), join(home, '.local/share/shifter'))
+    for (const data of ['', 'relative']) expect(await shifter([`--image=${ours}`, 'true'], { env: { HOME: home, XDG_DATA_HOME: data } })).toMatchObject({ status: 0 })
+    expect(await refused([`--image=${ours}`], { env: { XDG_DATA_HOME: '/nowhere' } })).toBe('IMAGE_NOT_FOUND')
+  })
+
+  it('may run a directory', async () => {
+    const root = join(PREFIX, 'tree')
+    for (const name of ['bin', 'proc', 'sys', 'dev', 'etc', 'tmp', 'var/tmp']) mkdirSync(join(root, name), { recursive: true })
+    copyFileSync('/usr/bin/busybox', join(root, 'bin/busybox'))
+    chmodSync(join(root, 'bin/busybox'), 0o755)
+    expect(await shifter([`--image=local:${root}`, '/bin/busybox', 'sh', '-c', 'cd /bin && echo *'])).toMatchObject({ status: 0, stdout: 'busybox\n' })
+  })
+
+  it('resolves a name to its id', async () => {
+    expect(await shifter([`--resolve=${ours}`])).toMatchObject({ status: 0, stdout: 'ours\n', stderr: '' })
+    expect(refusal(await shifter(['--resolve=docker:none']))).toBe('IMAGE_NOT_FOUND')
+  })
+})
+
+describe('shifter without the setuid bit', () => {
+  const told = /^shifter: note: without root's rights \(not setuid, or no_new_privs is set\), so in a user namespace\n/
+
+  it('says in one line that it runs in a user namespace, and hands everything on', async () => {
+    const result = await asUser([SHIFTER, `--image=${ours}`, '--env=A=b c', 'sh', '-c', 'cat; echo "$A"; echo err >&2; exit 3'], { input: 'in\n' })
+    expect(result).toMatchObject({ status: 3, stdout: 'in\nb c\n', stderr: expect.stringMatching(new RegExp(`${told.source}err\n$`)) as string })
+    const none = await asUser(['env', `SHIFTER_IMAGEREQUEST=${ours}`, launch, 'argc0', SHIFTER], { input: 'echo $0\n' })
+    expect(none).toMatchObject({ status: 0, stdout: '/bin/sh\n' })
+  })
+
+  it('tells a refusal where --report-fd says', async () => {
+    const result = await asUser(['bash', '-c', `{ ${SHIFTER} --report-fd=9 --image=id:none true 9>&1 2>/dev/null; } | sed 's/^/told: /'; exit \${PIPESTATUS[0]}`])
+    expect(result).toMatchObject({ status: 1, stdout: expect.stringMatching(/^told: IMAGE_NOT_FOUND there is no image 'id:none'/) as string })
+  })
+
+  it('answers --help and --version itself', async () => {
+    expect(await asUser([SHIFTER, '--version'])).toMatchObject({ status: 0, stderr: '' })
+  })
+
+  it('set by no_new_privs too', async () => {
+    chmodSync(SHIFTER, 0o4755)
+    try {
+      const result = await asUser(['setpriv', '--no-new-privs', SHIFTER, `--image=${ours}`, 'echo', 'ran'])
+      expect(result).toMatchObject({ status: 0, stdout: 'ran\n', stderr: expect.stringMatching(told) as string })
+    } finally {
+      chmodSync(SHIFTER, 0o755)
+    }
+  })
+
+  it('says what is missing where the other program is', async () => {
+    renameSync(HELPER, `${HELPER}.kept`)
+    try {
+      const result = await asUser([SHIFTER, `--image=${ours}`, 'true'])
+      expect([result.status, refusal(result)]).toEqual([1, 'NOT_SETUID'])
+      expect(result.stderr).toContain(`${HELPER}: No such file`)
+    } finally {
+      renameSync(`${HELPER}.kept`, HELPER)
+    }
+  })
+
+  it('is not lent to another account by a mistaken owner', async () => {
+    for (const [program, code] of [[SHIFTER, 'NOT_SETUID'], [HELPER, 'DROP_FAILED']] as const) {
+      own(program, userB, 0o4755)
+      try {
+        expect(refusal(await asUser([program, `--image=${ours}`, 'true']))).toBe(code)
+      } finally {
+        chownSync(program, 0, 0)
+        chmodSync(program, 0o755)
+      }
+    }
+    // Root's own mistake gives nobody root either.
+    chmodSync(HELPER, 0o4755)
+    try {
+      expect(await refused([`--image=${ours}`])).toBe('DROP_FAILED')
+    } finally {
+      chmodSync(HELPER, 0o755)
+    }
+  })
+})
+
+describe('a site', () => {
+  let image: TestImage
+  let secret: TestImage
+  const config = (more: Readonly<Record<string, string>> = {}) => native.configure({ imagePath: IMAGES, imageOwner: service.uid, siteFs: [`${join(PREFIX, 'site')}:/site`], udiRoot: more })
+  beforeAll(async () => {
+    const common = { directory: workspace.path, imagePath: IMAGES }
+    image = await pullTestImage({ ...common, tag: 'public', config: { Env: ['PATH=/bin', 'FROM_IMAGE=yes'] } })
+    secret = await pullTestImage({ ...common, tag: 'secret', config: { Env: ['PATH=/bin', 'SECRET=1'] }, requester: service.uid, allowUids: [userA.uid] })
+    mkdirSync(join(PREFIX, 'site'))
+    writeFileSync(join(PREFIX, 'site/hello'), 'from the site\n')
+  })
+  beforeEach(() => {
+    config()
+    for (const suffix of ['squashfs', 'record', 'meta']) chmodSync(join(IMAGES, `${image.record.id}.${suffix}`), 0o644)
+  })
+  afterEach(() => {
+    for (const file of [native.udiRootConf, native.runtimeConf]) rmSync(file, { force: true })
+  })
+
+  it('has public images that everyone can read, by their id, with its own settings', async () => {
+    const result = await shifter([`--image=id:${image.record.id}`, 'sh', '-c', 'cat /site/hello; echo $FROM_IMAGE'])
+    expect(result).toMatchObject({ status: 0, stdout: 'from the site\nyes\n', stderr: '' })
+  })
+
+  it('has images that the caller can not read, and is told why', async () => {
+    for (const reference of [`id:${secret.record.id}`, secret.reference, image.reference]) {
+      const result = await shifter([`--image=${reference}`, 'true'])
+      expect([refusal(result), result.stdout], reference).toEqual(['IMAGE_UNREADABLE', ''])
+      expect(result.stderr).toContain(`of '${reference}' can't be read by you`)
+    }
+    chmodSync(join(IMAGES, `${image.record.id}.squashfs`), 0o600)
+    expect(await refused([`--image=id:${image.record.id}`])).toBe('IMAGE_UNREADABLE')
+  })
+
+  it('leaves the caller his own images', async () => {
+    expect(await shifter([`--image=${ours}`, 'cat', '/site/hello'])).toMatchObject({ status: 0, stdout: 'from the site\n' })
+  })
+
+  it.each(['sitePreMountHook', 'sitePostMountHook'])('that has a %s gets no start without it', async (key) => {
+    config({ [key]: '/bin/true' })
+    const result = await shifter([`--image=${ours}`, 'true'])
+    expect(refusal(result)).toBe('SETUID_NEEDED')
+    expect(result.stderr).toContain(`${key}: it runs as root`)
+  })
+
+  it('that allows no local: images is obeyed', async () => {
+    expect(await refused(['--image=local:/'])).toBe('LOCAL_NOT_ALLOWED')
+  })
+
+  it('shows what is mounted below a siteFs: a namespace of fewer rights gets it in one piece', async () => {
+    const result = await prepared(`mkdir -p ${PREFIX}/site/below; mount -t tmpfs below ${PREFIX}/site/below; touch ${PREFIX}/site/below/x`, [HELPER, `--image=${ours}`, 'ls', '/site/below'])
+    expect(result).toMatchObject({ status: 0, stdout: 'x\n' })
+  })
+
+  describe('attack 44: configuration (user namespace)', () => {
+    it('attack 44: udiRoot.conf and runtime.conf that someone other than root could change (user namespace)', async () => {
+      for (const file of [native.udiRootConf, native.runtimeConf]) {
+        own(file, userA, 0o644)
+        expect(await refused([`--image=${ours}`])).toBe('UDIROOT_CONF_UNSAFE')
+        chownSync(file, 0, 0)
+        chmodSync(file, 0o666)
+        expect(await refused([`--image=${ours}`])).toBe('UDIROOT_CONF_UNSAFE')
+        chmodSync(file, 0o644)
+      }
+    })
+
+    it('attack 44: a mistake is no reason to go on without a configuration (user namespace)', async () => {
+      writeFileSync(native.udiRootConf, 'nonsense\n')
+      expect(await refused([`--image=${ours}`])).toBe('UDIROOT_CONF_INVALID')
+      rmSync(native.udiRootConf)
+      mkdirSync(native.udiRootConf)
+      expect(await refused([`--image=${ours}`])).toBe('UDIROOT_CONF_UNSAFE')
+      rmSync(native.udiRootConf, { recursive: true })
+      symlinkSync('/nowhere', native.udiRootConf)
+      // A link to nowhere is no configuration: there is none to keep to.
+      expect(await shifter([`--image=${ours}`, 'true'])).toMatchObject({ status: 0 })
+    })
+  })
+
+  it('attack 45: a name that is there and one that is not are told alike (user namespace)', async () => {
+    const told = async (reference: string) => (await shifter([`--image=${reference}`, 'true'])).stderr.replaceAll(reference, 'X')
+    expect(await told(secret.reference)).toBe(await told(secret.reference.replace(/:secret$/, ':sekret')))
+  })
+})
+
+describe('volumes, modules and writable roots', () => {
+  let data: string
+  beforeAll(() => {
+    data = join(PREFIX, 'volume')
+    mkdirSync(join(data, 'below'), { recursive: true })
+    writeFileSync(join(data, 'below/file'), 'of the volume\n')
+    own(data, userA, 0o755)
+    own(join(data, 'below'), userA, 0o755)
+    mkdirSync(join(PREFIX, 'module/copied'), { recursive: true })
+    writeFileSync(join(PREFIX, 'module/copied/tool'), 'of the module\n')
+    mkdirSync(join(PREFIX, 'opt/bin'), { recursive: true })
+    writeFileSync(join(PREFIX, 'opt/bin/x'), 'of the site\n')
+  })
+  const site = (udiRoot: Readonly<Record<string, string>> = {}, runtime: Readonly<Record<string, string>> = {}) => {
+    native.configure({ imagePath: IMAGES, imageOwner: service.uid, siteFs: [`${data}:/volume`], udiRoot, runtime })
+    onTestFinished(() => {
+      for (const file of [native.udiRootConf, native.runtimeConf]) rmSync(file, { force: true })
+    })
+  }
+
+  it('shows directories and files where the image has none, with the caller\'s rights', async () => {
+    site()
+    const result = await shifter([`--image=${ours}`, '--volume=/volume/below:/data/deep', '--volume=/volume/below/file:/bin/file:ro', 'sh', '-c', 'cat /data/deep/file /bin/file; echo new > /data/deep/new; (echo no > /bin/file) 2>/dev/null || echo read-only'])
+    expect(result).toMatchObject({ status: 0, stdout: 'of the volume\nof the volume\nread-only\n' })
+    expect(statSync(join(data, 'below/new')).uid).toBe(userA.uid)
+    rmSync(join(data, 'below/new'))
+    mkdirSync(join(data, 'closed/in'), { recursive: true })
+    chmodSync(join(data, 'closed'), 0o700)
+    expect(await refused([`--image=${ours}`, '--volume=/volume/closed/in:/data'])).toBe('VOLUME_FAILED')
+  })
+
+  it('attacks 31 and 35: no volume lies over what the runtime or the site fills, by name or by link (user namespace)', async () => {
+    site()
+    for (const target of ['/etc', '/etc/passwd', '/proc', '/proc/self', '/sys', '/dev', '/', '/var', '/opt/udiImage', '/volume', '/volume/below', '/data/../etc', '//etc/', '/./dev/shm'])
+      expect(await refused([`--image=${ours}`, `--volume=/tmp:${target}`]), target).toBe('VOLUME_INVALID')
+    for (const target of ['/etc', '../../../etc', '/proc', '/volume/below']) {
+      const linked = publish('linked', [{ name: 'data', type: 'symlink', linkname: target }])
+      expect(await refused([`--image=${linked}`, '--volume=/tmp:/data']), target).toBe('VOLUME_INVALID')
+    }
+  })
+
+  it('attack 30: any byte of a path is taken as it is (user namespace)', async () => {
+    site()
+    const name = 'a,ro b=\\ü\''
+    mkdirSync(join(data, name), { recursive: true })
+    writeFileSync(join(data, name, 'x'), '')
+    expect(await shifter([`--image=${ours}`, `--volume=/volume/${name}:/data/${name}`, 'ls', `/data/${name}`])).toMatchObject({ status: 0, stdout: 'x\n' })
+  })
+
+  it('perNodeCache is refused, with the reason', async () => {
+    const result = await shifter([`--image=${ours}`, '--volume=/none:/cache:perNodeCache=size=10M', 'true'])
+    expect([refusal(result), result.stdout]).toEqual(['SETUID_NEEDED', ''])
+    expect(result.stderr).toContain('perNodeCache at /cache: root makes and mounts its file system')
+  })
+
+  it('a module has its environment, file systems, copied tree and user hook, and a roothook is refused', async () => {
+    const hook = join(PREFIX, 'module/hook')
+    writeFileSync(hook, '#!/bin/sh\n', { mode: 0o755 })
+    writeFileSync(join(PREFIX, 'module/copied/greet'), 'echo hooked\n', { mode: 0o755 })
+    const module = {
+      optUdiImage: join(PREFIX, 'opt'), module_tool_siteEnv: 'OF_MODULE=1', module_tool_siteFs: `${join(PREFIX, 'module')}:/module`, module_tool_copyPath: join(PREFIX, 'module/copied'),
+      module_tool_userhook: '/opt/udiImage/modules/tool/greet',
+    }
+    site(module)
+    expect(await shifter([`--image=${ours}`, '--module=tool', 'sh', '-c', 'echo $OF_MODULE; ls /module; cat /opt/udiImage/modules/tool/tool /opt/udiImage/bin/x'])).toMatchObject({
+      status: 0, stdout: 'hooked\n1\ncopied\nhook\nof the module\nof the site\n',
+    })
+    site({ ...module, module_tool_roothook: hook })
+    const result = await shifter([`--image=${ours}`, '--module=tool', 'echo', 'RAN'])
+    expect([refusal(result), result.stdout]).toEqual(['SETUID_NEEDED', ''])
+    expect(result.stderr).toContain('module_tool_roothook: it runs as root')
+    expect(await shifter([`--image=${ours}`, '--module=none', 'true'])).toMatchObject({ status: 0 })
+  })
+
+  it('a writable root can be written everywhere, up to its size, and nothing of it is left', async () => {
+    site({}, { writableSize: '4M' })
+    const script = 'echo new > /etc/os-release; cat /etc/os-release; rm -r /start && mkdir /start && ls /start | wc -l; dd if=/dev/zero of=/start/big bs=1M count=16 2>/dev/null || echo full'
+    const writable = publish('writable', [{ name: 'bin/rm', type: 'hardlink', linkname: 'bin/busybox' }, { name: 'start/file', type: 'file', data: '' }])
+    expect(await shifter([`--image=${writable}`, '--writable', 'sh', '-c', script])).toMatchObject({ status: 0, stdout: 'new\n0\nfull\n' })
+    expect((await shifter([`--image=${writable}`, 'sh', '-c', 'cat /etc/os-release; ls /start'])).stdout).toBe('PRETTY_NAME="Test image"\nfile\n')
+  })
+
+  it('--explain says where things come from and runs nothing', async () => {
+    const result = await shifter([`--image=${ours}`, '--explain', 'echo', 'RAN'])
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(result.stdout).toContain(`image\tours\t${ours}\n`)
+    expect(result.stdout).not.toMatch(/^RAN$/m)
+  })
+})
+
+describe('what a machine lacks', () => {
+  it('squashfuse', async () => {
+    const hide = ['squashfuse', 'squashfuse_ll'].map((name) => `mount --bind /dev/null /usr/bin/${name}`).join('\n')
+    const result = await prepared(hide, [HELPER, `--image=${ours}`, 'echo', 'RAN'])
+    expect([refusal(result), result.stdout]).toEqual(['FUSE_UNAVAILABLE', ''])
+    expect(result.stderr).toContain('no squashfuse_ll or squashfuse')
+    // Either does.
+    const one = await prepared('mount --bind /dev/null /usr/bin/squashfuse_ll', [HELPER, `--image=${ours}`, 'echo', 'RAN'])
+    expect(one).toMatchObject({ status: 0, stdout: 'RAN\n' })
+  })
+
+  it('/dev/fuse', async () => {
+    const closed = workspace.at('closed')
+    writeFileSync(closed, '', { mode: 0o600 })
+    const result = await prepared(`mount --bind ${closed} /dev/fuse`, [HELPER, `--image=${ours}`, 'echo', 'RAN'])
+    expect([refusal(result), result.stdout]).toEqual(['FUSE_UNAVAILABLE', ''])
+    expect(result.stderr).toContain('/dev/fuse: Permission denied')
+    expect(result.stderr).toContain('0666')
+  })
+
+  it('user namespaces, and which setting forbids them', async () => {
+    // A namespace that holds every id may have a limit of its own.
+    const script = `mkfifo up; unshare -U sh -c 'echo > up; exec sleep 60' & read line < up
+      for map in uid_map gid_map; do echo '0 0 4294967295' > /proc/$!/$map; done
+      nsenter --preserve-credentials -U -t $! sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"' sh "$@"; s=$?; kill $!; exit $s`
+    const result = await run(['sh', '-c', script, 'sh', ...asA([HELPER, `--image=${ours}`, 'echo', 'RAN'])], { cwd: mkdtempSync(workspace.at('limited-')) })
+    expect([refusal(result), result.stdout]).toEqual(['USERNS_UNAVAILABLE', ''])
+    expect(result.stderr).toContain('the sysctl user.max_user_namespaces is 0')
+  })
+
+  it('user namespaces in a chroot', async () => {
+    const root = workspace.at('chroot')
+    mkdirSync(root)
+    const result = await prepared(`mount --rbind / ${root}; mount --bind ${root} ${root} || true; cd ${root}; set -- chroot ${root} "$@"`, [HELPER, `--image=${ours}`, 'echo', 'RAN'])
+    expect([refusal(result), result.stdout]).toEqual(['USERNS_UNAVAILABLE', ''])
+    expect(result.stderr).toContain('a chroot')
+  })
+
+  it('an image that squashfuse can show', async () => {
+    const file = join(OWN, 'broken.squashfs')
+    publish('broken')
+    const bytes = readFileSync(file)
+    bytes.fill(0xff, bytes.length - 600, bytes.length - 100)
+    bytes.fill(0xff, 96, 200)
+    writeFileSync(file, bytes)
+    expect(['MOUNT_FAILED', 'IMAGE_LAYOUT', 'EXEC_FAILED']).toContain(await refused(['--image=id:broken']))
+  })
+})
+
+describe('a run', () => {
+  it('has the identity of the caller, one to one, and no capability', async () => {
+    const status = settings((await inside('cat /proc/self/status')).replaceAll(':\t', '='))
+    const none = '0'.repeat(16)
+    expect(status).toMatchObject({
+      Uid: Array(4).fill(userA.uid).join('\t'), Gid: Array(4).fill(userA.gid).join('\t'),
+      CapInh: none, CapPrm: none, CapEff: none, CapBnd: none, CapAmb: none, NoNewPrivs: '1',
+    })
+    const map = (await inside('cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups')).replaceAll(/ +/g, ' ')
+    expect(map).toBe(` ${userA.uid} 0 1\n ${userA.gid} 0 1\ndeny\n`)
+    const file = `/tmp/${MARK}-${process.pid}`
+    await inside(`touch ${file}`)
+    expect(statSync(file).uid).toBe(userA.uid)
+    rmSync(file)
+  })
+
+  it('keeps umask, limits, directory and terminal', async () => {
+    const result = await asUser(['sh', '-c', `umask 027; ulimit -n 333; ulimit -c 0; ulimit -S -f 0; exec "$@"`, 'sh', ...good('umask; ulimit -n; ulimit -c; ulimit -f; pwd')], { cwd: '/tmp' })
+    expect(result).toMatchObject({ status: 0, stdout: '0027\n333\n0\n0\n/tmp\n' })
+    const terminal = await asUser(['script', '-qec', `${HELPER} --image=${ours} sh -c 'test -t 0 && test -t 1 && echo terminal; test -w /dev/tty && echo own > /dev/tty; exit 6'`, '/dev/null'])
+    expect(terminal).toMatchObject({ status: 6, stdout: 'terminal\r\nown\r\n' })
+  })
+
+  it("ends with the program's own status or signal", async () => {
+    expect(await asUser(good('exit 7'))).toMatchObject({ status: 7, stderr: '' })
+    expect((await asUser(good('kill -TERM $$'))).signal).toBe('SIGTERM')
+    expect(await shifter([`--image=${ours}`, '/nowhere'])).toMatchObject({ status: 127 })
+    const { child, ended } = await started('read x')
+    child.kill('SIGTERM')
+    expect(await ended).toMatchObject({ signal: 'SIGTERM' })
+  })
+
+  it('is the process that was started, and has no child that it did not start', async () => {
+    const { child, ended } = await started('read x; cat /proc/$$/task/$$/children; wait; echo $$')
+    child.stdin?.end('go\n')
+    // cat itself is one.
+    const { out } = await ended
+    expect(out).toMatch(new RegExp(`^up\n\\d+ ${child.pid}\n$`))
+  })
+
+  it('killed at once leaves no process and no mount', async () => {
+    const { child, ended } = await started('read x')
+    expect(leftovers().length).toBeGreaterThan(1)
+    child.kill('SIGKILL')
+    expect(await ended).toMatchObject({ signal: 'SIGKILL' })
+    await nothingLeft()
+  })
+
+  it('lasts as long as the last process inside', async () => {
+    const directory = mkdtempSync('/tmp/shifter-sdk-last-')
+    onTestFinished(() => rmSync(directory, { recursive: true }))
+    chmodSync(directory, 0o755)
+    await runOk(['mkfifo', '-m', '666', join(directory, 'go')])
+    const { child, ended } = await started(`(read x < ${directory}/go; ls /bin/sh) & exit 0`)
+    if (child.exitCode === null) await new Promise((resolve) => child.once('exit', resolve))
+    expect(leftovers().length).toBeGreaterThan(1)
+    await writeFile(join(directory, 'go'), 'go\n')
+    expect((await ended).out).toBe('up\n/bin/sh\n')
+  })
+
+  it('whose server was killed gets errors and does not wait', async () => {
+    const { child, ended } = await started('read x; ls /start && echo STILL THERE; exec /bin/busybox true')
+    const server = leftovers().find((pid) => readlinkSync(`/proc/${pid}/exe`).includes('squashfuse'))
+    process.kill(Number(server), 'SIGKILL')
+    await vi.waitFor(() => expect(environOf(String(server))).not.toContain(`${MARK}=1`))
+    child.stdin?.end('go\n')
+    // What of the shell itself was not in memory yet may be missing too, so that it ends by a signal.
+    const { status, out } = await ended
+    expect(out).toBe('up\n')
+    expect(status).not.toBe(0)
+  })
+
+  it('attack 42: thirty-two at once, some of them killed, hinder no other (user namespace)', { timeout: 60_000 }, async () => {
+    const killed = await Promise.all([0, 1, 2, 3].map(() => started('read x')))
+    const results = Promise.all(Array.from({ length: 28 }, (_, i) => asUser(good(`echo ${i}; ls / | wc -l`))))
+    for (const { child } of killed) child.kill('SIGKILL')
+    expect((await results).map(({ status, stdout }) => `${status} ${stdout.split('\n')[0]}`)).toEqual(Array.from({ length: 28 }, (_, i) => `0 ${i}`))
+  })
+})
+
+describe('attack 23: odd argument vectors (user namespace)', () => {
+  it('attack 23: argc 0, an empty argv[0], long words (user namespace)', async () => {
+    expect(refusal(await asUser([launch, 'argc0', HELPER]))).toBe('USAGE')
+    expect(await asUser(['bash', '-c', `exec -a '' ${HELPER} --image=${ours} echo ok`])).toMatchObject({ status: 0, stdout: 'ok\n' })
+    const words = await asUser(['bash', '-c', `w=$(printf %100000s | tr ' ' x); exec ${HELPER} --image=${ours} sh -c 'echo $# \${#1}' sh $w $w $w $w $w $w $w $w $w $w`])
+    expect(words).toMatchObject({ status: 0, stdout: '10 100000\n' })
+  })
+})
+
+describe('attack 24: descriptors and directories (user namespace)', () => {
+  it('attack 24: closed standard descriptors are never a file of ours (user namespace)', async () => {
+    const out = mkdtempSync('/tmp/shifter-sdk-closed-')
+    onTestFinished(() => rmSync(out, { recursive: true }))
+    own(out, userA, 0o755)
+    const result = await asUser(['sh', '-c', 'exec "$@" <&- >&- 2>&-', 'sh', ...good(`for n in 0 1 2; do (readlink /proc/$$/fd/$n >> ${out}/fds); done`)])
+    expect(result.status).toBe(0)
+    expect(readFileSync(join(out, 'fds'), 'utf8')).toBe('/dev/null\n'.repeat(3))
+  })
+
+  it('attack 24: nothing that leads to the host comes along, neither the caller\'s nor ours (user namespace)', async () => {
+    const result = await asUser([launch, 'escape', ...good('for f in /proc/$$/fd/*; do n=${f##*/}; test $n -gt 2 && echo $n; done; for n in 100 101 104; do ls /proc/$$/fd/$n/ 2>/dev/null && echo ESCAPED; done; true')])
+    expect(result.status).toBe(0)
+    expect(result.stdout.trimEnd().split('\n').filter((line) => /^(1\d\d|ESCAPED)$/.test(line))).toEqual(['110', '111', '112', '113'])
+    // Those of the server are its own two and its log, whatever the caller had.
+    const { child, ended } = await started('read x')
+    const server = leftovers().find((pid) => readlinkSync(`/proc/${pid}/exe`).includes('squashfuse')) ?? ''
+    const held = readdirSync(`/proc/${server}/fd`).map((fd) => readlinkSync(`/proc/${server}/fd/${fd}`))
+    expect(held.filter((target) => !/^(\/dev\/null|\/dev\/fuse|\/memfd:squashfuse \(deleted\)|.*\/ours\.squashfs|anon_inode:.*|pipe:.*)$/.test(target))).toEqual([])
+    const pipes = new Set([child.stdin, child.stdout].map((_, i) => readlinkSync(`/proc/${child.pid}/fd/${i}`)))
+    expect(held.filter((target) => pipes.has(target))).toEqual([])
+    child.stdin?.end('\n')
+    await ended
+  })
+
+  it('attack 24: a working directory that the image lacks is not kept as a way out (user namespace)', async () => {
+    const result = await asUser(good('pwd; readlink /proc/self/cwd; ls ..'), { cwd: '/usr/lib' })
+    expect(result.stdout).toMatch(/^\/\n\/\n/)
+    expect(result.stdout).not.toContain('lib')
+  })
+
+  it('attack 24: ignored, blocked and pending signals are handed on (user namespace)', async () => {
+    const result = await asUser([launch, 'quiet', ...good('grep -E "^(SigBlk|SigPnd|ShdPnd)" /proc/$$/status')])
+    expect(result.stdout).toMatch(/SigBlk:\tf{4,}/)
+    expect(result.stdout).toMatch(/(SigPnd|ShdPnd):\t0*200\n/)
+  })
+
+  it("attack 24: inside a user's own namespace it lends nothing (user namespace)", async () => {
+    for (const options of [['-r'], ['-rm'], ['-rmpf']]) {
+      const result = await asUser(['unshare', ...options, ...good('echo RAN')])
+      expect([refusal(result), result.stdout]).toEqual(['CALLER_IS_ROOT', ''])
+    }
+  })
+})
+
+describe('attack 25: environment (user namespace)', () => {
+  it('attack 25: the program inside gets the intended variables and the image\'s PATH (user namespace)', async () => {
+    const result = await shifter([`--image=${ours}`, 'env'], { env: { PATH: '/usr/bin', LD_LIBRARY_PATH: '/tmp/x', NORMAL: '1' } })
+    expect(settings(result.stdout)).toMatchObject({ PATH: '/bin', LD_LIBRARY_PATH: '/tmp/x', NORMAL: '1', HOME: userA.home })
+    const bare = await shifter([`--image=${ours}`, '--clearenv', 'env'])
+    expect(Object.keys(settings(bare.stdout)).sort()).toEqual(['PATH', 'SHIFTER_IMAGE', 'SHIFTER_IMAGEREQUEST'])
+  })
+})
+
+describe('attack 26: limits (user namespace)', () => {
+  it.each(['--nproc=1', '--fsize=0', '--nofile=12', '--stack=262144', '--cpu=1:1'])('attack 26: with %s it runs or says why not, and nothing is left (user namespace)', async (limit) => {
+    const result = await asUser(['prlimit', limit, ...good('echo RAN')])
+    if (result.status === 0) expect(result.stdout).toBe('RAN\n')
+    else expect([refusal(result), result.stdout]).toEqual([expect.stringMatching(/^(RESOURCE|MOUNT_FAILED|CALLER_UNKNOWN|EXEC_FAILED)$/), ''])
+  })
+})
+
+describe('attack 27: umask, groups and ids (user namespace)', () => {
+  it.each(['0', '0777'])('attack 27: umask %s opens or closes nothing that is written (user namespace)', async (mask) => {
+    const result = await asUser(['sh', '-c', `umask ${mask}; exec "$@"`, 'sh', ...good('umask; stat -c "%a %u %n" /etc/passwd /etc/shadow /etc /')])
+    expect(result).toMatchObject({ status: 0, stdout: `${mask.padStart(4, '0')}\n644 ${userA.uid} /etc/passwd\n600 ${userA.uid} /etc/shadow\n755 ${userA.uid} /etc\n755 ${userA.uid} /\n` })
+  })
+
+  it('attack 27: other groups count as before, without a number (user namespace)', async () => {
+    const directory = mkdtempSync('/tmp/shifter-sdk-group-')
+    onTestFinished(() => rmSync(directory, { recursive: true }))
+    writeFileSync(join(directory, 'file'), 'for the group\n')
+    chownSync(directory, 0, userB.gid)
+    chmodSync(directory, 0o750)
+    const script = `grep ^Groups /proc/$$/status; cat ${directory}/file`
+    expect(await asUser(good(script), { groups: [userB.gid] })).toMatchObject({ status: 0, stdout: 'Groups:\t65534 \nfor the group\n' })
+    expect((await asUser(good(script), { groups: [] })).stdout).toBe('Groups:\t \n')
+  })
+
+  it('attack 27: root and ids without an account run nothing (user namespace)', async () => {
+    const outcome = async (uid: number, gid: number) => {
+      const result = await run([launch, 'ids', String(uid), String(uid), String(gid), String(gid), ...good('echo RAN')], { env: environment(), cwd: '/' })
+      expect(result.stdout).toBe('')
+      return refusal(result)
+    }
+    expect(await outcome(0, 0)).toBe('CALLER_IS_ROOT')
+    expect(await outcome(userA.uid, 0)).toBe('CALLER_IS_ROOT')
+    expect(await outcome(2147483648, userA.gid)).toBe('CALLER_UNKNOWN')
+  })
+})
+
+describe('attack 28: what stands among the images (user namespace)', () => {
+  let id: string
+  let count = 0
+  beforeEach(() => {
+    id = `victim-${++count}`
+    writeFileSync(join(OWN, `${id}.meta`), 'FORMAT: squashfs\nENV: PATH=/bin\n')
+    own(join(OWN, `${id}.meta`), userA, 0o600)
+  })
+  const file = () => join(OWN, `${id}.squashfs`)
+
+  it('attack 28: links, FIFOs, sockets, devices and directories; nothing waits (user namespace)', async () => {
+    const image = join(OWN, 'ours.squashfs')
+    for (const make of [['ln', '-s', image, file()], ['ln', '-s', '/proc/self/fd/0', file()], ['mkfifo', file()], ['mkdir', file()], ['mknod', file(), 'c', '1', '5']]) {
+      await runOk(make)
+      expect(await refused([`--image=id:${id}`], { timeoutMs: 5000 }), make[0]).toBe('IMAGE_UNSAFE')
+      rmSync(file(), { recursive: true })
+    }
+  })
+
+  it('attack 28: files of others, or that others can write (user namespace)', async () => {
+    copyFileSync(join(OWN, 'ours.squashfs'), file())
+    for (const [account, mode] of [[userB, 0o644], [service, 0o644], [userA, 0o664], [userA, 0o602]] as const) {
+      own(file(), account, mode)
+      expect(await refused([`--image=id:${id}`]), `${account.name} ${mode.toString(8)}`).toBe('IMAGE_UNSAFE')
+    }
+    own(file(), userA, 0o600)
+    expect(await shifter([`--image=id:${id}`, 'true'])).toMatchObject({ status: 0 })
+    for (const [account, mode] of [[userB, 0o755], [userA, 0o777], [userA, 0o1777]] as const) {
+      own(OWN, account, mode)
+      expect(await refused([`--image=id:${id}`]), `${account.name} ${mode.toString(8)}`).toBe('IMAGE_UNSAFE')
+    }
+    own(OWN, userA, 0o755)
+  })
+
+  it('attack 28: shorter and empty files (user namespace)', async () => {
+    for (const length of [0, 95, 4096]) {
+      copyFileSync(join(OWN, 'ours.squashfs'), file())
+      own(file(), userA, 0o600)
+      truncateSync(file(), length)
+      expect(await refused([`--image=id:${id}`]), String(length)).toBe('IMAGE_CORRUPT')
+    }
+  })
+
+  it('attack 28: ids are names, never ways (user namespace)', async () => {
+    for (const bad of ['../ours', 'a/b', '..', '', 'x\n', '/etc/passwd']) expect(await refused([`--image=id:${bad}`]), JSON.stringify(bad)).toBe('REFERENCE_INVALID')
+  })
+})
+
+it('attack 29: other file systems under the name of a squashfs are refused before anything reads them (user namespace)', async () => {
+  const trace = workspace.at('trace-29')
+  writeFileSync(join(OWN, 'other.meta'), 'FORMAT: squashfs\nENV: PATH=/bin\n')
+  const bytes = Buffer.alloc(1 << 20)
+  bytes.write('\xe2\xe1\xf5\xe0', 1024, 'latin1')
+  writeFileSync(join(OWN, 'other.squashfs'), bytes)
+  for (const name of ['other.meta', 'other.squashfs']) own(join(OWN, name), userA, 0o600)
+  const result = await run(['strace', '-f', '-u', userA.name, '-e', 'trace=execve,fsopen', '-o', trace, 'env', ...Object.entries(environment()).map(([k, v]) => `${k}=${v}`), HELPER, '--image=id:other', 'true'], { cwd: '/' })
+  expect(refusal(result)).toBe('IMAGE_CORRUPT')
+  expect(readFileSync(trace, 'utf8')).not.toMatch(/squashfuse|fsopen/)
+})
+
+it('attack 30: a path with commas, colons, backslashes and line breaks means nothing to a mount (user namespace)', async () => {
+  const data = join(PREFIX, 'data,ro:upperdir=\\x\nb -o allow_other')
+  mkdirSync(join(data, 'shifter'), { recursive: true })
+  symlinkSync(OWN, join(data, 'shifter/images'))
+  expect(await shifter([`--image=${ours}`, 'echo', 'ok'], { env: { XDG_DATA_HOME: data } })).toMatchObject({ status: 0, stdout: 'ok\n', stderr: '' })
+})
+
+describe('attacks 32, 33 and 36: mounts (user namespace)', () => {
+  it('attack 32: every mount is nosuid, and nodev but below /dev; the root and /sys can not be written (user namespace)', async () => {
+    const mounts = (await inside('cat /proc/self/mountinfo')).trimEnd().split('\n').map((line) => line.split(' '))
+    for (const [, , , , where = '', options = ''] of mounts) {
+      expect(`${where} ${options}`).toMatch(/nosuid/)
+      if (!/^\/dev(\/|$)/.test(where)) expect(`${where} ${options}`).toMatch(/nodev/)
+    }
+    expect(mounts.find(([, , , , where]) => where === '/')?.[5]).toMatch(/^ro,/)
+    for (const [, , , , where = '', options = ''] of mounts) if (/^\/sys(\/|$)/.test(where)) expect(`${where} ${options}`).toMatch(/ ro,/)
+    expect(await inside('for f in /x /etc/x /bin/x /start/x /sys/x; do touch $f 2>/dev/null && echo $f; done; /suid/cat /proc/self/status | grep CapEff')).toBe(`CapEff:\t${'0'.repeat(16)}\n`)
+  })
+
+  it('attack 32: the program inside can neither mount nor change a mount (user namespace)', async () => {
+    const tries = ['/bin/busybox mount -t tmpfs x /tmp', '/bin/busybox mount -o remount,rw /', '/bin/busybox mount -o remount,bind,suid /', '/bin/busybox umount /proc', '/bin/busybox unshare -m true']
+    for (const command of tries) expect((await asUser(good(`${command} 2>/dev/null && echo DONE; true`))).stdout, command).toBe('')
+    // A namespace of its own gives it rights over its own copies alone: what is locked stays locked.
+    const script = '/bin/busybox unshare -rm sh -c "/bin/busybox mount -o remount,bind,rw /; touch /x; /bin/busybox umount /proc; /bin/busybox umount /sys" 2>/dev/null; ls /x 2>/dev/null; ls -d /proc/self'
+    expect((await asUser(good(script))).stdout).toBe('/proc/self\n')
+  })
+
+  it('attack 33: nothing is seen on the host (user namespace)', async () => {
+    const { child, ended } = await started('read x')
+    expect(leftovers().filter((line) => line.includes(' shifter '))).toEqual([])
+    expect(readFileSync(`/proc/${child.pid}/mountinfo`, 'utf8')).toMatch(/ - overlay shifter /)
+    child.stdin?.end('\n')
+    await ended
+  })
+
+  it('attack 36: what the host covered in /proc stays covered (user namespace)', async () => {
+    const secret = workspace.at('covered')
+    writeFileSync(secret, 'covered\n')
+    const result = await prepared(`mount --bind ${secret} /proc/version`, good('cat /proc/version; /bin/busybox umount /proc/version 2>/dev/null && cat /proc/version; /bin/busybox unshare -rm /bin/busybox umount /proc/version 2>/dev/null && echo OPEN; true'))
+    expect(result.stdout).toBe('covered\n')
+  })
+})
+
+describe('attack 34: links of an image where mounts and files are put (user namespace)', () => {
+  let count = 0
+  const bare = (more: readonly TarItem[]): readonly TarItem[] => [...busyboxRoot().filter((item) => 'raw' in item || !String(item.name).startsWith('etc')), ...more]
+  const start = (more: readonly TarItem[], script = 'echo ran') => shifter([`--image=${publishMeta(OWN, userA, `links-${++count}`, bare(more))}`, 'sh', '-c', script])
+  const link = (name: string, linkname: string): TarItem => ({ name, type: 'symlink', linkname })
+  const etc: TarItem = { name: 'etc', type: 'dir' }
+
+  it.each(['proc', 'sys', 'dev'])('attack 34: /%s as a link or a file is refused (user namespace)', async (name) => {
+    for (const target of ['etc', '../../../../etc', '/tmp', '.', '/nowhere']) {
+      const result = await start([etc, link(name, target)])
+      expect([target, refusal(result), result.stdout]).toEqual([target, 'IMAGE_LAYOUT', ''])
+    }
+  })
+
+  it('attack 34: /etc and its files as links write nothing on the host, though it is the caller\'s (user namespace)', async () => {
+    const victim = workspace.at('victim')
+    mkdirSync(victim)
+    writeFileSync(join(victim, 'passwd'), 'untouched')
+    own(join(victim, 'passwd'), userA, 0o666)
+    own(victim, userA, 0o777)
+    for (const target of [victim, `../../../..${victim}`, `/proc/self/root${victim}`, '/tmp', userA.home]) {
+      await start([link('etc', target)], 'cat /etc/passwd')
+      expect([target, readdirSync(victim), existsSync('/tmp/passwd'), existsSync(join(userA.home, 'passwd'))]).toEqual([target, ['passwd'], false, false])
+    }
+    const result = await start([etc, ...['passwd', 'group', 'mtab'].map((name) => link(`etc/${name}`, join(victim, 'passwd')))], 'cat /etc/passwd')
+    expect(result.stdout).toContain(`${userA.name}:x:${userA.uid}`)
+    expect(readFileSync(join(victim, 'passwd'), 'utf8')).toBe('untouched')
+  })
+
+  it('attack 34: /tmp and the home directory as links cover neither / nor /etc (user namespace)', async () => {
+    for (const target of ['/', '/etc', '../../../..', '/proc/self/root', '/dev']) {
+      const result = await start([etc, link('tmp', target)], 'cat /etc/passwd')
+      if (result.status === 0) expect(result.stdout).toContain(userA.name)
+      else expect(refusal(result)).toMatch(/^(IMAGE_LAYOUT|MOUNT_FAILED)$/)
+    }
+  })
+})
+
+it('attack 37: accounts from files are written as they are, and a line that smuggles in another gives nothing (user namespace)', async () => {
+  const { uid, gid, home } = userA
+  const etc = join(PREFIX, 'etc/accounts')
+  mkdirSync(etc, { recursive: true })
+  writeFileSync(join(etc, 'group'), `mine:x:${gid}:\n`)
+  native.configure({ imagePath: IMAGES, imageOwner: service.uid, udiRoot: { etcPath: etc, allowLibcPwdCalls: '0' } })
+  try {
+    writeFileSync(join(etc, 'passwd'), `me:x:${uid}:${gid}:gecos\nroot::0:0::/:/bin/sh\nme2:x:${uid}:${gid}::${home}:/bin/sh\n`)
+    expect(await inside('cat /etc/passwd /etc/group')).toBe(`me2:x:${uid}:${gid}::${home}:/bin/sh\nmine:x:${gid}:\n`)
+    for (const line of [`me:x:${uid}:${gid}:ge:cos:${home}:/bin/sh`, `m\x1be:x:${uid}:${gid}::${home}:/bin/sh`, '']) {
+      writeFileSync(join(etc, 'passwd'), `${line}\n`)
+      expect(await refused([`--image=${ours}`]), JSON.stringify(line)).toBe('CALLER_UNKNOWN')
+    }
+  } finally {
+    for (const file of [native.udiRootConf, native.runtimeConf]) rmSync(file, { force: true })
+  }
+})
+
+it('attack 43: job ids of the environment lead nowhere (user namespace)', async () => {
+  for (const id of ['1', '../../..', 'x'.repeat(100_000), '\n', userA.home])
+    expect(await shifter([`--image=${ours}`, 'echo', 'ok'], { env: { SHIFTER_JOB_ID: id, SLURM_JOB_ID: id, PBS_JOBID: id } })).toMatchObject({ status: 0, stdout: 'ok\n', stderr: '' })
+})
+
+describe('attacks 40 and 41: failures (user namespace)', () => {
+  const traced = (options: readonly string[], script: string): Promise<ProcessResult> =>
+    run(['strace', '-f', '-u', userA.name, ...options, 'env', '-i', 'PATH=/usr/bin:/bin', ...Object.entries(environment()).map(([k, v]) => `${k}=${v}`), ...good(script)], { cwd: '/' })
+  /** How often the program itself calls it, before it runs the one that was asked for. */
+  const counted = async (call: string): Promise<number> => {
+    const trace = workspace.at(`trace-${call}`)
+    await traced(['-e', `trace=${call}`, '-o', trace], 'true')
+    return readFileSync(trace, 'utf8').split('\n').filter((line) => line.includes(`${call}(`)).length
+  }
+  const status = `Uid:\t$U\nCapEff:\t${'0'.repeat(16)}\nCapBnd:\t${'0'.repeat(16)}\nNoNewPrivs:\t1\nRAN\n`
+
+  it.each(['unshare', 'fsopen', 'fsconfig', 'fsmount', 'move_mount', 'open_tree', 'mount_setattr', 'mount', 'pivot_root', 'umount2', 'memfd_create', 'pipe2', 'capset', 'capget', 'getresuid', 'setsid'])(
+    'attack 41: whichever %s fails, nothing runs with more rights and nothing is left (user namespace)', { timeout: 60_000 }, async (call) => {
+      const calls = await counted(call)
+      expect(calls).toBeGreaterThan(0)
+      const codes = new Set<string>()
+      for (let nth = 1; nth <= Math.min(calls, 12); nth++) {
+        const result = await traced(['-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:error=EPERM:when=${nth}`], 'grep -E "^(Uid|CapEff|CapBnd|NoNewPrivs)" /proc/$$/status; echo RAN')
+        if (result.stdout === '') codes.add(refusal(result))
+        else expect(result.stdout, `${call} ${nth}`).toBe(status.replace('$U', Array(4).fill(userA.uid).join('\t')))
+        await nothingLeft()
+      }
+      expect([...codes].filter((code) => !/^[A-Z_]+$/.test(code))).toEqual([])
+      expect(codes.size).toBeGreaterThan(0)
+    },
+  )
+
+  it('attack 40: a capset or prctl that only claims to have worked is found out (user namespace)', async () => {
+    const result = await traced(['-o', '/dev/null', '-e', 'trace=capset', '-e', 'inject=capset:retval=0'], 'echo RAN')
+    expect(result.stdout).toBe('')
+    expect(result.status).not.toBe(0)
+    const dropped = await traced(['-o', '/dev/null', '-e', 'trace=prctl', '-e', 'inject=prctl:retval=0'], 'echo RAN')
+    expect(dropped.stdout).toBe('')
+  })
+})
