@@ -12,10 +12,6 @@
 #include "mechanism/open.h"
 #include "mechanism/prepared.h"
 
-static bool failed(const char *step, struct failure *why) {
-  return fail(why, ERROR_PREPARE_FAILED, "%s: %s", step, strerror(errno));
-}
-
 // What is at a place now: the tmpfs, or the directory below it. -1 with errno.
 static int open_place(int run, unsigned number, bool *mounted) {
   AUTO_BUFFER name = {0};
@@ -38,11 +34,11 @@ static bool mount_place(int run, unsigned number, struct failure *why) {
   AUTO_BUFFER name = {0};
   bool mounted = false;
   pin_place(number, &name);
-  if (mkdirat(run, name.at, 0700) != 0 && errno != EEXIST) return failed(name.at, why);
+  if (mkdirat(run, name.at, 0700) != 0 && errno != EEXIST) return prepare_failed(name.at, why);
   AUTO_FD lock = open_place(run, number, &mounted);
-  if (lock < 0) return failed(name.at, why);
+  if (lock < 0) return prepare_failed(name.at, why);
   if (mounted) return true;
-  if (!lock_take(lock, 200)) return failed("others are at every directory of pins", why);
+  if (!lock_take(lock, 200)) return prepare_failed("others are at every directory of pins", why);
   AUTO_FD now = open_place(run, number, &mounted);
   return now >= 0 && (mounted || mount_tmpfs(now, why));
 }
@@ -65,7 +61,7 @@ int pins_place(int run, struct pins *pins, struct failure *why) {
     if (!mount_place(run, (unsigned)i, why)) continue;
     pins->fds[i] = take_place(run, (unsigned)i);
     if (pins->fds[i] >= 0) return i;
-    failed("the directory of pins", why);
+    prepare_failed("the directory of pins", why);
   }
   return -1;
 }
@@ -125,13 +121,13 @@ bool pin_make(int place, const char *name, int process, struct buffer *space, bo
   struct stat status;
   snprintf(path, sizeof path, "/proc/%d/ns/mnt", process);
   AUTO_FD file = openat(place, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (file < 0 || fchdir(place) != 0) return failed("the file of a pin", why);
+  if (file < 0 || fchdir(place) != 0) return prepare_failed("the file of a pin", why);
   if (stat(path, &status) == 0 && mount(path, name, NULL, MS_BIND, NULL) == 0) {
     buffer_print(space, "%llu:%llu", (unsigned long long)status.st_dev, (unsigned long long)status.st_ino);
     return true;
   }
   *order = errno == EINVAL;
-  failed("pinning the namespace", why);
+  prepare_failed("pinning the namespace", why);
   pin_drop(place, name);
   return false;
 }

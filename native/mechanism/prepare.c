@@ -25,10 +25,6 @@
 #define ATTEMPTS 100      // someone else does the opposite at the same moment
 #define UNFINISHED ".new"
 
-static bool failed(const char *step, struct failure *why) {
-  return fail(why, ERROR_PREPARE_FAILED, "%s: %s", step, strerror(errno));
-}
-
 static void say(const struct preparation *asked, const char *what, const char *of) {
   AUTO_BUFFER line = {0};
   if (!asked->verbose) return;
@@ -57,12 +53,12 @@ static int run_make(const char *path, struct failure *why) {
   if (run < 0 && errno == ENOENT) {
     AUTO_FREE char *above = memory_copy(path, strlen(path)), *last = memory_copy(path, strlen(path));
     AUTO_FD parent = run_open(dirname(above));
-    if (parent >= 0 && mkdirat(parent, basename(last), 0711) != 0 && errno != EEXIST) return failed(path, why), -1;
+    if (parent >= 0 && mkdirat(parent, basename(last), 0711) != 0 && errno != EEXIST) return prepare_failed(path, why), -1;
     run = parent < 0 ? -1 : run_open(path);
   }
   if (run < 0 && errno == EPERM) return fail(why, ERROR_PREPARE_FAILED, "%s, or a directory above, could be changed by someone other than root", path), -1;
   bool made = run >= 0 && (mkdirat(run, JOBS, 0700) == 0 || errno == EEXIST);
-  if (!made) return failed(path, why), -1;
+  if (!made) return prepare_failed(path, why), -1;
   return steal_fd(&run);
 }
 
@@ -84,10 +80,10 @@ static bool is_still(int directory, int run, const char *job, const char *uid) {
 // was locked is then of no use, and nothing can be put into it.
 static int job_lock(int run, const char *job, const char *uid, struct failure *why) {
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-    if (!make_directories(run, job, uid)) return failed("the directory of the job", why), -1;
+    if (!make_directories(run, job, uid)) return prepare_failed("the directory of the job", why), -1;
     AUTO_FD directory = job_open(run, job, uid);
     if (directory < 0 && errno == ENOENT) continue;
-    if (directory < 0) return failed("the directory of the job", why), -1;
+    if (directory < 0) return prepare_failed("the directory of the job", why), -1;
     if (!lock_take(directory, LOCK_MILLISECONDS)) return fail(why, ERROR_PREPARE_FAILED, "another setupRoot works for job %s and uid %s, and does not end", job, uid), -1;
     if (is_still(directory, run, job, uid)) return steal_fd(&directory);
   }
@@ -138,7 +134,7 @@ static bool publish(int directory, const char *key, const struct prepared *entry
   AUTO_FD file = openat(directory, UNFINISHED, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (file < 0 && errno == ENOENT) return fail(why, ERROR_PREPARE_FAILED, "the job was taken down meanwhile");
   bool written = file >= 0 && write_all(file, text.at, text.length) && renameat(directory, UNFINISHED, directory, key) == 0;
-  return written || failed("writing the entry", why);
+  return written || prepare_failed("writing the entry", why);
 }
 
 // A root that is there: asked for by another name, it is that name's too.
@@ -185,12 +181,12 @@ static bool take_answer(int reply, struct failure *why) {
 static bool build_once(const struct root_plan *plan, const cpu_set_t *processors, int locked, int place, const char *name, struct buffer *space,
                        bool *order_matters, struct failure *why) {
   int orders[2], replies[2];
-  if (pipe2(orders, O_CLOEXEC) != 0) return failed("pipe", why);
+  if (pipe2(orders, O_CLOEXEC) != 0) return prepare_failed("pipe", why);
   AUTO_FD order = orders[0], end = orders[1];
-  if (pipe2(replies, O_CLOEXEC) != 0) return failed("pipe", why);
+  if (pipe2(replies, O_CLOEXEC) != 0) return prepare_failed("pipe", why);
   AUTO_FD reply = replies[0], answer = replies[1];
   pid_t child = fork();
-  if (child < 0) return failed("fork", why);
+  if (child < 0) return prepare_failed("fork", why);
   if (child == 0) {
     cleanup_fd(&end);
     cleanup_fd(&reply);
@@ -211,9 +207,8 @@ static bool build_once(const struct root_plan *plan, const cpu_set_t *processors
 static bool build_and_pin(const struct root_plan *plan, int locked, int place, const char *name, struct buffer *space, struct failure *why) {
   cpu_set_t all;
   bool order_matters = false;
-  CPU_ZERO(&all);
-  sched_getaffinity(0, sizeof all, &all);
   bool built = build_once(plan, NULL, locked, place, name, space, &order_matters, why);
+  if (built || !order_matters || sched_getaffinity(0, sizeof all, &all) != 0) return built;
   for (size_t i = 0; !built && order_matters && i < CPU_SETSIZE; i++) {
     cpu_set_t one;
     CPU_ZERO(&one);
@@ -228,9 +223,9 @@ static bool build_root(const struct preparation *asked, int run, int directory, 
   char path[LOOP_PATH];
   unsigned number;
   uint64_t random;
-  if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) return failed("getrandom", why);
+  if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) return prepare_failed("getrandom", why);
   if (plan->device < 0 && !loop_attach(plan->image.file.fd, LOOP_READ_ONLY, &plan->device, path, why)) return false;
-  if (!loop_name(plan->device, &number, path)) return failed("the loop device", why);
+  if (!loop_name(plan->device, &number, path)) return prepare_failed("the loop device", why);
   buffer_print(&entry->fields[PREPARED_LOOP], "%u", number);
   buffer_print(&entry->fields[PREPARED_MADE], "%lld", (long long)time(NULL));
   int place = pins_place(run, pins, why);
@@ -272,7 +267,7 @@ static bool describe_image(const struct preparation *asked, struct prepared *ent
   const struct stat *file = &plan->image.file.status;
   char hex[SHA256_HEX];
   AUTO_BUFFER by_id = {0};
-  if (!describe(plan, asked->job, entry)) return failed("looking around", why);
+  if (!describe(plan, asked->job, entry)) return prepare_failed("looking around", why);
   buffer_print(&by_id, "id:%s", plan->image.id);
   words_add_text(&entry->references, plan->reference.canonical);
   if (!words_hold(&entry->references, by_id.at)) words_add_text(&entry->references, by_id.at);

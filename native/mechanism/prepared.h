@@ -7,6 +7,8 @@
 
 #define JOBS "jobs"
 
+// Wording for calls that set errno; always false.
+bool prepare_failed(const char *step, struct failure *why);
 // Descriptors of directories that root alone can change, or -1 with errno.
 int run_open(const char *path) MUST_USE;
 int job_open(int run, const char *job, const char *uid) MUST_USE; // uid NULL: the job's directory

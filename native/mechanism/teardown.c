@@ -15,10 +15,6 @@ static bool is_unlocked(int directory) {
   return flock(directory, LOCK_EX | LOCK_NB) == 0;
 }
 
-static bool failed(const char *step, struct failure *why) {
-  return fail(why, ERROR_PREPARE_FAILED, "%s: %s", step, strerror(errno));
-}
-
 // Pins first, then what names them, then the directory; once more if a preparer was quicker. Who comes too late to publish has to take
 // back what it made.
 static bool tear_down_user(int run, const struct pins *pins, const char *job, const char *uid, struct failure *why) {
@@ -48,7 +44,7 @@ static bool tear_down_job(int run, const struct pins *pins, const char *job, str
 
 bool prepared_tear_down(const char *run_directory, const char *job, const char *uid, struct failure *why) {
   AUTO_FD run = run_open(run_directory);
-  if (run < 0) return errno == ENOENT || failed(run_directory, why);
+  if (run < 0) return errno == ENOENT || prepare_failed(run_directory, why);
   struct pins pins;
   pins_open(run, &pins);
   bool done = uid != NULL ? tear_down_user(run, &pins, job, uid, why) : tear_down_job(run, &pins, job, why);
