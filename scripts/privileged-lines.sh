@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Counts the lines of C that can run with root's rights: `shifter`, `setupRoot` and `unsetupRoot` and what they are linked from, native/policy and
-# native/mechanism, with headers, without blank lines, comments, what runs after every right was given up (native/payload), and the tables that the build makes of formats/.
+# native/mechanism, with headers, without blank lines, comments, what runs after every right was given up (native/payload), and the tables that
+# the build makes of formats/.
 #
 #   scripts/privileged-lines.sh [--files] [MOST]    each file's own number; fails when there are more than MOST
 set -euo pipefail
