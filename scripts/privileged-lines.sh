@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Counts the lines of C that can run with root's rights: what `shifter`, `setupRoot` and `unsetupRoot` are linked from, with its headers,
-# without blank lines, comments, what runs after every right was given up (native/payload), and the tables that the build makes of formats/.
+# Counts the lines of C that can run with root's rights: `shifter`, `setupRoot` and `unsetupRoot` and what they are linked from, native/policy and
+# native/mechanism, with headers, without blank lines, comments, what runs after every right was given up (native/payload), and the tables that
+# the build makes of formats/.
 #
 #   scripts/privileged-lines.sh [--files] [MOST]    each file's own number; fails when there are more than MOST
 set -euo pipefail
@@ -12,29 +13,8 @@ import re
 import sys
 
 native = pathlib.Path("native")
-build = (native / "meson.build").read_text()
-PROGRAMS = ("shifter", "setupRoot", "unsetupRoot")
-WITHOUT_RIGHTS = ("payload", "check", "merge")
-
-# executable('NAME', 'programs/x.c', ..., link_with: [a, b]) and static_library('a', 'x/y.c', ...)
-calls = re.findall(r"(executable|static_library)\(\s*'([\w-]+)',(.*?)\n?\)\n", build + "\n", re.S)
-sources = {(kind, name): re.findall(r"'([\w/]+\.c)'", body) for kind, name, body in calls}
-linked = {name: re.findall(r"\w+", match.group(1)) for kind, name, body in calls if kind == "executable" and (match := re.search(r"link_with: \[([^\]]*)\]", body))}
-files, todo = set(), []
-for program in PROGRAMS:
-    if ("executable", program) not in sources:
-        continue
-    todo += sources["executable", program]
-    for library in linked[program]:
-        todo += sources["static_library", library] if library not in WITHOUT_RIGHTS else []
-while todo:
-    path = native / todo.pop()
-    if path in files:
-        continue
-    files.add(path)
-    for header in re.findall(r'^#include "([^"]+)"', path.read_text(), re.M):
-        if ".gen." not in header and header.split("/")[0] not in WITHOUT_RIGHTS:
-            todo.append(header)
+files = {path for part in ("policy", "mechanism") for path in (native / part).glob("*.[ch]")}
+files |= {path for name in ("shifter", "setup_root", "unsetup_root", "for_root") for path in native.glob(f"programs/{name}.[ch]")}
 
 
 def lines_of(path):
