@@ -35,6 +35,10 @@ static void say(const struct preparation *asked, const char *what, const char *o
   write_message(&line);
 }
 
+bool prepare_failed(const char *step, struct failure *why) {
+  return fail(why, ERROR_PREPARE_FAILED, "%s: %s", step, strerror(errno));
+}
+
 // --- Directories and locks ---
 
 bool lock_take(int directory, int milliseconds) {

@@ -14,10 +14,6 @@
 
 #define STRICT (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
 
-bool prepare_failed(const char *step, struct failure *why) {
-  return fail(why, ERROR_PREPARE_FAILED, "%s: %s", step, strerror(errno));
-}
-
 int run_open(const char *path) {
   AUTO_FREE char *unsafe = NULL;
   int fd = -1;

@@ -104,12 +104,6 @@ void words_add_text(struct words *words, const char *text) {
   words_add(words, text, strlen(text));
 }
 
-void words_remove(struct words *words, size_t index) {
-  free(words->items[index]);
-  memmove(&words->items[index], &words->items[index + 1], (words->count - index) * sizeof *words->items);
-  words->count--;
-}
-
 void words_add_split(struct words *words, const char *text, const char *separators) {
   while (*(text += strspn(text, separators)) != '\0') {
     size_t length = strcspn(text, separators);

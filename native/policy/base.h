@@ -39,7 +39,6 @@ struct words {
 };
 void words_add(struct words *words, const char *text, size_t length);
 void words_add_text(struct words *words, const char *text);
-void words_remove(struct words *words, size_t index);
 void words_add_split(struct words *words, const char *text, const char *separators);
 bool words_hold(const struct words *words, const char *text);
 void words_free(struct words *words);

@@ -19,7 +19,6 @@ struct session {
   struct arguments arguments;
   struct inherited inherited;
   struct root_plan plan;
-  struct words argv;
   char *asked; // the image
   char *const *environment;
   bool joined; // this process is inside a root that was prepared
@@ -63,13 +62,6 @@ static void answer_simple(const struct arguments *arguments, const struct identi
   print_and_exit(arguments->mode == MODE_HELP ? shifter_options.help : "shifter " PROGRAM_VERSION "\n");
 }
 
-static bool select_program(struct session *session, struct failure *why) {
-  const struct arguments *arguments = &session->arguments;
-  const struct image_facts *facts = &session->plan.image.facts;
-  if (arguments->use_workdir && arguments->workdir == NULL && facts->workdir == NULL) return fail(why, ERROR_NO_WORKDIR, "'%s'", session->plan.request);
-  return command_select(arguments, facts, &session->argv, why);
-}
-
 static bool prepare(struct session *session, struct failure *why) {
   const struct arguments *arguments = &session->arguments;
   const struct root_request asked = {.image = session->asked,
@@ -80,7 +72,7 @@ static bool prepare(struct session *session, struct failure *why) {
   if (!plan_begin(&asked, &session->plan, why)) return false;
   job_hints(session->environment, &jobs);
   session->joined = prepared_join(&session->plan, &jobs);
-  return (session->joined || plan_complete(&session->plan, why)) && select_program(session, why);
+  return session->joined || plan_complete(&session->plan, why);
 }
 
 static bool enter(struct session *session, struct failure *why) {
@@ -103,7 +95,7 @@ static _Noreturn void resolve(struct session *session, struct failure *why) {
 static _Noreturn void run(struct session *session, struct failure *why) {
   const struct root_plan *plan = &session->plan;
   if (!prepare(session, why) || !enter(session, why)) finish_as(&plan->who, why);
-  const struct start start = {&session->arguments, plan, &session->inherited, session->environment, &session->argv};
+  struct start start = {&session->arguments, plan, &session->inherited, session->environment, {0}};
   start_program(&start, why);
   finish(why);
 }

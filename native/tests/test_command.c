@@ -1,7 +1,7 @@
 // The command line, the choice of the program, and its environment.
 #include "tests/testing.h"
 
-#include "policy/arguments.h"
+#include "payload/command.h"
 #include "payload/compose.h"
 #include "policy/environment.h"
 #include "policy/image_facts.h"

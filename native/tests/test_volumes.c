@@ -169,6 +169,14 @@ static void settled(void **state) {
   }
 }
 
+static void forget(struct root_plan *plan) {
+  free(plan->image.id);
+  account_free(&plan->accounts.caller);
+  modules_free(&plan->modules);
+  volume_map_free(&plan->volumes);
+  config_free(&plan->config);
+}
+
 static void description(void **state) {
   (void)state;
   static const char text[] = "module_mpich_siteEnv=A=1\nmodule_cvmfs_siteEnv=B=1\n";
@@ -183,7 +191,7 @@ static void description(void **state) {
     plan.accounts.caller.name = memory_copy(reuse_cases[i].user, strlen(reuse_cases[i].user));
     plan_describe(&plan, &told);
     assert_string_equal(told.at, reuse_cases[i].text);
-    plan_free(&plan);
+    forget(&plan);
   }
 }
 
