@@ -13,13 +13,14 @@
 
 #define LARGEST_ARGUMENTS (8 << 20) // of arguments and environment: the kernel takes three quarters of this
 
-// Limits that could break the building of a root half-way. The number of processes is not among them: root's is not limited.
+// Limits that could break the building of a root half-way; and that on processes, since who becomes a user with more of them than his
+// limit can't execute anything.
 static const struct {
   int resource;
   rlim_t wanted;
 } needed[] = {{RLIMIT_FSIZE, RLIM_INFINITY}, {RLIMIT_CPU, RLIM_INFINITY},  {RLIMIT_AS, RLIM_INFINITY},
               {RLIMIT_DATA, RLIM_INFINITY},  {RLIMIT_STACK, 8 << 20},      {RLIMIT_NOFILE, 4096},
-              {RLIMIT_RTTIME, RLIM_INFINITY}};
+              {RLIMIT_RTTIME, RLIM_INFINITY}, {RLIMIT_NPROC, RLIM_INFINITY}};
 
 bool standard_descriptors_open(void) {
   for (int fd = 0; fd <= 2; fd++)

@@ -14,7 +14,7 @@ static bool explain(enum walk walk, const char *file, const char *unsafe, struct
   case WALK_MISSING:
     return fail(why, ERROR_UDIROOT_CONF_MISSING, "%s does not exist", file);
   case WALK_UNSAFE:
-    return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "%s", unsafe == NULL ? file : unsafe);
+    return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "%s%s", unsafe == NULL ? file : unsafe, unsafe == NULL ? " is no file of root's that root alone can change" : "");
   case WALK_FAILED:
     break;
   }

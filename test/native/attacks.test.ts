@@ -693,7 +693,11 @@ describe('attack 37: accounts', () => {
     const result = await run([launch, 'ids', '54321', '54321', '54321', '54321', ...good('echo RAN')], { env: { [MARK]: '1' }, cwd: '/' })
     expect([refusal(result), result.stdout]).toEqual(['CALLER_UNKNOWN', ''])
     withAccounts(`me:x:${userA.uid}:${userA.gid}::${userA.home}:/bin/sh\n`, '', { usersToImport: 'nobody-there' })
-    expect(await refused([`--image=id:${ours}`])).toBe('UDIROOT_CONF_INVALID')
+    const unknown = /^shifter: UDIROOT_CONF_INVALID: usersToImport names the unknown account nobody-there\. /
+    expect((await shifter([`--image=id:${ours}`, 'true'])).stderr).toMatch(unknown)
+    native.configure({ ...config(), udiRoot: { usersToImport: 'root nobody-there' } })
+    expect((await shifter([`--image=id:${ours}`, 'true'])).stderr).toMatch(unknown)
+    native.configure(config())
   })
 
   it('attack 37: 65,536 groups of the caller and 100,000 of the site', async () => {
