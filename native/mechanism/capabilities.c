@@ -9,6 +9,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "mechanism/identity.h"
+
 #define MOST_CAPABILITIES 64
 
 bool drop_failed(const char *step, struct failure *why) {
@@ -46,25 +48,6 @@ static bool capabilities_are_clear(void) {
   if (syscall(SYS_capget, &header, now) != 0) return false;
   for (size_t i = 0; i < 2; i++)
     if (now[i].effective != 0 || now[i].permitted != 0 || now[i].inheritable != 0) return false;
-  return true;
-}
-
-bool ids_are(const struct identity *who) {
-  uid_t uids[3];
-  gid_t gids[3];
-  if (getresuid(&uids[0], &uids[1], &uids[2]) != 0 || getresgid(&gids[0], &gids[1], &gids[2]) != 0) return false;
-  for (size_t i = 0; i < 3; i++)
-    if (uids[i] != who->uid || gids[i] != who->gid) return false;
-  return true;
-}
-
-static bool groups_are(const struct ids *groups) {
-  int count = getgroups(0, NULL);
-  if (count < 0 || (size_t)count != groups->count) return false;
-  AUTO_FREE gid_t *now = memory_get((size_t)count, sizeof *now);
-  if (getgroups(count, now) != count) return false;
-  for (size_t i = 0; i < groups->count; i++)
-    if (!ids_hold(groups, now[i])) return false;
   return true;
 }
 

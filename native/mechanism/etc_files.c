@@ -1,6 +1,5 @@
 #include "mechanism/etc_files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,14 +13,20 @@
 #define FILE_BYTES (4 << 20)
 #define FILES 512
 
-static struct made_file *get(struct made_files *files, const char *name) {
+static struct made_file *find(const struct made_files *files, const char *name) {
   for (size_t i = 0; i < files->count; i++)
-    if (strcmp(files->items[i].name, name) == 0) {
-      files->items[i].content.length = 0;
-      return &files->items[i];
-    }
+    if (strcmp(files->items[i].name, name) == 0) return &files->items[i];
+  return NULL;
+}
+
+static struct made_file *get(struct made_files *files, const char *name) {
+  struct made_file *file = find(files, name);
+  if (file != NULL) {
+    file->content.length = 0;
+    return file;
+  }
   files->items = memory_resize(files->items, files->count + 1, sizeof *files->items);
-  struct made_file *file = &files->items[files->count++];
+  file = &files->items[files->count++];
   *file = (struct made_file){.name = memory_copy(name, strlen(name)), .mode = 0644};
   return file;
 }
@@ -67,25 +72,19 @@ static bool is_regular(int directory, const char *name) {
 // Every regular file of etcPath; hidden ones and shadow stay out.
 static bool add_site_directory(struct made_files *files, const char *path, struct failure *why) {
   AUTO_FD directory = -1;
+  AUTO_WORDS names = {0};
   if (!site_open("etcPath", path, S_IFDIR, &directory, why)) return false;
-  AUTO_FD readable = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR *list = readable < 0 ? NULL : fdopendir(readable);
-  if (list == NULL) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: %s: %s", path, strerror(errno));
-  readable = -1;
-  bool added = true;
-  for (struct dirent *entry = readdir(list); added && entry != NULL; entry = readdir(list)) {
-    if (entry->d_name[0] == '.' || strcmp(entry->d_name, "shadow") == 0 || !is_regular(directory, entry->d_name)) continue;
-    if (files->count >= FILES) added = fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: more than %d files", FILES);
-    added = added && add_site_file(files, directory, path, entry->d_name, why);
+  if (!names_in(directory, false, &names)) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: %s: %s", path, strerror(errno));
+  for (size_t i = 0; i < names.count; i++) {
+    if (strcmp(names.items[i], "shadow") == 0 || !is_regular(directory, names.items[i])) continue;
+    if (files->count >= FILES) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: more than %d files", FILES);
+    if (!add_site_file(files, directory, path, names.items[i], why)) return false;
   }
-  closedir(list);
-  return added;
+  return true;
 }
 
 static void filter_site_group(struct made_files *files, const char *user, uint64_t most) {
-  struct made_file *file = NULL;
-  for (size_t i = 0; i < files->count; i++)
-    if (strcmp(files->items[i].name, "group") == 0) file = &files->items[i];
+  struct made_file *file = find(files, "group");
   if (file == NULL) return;
   AUTO_BUFFER filtered = {0};
   filter_group(&filtered, file->content.at, file->content.length, user, most);

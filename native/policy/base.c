@@ -156,7 +156,7 @@ bool number_parse(const char *at, size_t length, uint64_t largest, bool zeros, u
   return true;
 }
 
-static int hex_digit(char byte) {
+int hex_digit(char byte) {
   if (byte >= '0' && byte <= '9') return byte - '0';
   byte = (char)(byte | 0x20);
   return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : 16;
@@ -212,4 +212,30 @@ bool has_control(const char *at, size_t length) {
 
 bool text_is(const char *at, size_t length, const char *text) {
   return strlen(text) == length && memcmp(at, text, length) == 0;
+}
+
+void trim(const char **at, size_t *length) {
+  while (*length > 0 && is_blank(**at)) ++*at, --*length;
+  while (*length > 0 && is_blank((*at)[*length - 1])) --*length;
+}
+
+const char *text_cut(const char *at, size_t *length, char separator, size_t *rest) {
+  const char *found = memchr(at, separator, *length);
+  if (found == NULL) return NULL;
+  *rest = *length - (size_t)(found + 1 - at);
+  *length = (size_t)(found - at);
+  return found + 1;
+}
+
+struct part parts_of(const char *at, size_t length) {
+  return (struct part){.next = at, .end = length == 0 ? at : at + length};
+}
+
+bool part_next(struct part *part, char separator) {
+  if (part->next == NULL) return false;
+  const char *found = memchr(part->next, separator, (size_t)(part->end - part->next));
+  part->at = part->next;
+  part->length = (size_t)((found == NULL ? part->end : found) - part->at);
+  part->next = found == NULL ? NULL : found + 1;
+  return true;
 }

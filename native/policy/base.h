@@ -64,3 +64,16 @@ bool is_control(char byte);
 bool is_blank(char byte);
 bool has_control(const char *at, size_t length);
 bool text_is(const char *at, size_t length, const char *text);
+int hex_digit(char byte); // 16 when it is none
+void trim(const char **at, size_t *length); // blanks at both ends
+// What follows the first separator, of *rest bytes, is taken off the text; NULL when there is none.
+const char *text_cut(const char *at, size_t *length, char separator, size_t *rest);
+
+// The parts of a text, one more than it has separators: for (struct part part = parts_of(at, length); part_next(&part, ':');)
+struct part {
+  const char *at;
+  size_t length;
+  const char *next, *end; // NULL behind the last one
+};
+struct part parts_of(const char *at, size_t length);
+bool part_next(struct part *part, char separator);

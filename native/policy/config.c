@@ -92,24 +92,6 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
   return NULL;
 }
 
-// A repeated key replaces, or is added to, what was said before. An empty value takes it back.
-static const char *set_value(const struct conf_key *key, const char *text, unsigned line, struct conf_value *value, struct buffer *detail) {
-  AUTO_BUFFER joined = {0};
-  if (key->appends && value->text != NULL) {
-    buffer_print(&joined, "%s;%s", value->text, text);
-    text = joined.at;
-  }
-  struct conf_value taken = {.line = line};
-  const char *what = *text == '\0' ? NULL : take_value(key, text, &taken, detail);
-  if (what == NULL) {
-    value_free(value);
-    *value = taken;
-  } else {
-    value_free(&taken);
-  }
-  return what;
-}
-
 static bool is_setting_list(const char *name) {
   return strcmp(name, "siteEnv") == 0 || strcmp(name, "siteEnvAppend") == 0 || strcmp(name, "siteEnvPrepend") == 0;
 }
@@ -124,6 +106,21 @@ static const char *check_settings(const struct conf_key *key, const struct conf_
     if (strcmp(key->name, "siteEnvUnset") == 0 && strchr(value->words.items[i], '=') != NULL) return "holds a word that is not a NAME";
   }
   return NULL;
+}
+
+// A repeated key replaces, or is added to, what was said before. An empty value takes it back.
+static const char *set_value(const struct conf_key *key, const char *text, unsigned line, struct conf_value *value, struct buffer *detail) {
+  AUTO_BUFFER joined = {0};
+  if (key->appends && value->text != NULL) {
+    buffer_print(&joined, "%s;%s", value->text, text);
+    text = joined.at;
+  }
+  struct conf_value taken = {.line = line};
+  const char *what = *text == '\0' ? NULL : take_value(key, text, &taken, detail);
+  if (what == NULL) what = check_settings(key, &taken);
+  value_free(what == NULL ? value : &taken);
+  if (what == NULL) *value = taken;
+  return what;
 }
 
 struct module *config_module(const struct config *config, const char *name, size_t length) {
@@ -163,7 +160,6 @@ static bool set_module_key(struct config *config, const struct place *place, con
     AUTO_BUFFER detail = {0};
     struct conf_value *value = &get_module(config, name, length)->values[i];
     const char *what = set_value(key, text, place->line, value, &detail);
-    if (what == NULL) what = check_settings(key, value);
     if (what == NULL) return true;
     if (key->type != CONF_SITEFS) return invalid(place, whole, what, why);
     warn(config, place, whole, what);
@@ -192,15 +188,9 @@ static bool set_key(struct config *config, bool runtime, const struct place *pla
     AUTO_BUFFER detail = {0};
     struct conf_value *value = runtime ? &config->runtime[i] : &config->udiroot[i];
     const char *what = set_value(key, text, place->line, value, &detail);
-    if (what == NULL) what = check_settings(key, value);
     return what == NULL || invalid(place, name, what, why);
   }
   return invalid(place, name, "is an unknown key", why);
-}
-
-static void trim(const char **at, size_t *length) {
-  while (*length > 0 && is_blank(**at)) ++*at, --*length;
-  while (*length > 0 && is_blank((*at)[*length - 1])) --*length;
 }
 
 // A logical line: KEY=VALUE, or something without '=' that says nothing.
@@ -233,21 +223,17 @@ static bool parse(struct config *config, bool runtime, const char *at, size_t le
   struct place place = {file, 0};
   bool open = false; // the logical line goes on
   unsigned number = 0;
-  for (size_t start = 0; start < length;) {
-    const char *newline = memchr(at + start, '\n', length - start);
-    size_t end = newline == NULL ? length : (size_t)(newline - at);
-    const char *piece = at + start;
-    size_t size = end - start;
-    start = end + 1;
+  bool ended = length > 0 && at[length - 1] == '\n'; // and no line begins behind it
+  for (struct part piece = parts_of(at, ended ? length - 1 : length); part_next(&piece, '\n');) {
     number++;
-    if (size > 0 && piece[0] == '#') continue; // also between the pieces of a continued line
+    if (piece.length > 0 && piece.at[0] == '#') continue; // also between the pieces of a continued line
     if (!open) place.line = number;
-    trim(&piece, &size);
-    bool goes_on = size > 0 && piece[size - 1] == '\\';
-    if (goes_on) size--;
-    trim(&piece, &size);
+    trim(&piece.at, &piece.length);
+    bool goes_on = piece.length > 0 && piece.at[piece.length - 1] == '\\';
+    if (goes_on) piece.length--;
+    trim(&piece.at, &piece.length);
     if (open) buffer_byte(&line, ' ');
-    buffer_add(&line, piece, size);
+    buffer_add(&line, piece.at, piece.length);
     if (line.length > LIMIT_CONFIG_LINE_BYTES) return invalid(&place, "the line", "is too long", why);
     open = goes_on;
     if (open) continue;

@@ -87,26 +87,20 @@ static bool user_target(const struct volume *volume) {
 
 // The parts of an element, separated by ':'.
 static bool take_parts(struct volume *volume, const char *at, size_t length, struct buffer *what) {
-  size_t part = 0;
-  for (size_t start = 0; start <= length; part++) {
-    size_t end = start;
-    while (end < length && at[end] != ':') end++;
-    const char *text = at + start;
-    size_t size = end - start;
-    start = end + 1;
+  size_t number = 0;
+  for (struct part part = parts_of(at, length); part_next(&part, ':'); number++) {
     bool taken = true;
-    if (part == 0)
-      taken = take_path(&volume->from, text, size, what);
-    else if (size == 0)
-      taken = part > 1 || end == length; // "from:" and "from:to:" end so; "from::ro" is a mistake
-    else if (part == 1)
-      taken = take_path(&volume->to, text, size, what);
+    if (number == 0)
+      taken = take_path(&volume->from, part.at, part.length, what);
+    else if (part.length == 0)
+      taken = number > 1 || part.next == NULL; // "from:" and "from:to:" end so; "from::ro" is a mistake
+    else if (number == 1)
+      taken = take_path(&volume->to, part.at, part.length, what);
     else
-      taken = add_flag(volume, text, size, what);
-    if (!taken) {
-      if (what->length == 0) buffer_text(what, "the target is empty");
-      return false;
-    }
+      taken = add_flag(volume, part.at, part.length, what);
+    if (taken) continue;
+    if (what->length == 0) buffer_text(what, "the target is empty");
+    return false;
   }
   return true;
 }
