@@ -19,7 +19,7 @@ static struct made_file *find(const struct made_files *files, const char *name) 
   return NULL;
 }
 
-static struct made_file *get(struct made_files *files, const char *name) {
+struct made_file *made_files_add(struct made_files *files, const char *name) {
   struct made_file *file = find(files, name);
   if (file != NULL) {
     file->content.length = 0;
@@ -31,16 +31,12 @@ static struct made_file *get(struct made_files *files, const char *name) {
   return file;
 }
 
-struct buffer *made_files_add(struct made_files *files, const char *name) {
-  return &get(files, name)->content;
-}
-
 static void add_generated(struct made_files *files, const struct accounts *accounts, uint64_t most) {
-  write_passwd(&get(files, "passwd")->content, accounts);
-  write_group(&get(files, "group")->content, accounts, most);
-  buffer_text(&get(files, "nsswitch.conf")->content,
+  write_passwd(&made_files_add(files, "passwd")->content, accounts);
+  write_group(&made_files_add(files, "group")->content, accounts, most);
+  buffer_text(&made_files_add(files, "nsswitch.conf")->content,
               "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n");
-  buffer_text(&get(files, "host.conf")->content, "multi on\n");
+  buffer_text(&made_files_add(files, "host.conf")->content, "multi on\n");
 }
 
 // The host's file as the caller sees it; left out when he can't read it.
@@ -51,7 +47,7 @@ static bool add_host_file(struct made_files *files, const char *path, const char
   struct stat status;
   AUTO_BUFFER content = {0};
   if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || !read_all(fd, FILE_BYTES, &content)) return true;
-  buffer_add(&get(files, name)->content, content.at, content.length);
+  buffer_add(&made_files_add(files, name)->content, content.at, content.length);
   return true;
 }
 
@@ -60,7 +56,7 @@ static bool add_site_file(struct made_files *files, int directory, const char *p
   enum walk walk = open_protected_file(directory, name, 0, FILE_BYTES, &content, NULL);
   if (walk != WALK_OK)
     return fail(why, walk == WALK_UNSAFE ? ERROR_UDIROOT_CONF_UNSAFE : ERROR_UDIROOT_CONF_INVALID, "etcPath: %s/%s can't be used", path, name);
-  buffer_add(&get(files, name)->content, content.at, content.length);
+  buffer_add(&made_files_add(files, name)->content, content.at, content.length);
   return true;
 }
 
@@ -103,7 +99,7 @@ bool etc_files_collect(const struct config *config, const struct accounts *accou
     collected = add_site_directory(files, config->udiroot[UDIROOT_ETC_PATH].text, why);
     filter_site_group(files, accounts->caller.name, most);
   }
-  get(files, "shadow")->mode = 0600; // always empty: nobody logs in inside
+  made_files_add(files, "shadow")->mode = 0600; // always empty: nobody logs in inside
   if (!collected) made_files_free(files);
   return collected;
 }

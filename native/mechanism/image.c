@@ -26,8 +26,8 @@ struct search {
 // "Missing" and "not for this user" are told in the same words, so that nobody learns of another's images.
 static bool not_found(const struct search *search, struct failure *why) {
   // Sites have ids of other forms by the reference system, so such an id is looked for like any other.
-  if (search->odd_id) return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image '%s' for you (an id has 64 hexadecimal digits)", search->request);
-  return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image '%s' for you", search->request);
+  const char *hint = search->odd_id ? " (an id has 64 hexadecimal digits)" : "";
+  return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image '%s' for you%s", search->request, hint);
 }
 
 static bool file_gone(const struct search *search, struct failure *why) {
@@ -85,17 +85,10 @@ static enum walk read_source(const struct search *search, bool is_meta, struct i
   image->is_meta = is_meta;
   image->source = content;
   content = (struct buffer){0};
-  switch (facts_take(is_meta, &image->source, image->id, search->who, &image->facts, &detail)) {
-  case FACTS_TAKEN:
-    return WALK_OK;
-  case FACTS_DENIED:
-    not_found(search, why);
-    break;
-  case FACTS_INVALID:
-    fail(why, detail.code, "the %s of '%s'", is_meta ? ".meta" : "record", search->request);
-    break;
-  }
-  return WALK_FAILED;
+  enum facts taken = facts_take(is_meta, &image->source, image->id, search->who, &image->facts, &detail);
+  if (taken == FACTS_DENIED) not_found(search, why);
+  if (taken == FACTS_INVALID) fail(why, detail.code, "the %s of '%s'", is_meta ? ".meta" : "record", search->request);
+  return taken == FACTS_TAKEN ? WALK_OK : WALK_FAILED;
 }
 
 // The record, or .meta where there is no record.

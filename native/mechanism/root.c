@@ -27,22 +27,11 @@ static bool clone_tree(struct root *root, struct tree tree, const char *to, int 
   return true;
 }
 
-static bool clone_system(struct root *root, struct failure *why) {
-  static const struct {
-    const char *path;
-    enum tree_kind kind;
-    uint64_t attributes;
-  } rows[] = {{"/proc", TREE_SYSTEM, SAFE | MOUNT_ATTR_NOEXEC},
-              {"/sys", TREE_SYSTEM, SAFE | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY},
-              {"/dev", TREE_SYSTEM, MOUNT_ATTR_NOSUID},
-              {"/tmp", TREE_SHARED, SAFE},
-              {"/var/tmp", TREE_SHARED, SAFE}};
-  for (size_t i = 0; i < COUNT_OF(rows); i++) {
-    bool shared = rows[i].kind == TREE_SHARED;
-    bool cloned = clone_tree(root, (struct tree){.kind = rows[i].kind}, rows[i].path, -1, rows[i].attributes, shared ? root->propagation : MS_PRIVATE);
-    if (!cloned && !(shared && errno == ENOENT)) return mount_failed(rows[i].path, why); // /tmp or /var/tmp may be missing
-  }
-  return true;
+// One of the host's own. Of those that programs share with it, /tmp and /var/tmp, one may be missing.
+static bool clone_system(struct root *root, enum tree_kind kind, const char *path, uint64_t attributes, struct failure *why) {
+  bool shared = kind == TREE_SHARED;
+  bool cloned = clone_tree(root, (struct tree){.kind = kind}, path, -1, attributes, shared ? root->propagation : MS_PRIVATE);
+  return cloned || (shared && errno == ENOENT) || mount_failed(path, why);
 }
 
 static bool site_failed(const struct module *module, const char *path, const char *what, struct failure *why) {
@@ -126,7 +115,10 @@ static bool clone_host(struct root *root, struct failure *why) {
   const struct root_plan *plan = root->plan;
   const struct conf_value *conf = plan->config.udiroot;
   root->propagation = strcmp(conf[UDIROOT_MOUNT_PROPAGATION_STYLE].text, "slave") == 0 ? MS_SLAVE : MS_PRIVATE;
-  bool cloned = clone_system(root, why);
+  bool cloned = clone_system(root, TREE_SYSTEM, "/proc", SAFE | MOUNT_ATTR_NOEXEC, why) &&
+                clone_system(root, TREE_SYSTEM, "/sys", SAFE | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, why) &&
+                clone_system(root, TREE_SYSTEM, "/dev", MOUNT_ATTR_NOSUID, why) &&
+                clone_system(root, TREE_SHARED, "/tmp", SAFE, why) && clone_system(root, TREE_SHARED, "/var/tmp", SAFE, why);
   const struct volume_map *site = &conf[UDIROOT_SITE_FS].volumes;
   for (size_t i = 0; cloned && i < site->count; i++) cloned = clone_site(root, NULL, &site->items[i], why);
   const char *opt = conf[UDIROOT_OPT_UDI_IMAGE].text;
@@ -181,11 +173,6 @@ static bool mount_overlay(struct root *root, struct failure *why) {
   root->fd = create_overlay(root, layers, COUNT_OF(layers), why);
   root->growable = true;
   return root->fd >= 0 && attach_at(root->fd, root->scratch, "root", why);
-}
-
-// A local directory is shown as it is: nothing is created in it, since it is the host's and perhaps the user's own.
-static bool mount_local(struct root *root, struct failure *why) {
-  return attach_at(root->fd, root->scratch, "root", why);
 }
 
 // --- What is attached ---
@@ -329,7 +316,8 @@ static bool build(struct root *root, struct failure *why) {
   if (!clone_host(root, why) || (plan->image.local && !clone_local(root, why))) return false;
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return mount_failed("making / private", why);
   if (!mount_scratch(root, why)) return false;
-  bool image = plan->image.local ? mount_local(root, why) : mount_image(root, why) && mount_overlay(root, why);
+  // A local directory is shown as it is: nothing is created in it, since it is the host's and perhaps the user's own.
+  bool image = plan->image.local ? attach_at(root->fd, root->scratch, "root", why) : mount_image(root, why) && mount_overlay(root, why);
   if (!image || !note_mount(root, why)) return false;
   if (!(root->growable ? write_files(root, why) : cover_etc(root, why))) return false;
   bool attached = attach_kind(root, TREE_SHARED, why) && attach_site(root, why) && attach_kind(root, TREE_SYSTEM, why) &&

@@ -45,20 +45,17 @@ void *steal(void *pointer_to_pointer) {
 }
 
 // Room is doubled, so that a long list costs linear time.
-static size_t room_for(size_t room, size_t needed) {
+void *memory_grow(void *items, size_t *room, size_t needed, size_t size) {
   if (needed > SIZE_MAX / 4) memory_exhausted();
-  if (room < 16) room = 16;
-  while (room < needed) room *= 2;
-  return room;
+  if (needed <= *room) return items;
+  if (*room < 16) *room = 16;
+  while (*room < needed) *room *= 2;
+  return memory_resize(items, *room, size);
 }
 
 void buffer_add(struct buffer *buffer, const void *bytes, size_t length) {
   if (length > SIZE_MAX / 4) memory_exhausted();
-  size_t needed = buffer->length + length + 1;
-  if (needed > buffer->room) {
-    buffer->room = room_for(buffer->room, needed);
-    buffer->at = memory_resize(buffer->at, buffer->room, 1);
-  }
+  buffer->at = memory_grow(buffer->at, &buffer->room, buffer->length + length + 1, 1);
   if (length > 0) memcpy(buffer->at + buffer->length, bytes, length);
   buffer->length += length;
   buffer->at[buffer->length] = '\0';
@@ -92,10 +89,7 @@ void buffer_free(struct buffer *buffer) {
 }
 
 void words_add(struct words *words, const char *text, size_t length) {
-  if (words->count + 2 > words->room) {
-    words->room = room_for(words->room, words->count + 2);
-    words->items = memory_resize(words->items, words->room, sizeof *words->items);
-  }
+  words->items = memory_grow(words->items, &words->room, words->count + 2, sizeof *words->items);
   words->items[words->count++] = memory_copy(text, length);
   words->items[words->count] = NULL;
 }
@@ -125,10 +119,7 @@ void words_free(struct words *words) {
 }
 
 void ids_add(struct ids *ids, uint32_t id) {
-  if (ids->count + 1 > ids->room) {
-    ids->room = room_for(ids->room, ids->count + 1);
-    ids->items = memory_resize(ids->items, ids->room, sizeof *ids->items);
-  }
+  ids->items = memory_grow(ids->items, &ids->room, ids->count + 1, sizeof *ids->items);
   ids->items[ids->count++] = id;
 }
 

@@ -14,6 +14,7 @@
 _Noreturn void memory_exhausted(void);
 void *memory_get(size_t count, size_t size) MUST_USE;
 void *memory_resize(void *old, size_t count, size_t size) MUST_USE;
+void *memory_grow(void *items, size_t *room, size_t needed, size_t size) MUST_USE; // for a list that grows
 char *memory_copy(const char *bytes, size_t length) MUST_USE; // adds a NUL
 void cleanup_free(void *pointer_to_pointer);
 void *steal(void *pointer_to_pointer) MUST_USE;

@@ -48,15 +48,13 @@ static size_t escape(const char *at, size_t length, struct buffer *out) {
     return 1;
   }
   uint32_t code;
-  if (at[0] == 'x' && length >= 3 && hex(at + 1, 2, &code) && code != 0) {
+  size_t digits = at[0] == 'x' ? 2 : at[0] == 'u' ? 4 : 0;
+  if (digits == 0 || length <= digits || !hex(at + 1, digits, &code) || code == 0 || (code >= 0xd800 && code <= 0xdfff)) return 0;
+  if (digits == 2)
     buffer_byte(out, (char)code);
-    return 3;
-  }
-  if (at[0] == 'u' && length >= 5 && hex(at + 1, 4, &code) && code != 0 && !(code >= 0xd800 && code <= 0xdfff)) {
+  else
     add_utf8(out, code);
-    return 5;
-  }
-  return 0;
+  return 1 + digits;
 }
 
 // A quoted element, its quote being at[0]. Returns what it read, 0 for a mistake.

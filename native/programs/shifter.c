@@ -27,21 +27,12 @@ struct session {
 // Where a refusal is told: a descriptor that report_take has taken, or -1 for standard error.
 static int report_fd = -1;
 
-static bool report(const struct failure *why) {
-  AUTO_BUFFER line = {0};
-  if (report_fd < 0) return false;
-  buffer_print(&line, "%s ", error_name(why->code));
-  buffer_visible(&line, why->what);
-  buffer_byte(&line, '\n');
-  return write_all(report_fd, line.at, line.length);
-}
-
 // Nothing is printed with root's rights: what descriptors 1 and 2, and that of a report, are is the caller's choice.
 static _Noreturn void finish(const struct failure *why) {
-  AUTO_BUFFER line = {0};
-  if (report(why)) _exit(error_exit(why->code));
+  AUTO_BUFFER told = {0}, line = {0};
+  failure_report(why, &told);
   failure_line(why, "shifter", &line);
-  write_message(&line);
+  if (report_fd < 0 || !write_all(report_fd, told.at, told.length)) write_message(&line);
   _exit(error_exit(why->code));
 }
 
