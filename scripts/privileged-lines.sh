@@ -6,7 +6,8 @@
 # taken when something before needs a name that it defines. Not counted are blank lines, comments, headers (they declare), what runs after
 # every right was given up (native/payload), and the tables that the build makes of formats/.
 #
-#   scripts/privileged-lines.sh [--files] [BUILD [MOST]]    each file's own number; fails when the setuid program has more than MOST
+#   scripts/privileged-lines.sh [--files] [BUILD] [MOST]    each file's own number; of the programs in the directory BUILD (build-native-test);
+#                                                         fails when the setuid program has more than MOST
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,8 +17,9 @@ import re
 import subprocess
 import sys
 
-words = [word for word in sys.argv[1:] if not word.startswith("--")]
-build = pathlib.Path(words[0] if words else "build-native-test")
+words = [word for word in sys.argv[1:] if word != "--files"]
+build = pathlib.Path(next((word for word in words if not word.isdigit()), "build-native-test"))
+most = next((int(word) for word in words if word.isdigit()), None)
 native = pathlib.Path("native")
 LIBRARIES = ("policy", "mechanism", "payload")
 
@@ -59,6 +61,6 @@ if "--files" in sys.argv:
         print(f"{lines_of(path):5} {path}{'' if path in setuid else ' (root alone)'}")
 count, more = (sum(map(lines_of, files)) for files in (setuid, for_root))
 print(f"setuid shifter: {count}, and setupRoot and unsetupRoot, which root alone can start: {more} more")
-if len(words) > 1 and count > int(words[1]):
-    sys.exit(f"privileged-lines: the setuid program has more than the {words[1]} lines that it may have")
+if most is not None and count > most:
+    sys.exit(f"privileged-lines: the setuid program has more than the {most} lines that it may have")
 PYTHON
