@@ -177,12 +177,6 @@ static bool mount_overlay(struct root *root, struct failure *why) {
 
 // --- What is attached ---
 
-static bool is_same(int one, int other) {
-  struct stat first, second;
-  return one >= 0 && other >= 0 && fstat(one, &first) == 0 && fstat(other, &second) == 0 && first.st_dev == second.st_dev &&
-         first.st_ino == second.st_ino;
-}
-
 static bool attach_tree(const struct root *root, const struct tree *tree, struct failure *why) {
   AUTO_FD target = -1;
   if (tree->kind == TREE_SYSTEM)
@@ -190,7 +184,7 @@ static bool attach_tree(const struct root *root, const struct tree *tree, struct
   else
     target = tree->directory ? inside_directory(root, tree->to) : inside_file(root, tree->to);
   // A link of the image must not put what others can write over its root or over the files written for the caller.
-  if (is_same(target, root->fd) || is_same(target, root->etc)) return fail(why, ERROR_IMAGE_LAYOUT, "%s leads to / or /etc", tree->to);
+  if (target >= 0 && hides_etc(root, target)) return fail(why, ERROR_IMAGE_LAYOUT, "%s leads to /, /etc or a directory above it", tree->to);
   if (target >= 0 && tree_attach(tree->fd, target)) return true;
   if (tree->kind == TREE_HOME) return true; // the program starts in another directory then, and says so
   if (tree->kind == TREE_SHARED && !root->growable && errno == ENOENT) return true;
@@ -258,16 +252,16 @@ static bool run_module_hooks(const struct root *root, struct failure *why) {
 }
 
 // Site file systems and modules, with the site's programs between them, which work in the root that is built. A link of the image
-// would lead them to the host's files, so none can be followed meanwhile. What they mount gets the flags of all mounts.
+// would lead them to the host's files, so none can be followed meanwhile, nor one on what is mounted in a local directory. What they mount gets the flags of all mounts.
 static bool attach_site(struct root *root, struct failure *why) {
   const struct conf_value *conf = root->plan->config.udiroot;
-  bool hooks = has_hooks(root->plan);
-  if (hooks && !tree_set(root->fd, MOUNT_ATTR_NOSYMFOLLOW, 0, false)) return mount_failed("nosymfollow", why);
+  bool hooks = has_hooks(root->plan), deep = root->plan->image.local;
+  if (hooks && !tree_set(root->fd, MOUNT_ATTR_NOSYMFOLLOW, 0, deep)) return mount_failed("nosymfollow", why);
   if (!run_hook(root, "sitePreMountHook", &conf[UDIROOT_SITE_PRE_MOUNT_HOOK], why)) return false;
   if (!attach_kind(root, TREE_SITE, why)) return false;
   if (!run_hook(root, "sitePostMountHook", &conf[UDIROOT_SITE_POST_MOUNT_HOOK], why)) return false;
   if (!attach_opt(root, why) || !run_module_hooks(root, why)) return false;
-  if (!hooks || (tree_unset(root->fd, MOUNT_ATTR_NOSYMFOLLOW) && tree_set(root->fd, SAFE, 0, true))) return true;
+  if (!hooks || (tree_unset(root->fd, MOUNT_ATTR_NOSYMFOLLOW, deep) && tree_set(root->fd, SAFE, 0, true))) return true;
   return mount_failed("mounts of hooks", why);
 }
 
@@ -320,6 +314,7 @@ static bool build(struct root *root, struct failure *why) {
   bool image = plan->image.local ? attach_at(root->fd, root->scratch, "root", why) : mount_image(root, why) && mount_overlay(root, why);
   if (!image || !note_mount(root, why)) return false;
   if (!(root->growable ? write_files(root, why) : cover_etc(root, why))) return false;
+  if (!note_etc(root)) return fail(why, ERROR_IMAGE_LAYOUT, "/etc lies too deep");
   bool attached = attach_kind(root, TREE_SHARED, why) && attach_site(root, why) && attach_kind(root, TREE_SYSTEM, why) &&
                   attach_kind(root, TREE_BELOW_SYSTEM, why) && attach_kind(root, TREE_HOME, why) && attach_user_volumes(root, why);
   if (!attached) return false;
