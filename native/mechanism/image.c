@@ -131,13 +131,6 @@ bool image_search(int directory, uid_t owner, const struct image_reference *refe
   return read_facts(&search, image, why) && open_file(&search, image->id, image, why);
 }
 
-static bool open_published(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
-                           struct image *image, struct failure *why) {
-  if (reference->canonical == NULL)
-    return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' is a path that is not absolute, which names no published image", request);
-  return rights_open_published(config, reference, request, who, image, why);
-}
-
 // A directory of the host is reached with the caller's rights alone, and is never given to the kernel as a file system or layer.
 static bool open_local(const struct config *config, const char *path, const struct search *search, struct image *image, struct failure *why) {
   if (config->udiroot[UDIROOT_ALLOW_LOCAL_CHROOT].number == 0) return fail(why, ERROR_LOCAL_NOT_ALLOWED, "'%s' is a directory of the host, and this site runs images only", search->request);
@@ -156,8 +149,10 @@ bool image_open(const struct config *config, const struct image_reference *refer
                 struct image *image, struct failure *why) {
   struct search search = {.request = request, .who = who, .directory = -1};
   *image = (struct image){.file.fd = -1};
+  if (reference->canonical == NULL)
+    return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' is a path that is not absolute, which names no published image", request);
   bool opened = reference->type == IMAGE_LOCAL ? open_local(config, reference->canonical + strlen("local:"), &search, image, why)
-                                               : open_published(config, reference, request, who, image, why);
+                                               : rights_open_published(config, reference, request, who, image, why);
   if (!opened) image_close(image);
   return opened;
 }

@@ -62,20 +62,8 @@ bool group_write_line(struct buffer *out, const char *name, uint32_t gid, const 
   return true;
 }
 
-static struct account *add_imported(struct accounts *accounts) {
-  accounts->imported = memory_resize(accounts->imported, accounts->imported_count + 1, sizeof *accounts->imported);
-  struct account *added = &accounts->imported[accounts->imported_count++];
-  *added = (struct account){0};
-  return added;
-}
-
-static struct group_entry *add_group(struct accounts *accounts) {
-  if ((accounts->group_count & (accounts->group_count + 1)) == 0) // room is doubled
-    accounts->groups = memory_resize(accounts->groups, 2 * accounts->group_count + 2, sizeof *accounts->groups);
-  return &accounts->groups[accounts->group_count++];
-}
-
 static bool find_account(const struct buffer *passwd, const char *name, uint32_t uid, struct account *out) {
+  *out = (struct account){0};
   for (struct part line = parts_of(passwd->at, passwd->length); part_next(&line, '\n');) {
     if (!passwd_parse_line(line.at, line.length, out)) continue;
     if (name != NULL ? strcmp(out->name, name) == 0 : out->uid == uid) return true;
@@ -100,7 +88,8 @@ static void find_groups(const struct buffer *file, const struct identity *who, c
     if (member && out->memberships.count < LIMIT_GROUP_COUNT) ids_add(&out->memberships, group.gid);
     if (!member && group.gid != who->gid && !ids_hold(&who->groups, group.gid)) continue;
     if (number_parse(group.name, group.name_length, UINT64_MAX, true, &number)) continue;
-    *add_group(out) = (struct group_entry){memory_copy(group.name, group.name_length), group.gid};
+    out->groups = memory_grow(out->groups, &out->group_room, out->group_count + 1, sizeof *out->groups);
+    out->groups[out->group_count++] = (struct group_entry){memory_copy(group.name, group.name_length), group.gid};
   }
 }
 
@@ -110,7 +99,8 @@ bool accounts_from_files(const struct buffer *passwd, const struct buffer *group
   const char *name = user != NULL && *user != '\0' ? user : NULL;
   if (!find_account(passwd, name, who->uid, &out->caller) || out->caller.uid != who->uid) return accounts_free(out), fail(why, ERROR_CALLER_UNKNOWN, "uid %u", who->uid);
   for (size_t i = 0; i < import->count; i++) {
-    if (find_account(passwd, import->items[i], 0, add_imported(out))) continue;
+    out->imported = memory_resize(out->imported, out->imported_count + 1, sizeof *out->imported);
+    if (find_account(passwd, import->items[i], 0, &out->imported[out->imported_count++])) continue;
     accounts_free(out);
     return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names the unknown account %s", import->items[i]);
   }
