@@ -25,7 +25,7 @@ meson test -C build-native-test --print-errorlogs --timeout-multiplier 4 formats
   --wrap 'valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite'
 step "branches of the policy functions"
 bash scripts/coverage.sh
-step "lines of code that may run with root's rights"
+step "lines of the setuid program"
 bash scripts/privileged-lines.sh 4000
 step "fuzzers, ten seconds each"
 bash scripts/fuzz.sh 10

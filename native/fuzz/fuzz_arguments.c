@@ -2,7 +2,7 @@
 //
 // Input: a byte for the program, then words, each ended by a NUL; those behind an empty first letter '\xff' are the environment.
 #include "fuzz/fuzzing.h"
-#include "policy/arguments.h"
+#include "payload/command.h"
 #include "policy/environment.h"
 #include "policy/image_facts.h"
 #include "policy/setup_arguments.h"

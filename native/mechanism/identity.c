@@ -9,24 +9,11 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-static bool groups_are(const struct ids *groups) {
-  struct identity now = {0};
-  bool same = groups_take(&now.groups) && now.groups.count == groups->count;
-  // The kernel keeps them sorted, so membership both ways is what can be compared.
-  for (size_t i = 0; same && i < groups->count; i++) same = ids_hold(&now.groups, groups->items[i]);
-  identity_free(&now);
-  return same;
-}
-
 // Before: effective uid 0. After: no id of the caller is left in this process, so that the caller's limits on processes and his
 // right to signal his own do not apply while the root is built.
 bool become_root(struct failure *why) {
-  uid_t uids[3];
-  gid_t gids[3];
-  const struct ids none = {0};
-  bool done = groups_set(&none) && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 &&
-              getresuid(&uids[0], &uids[1], &uids[2]) == 0 && getresgid(&gids[0], &gids[1], &gids[2]) == 0;
-  for (size_t i = 0; done && i < 3; i++) done = uids[i] == 0 && gids[i] == 0;
+  const struct identity root = {0};
+  bool done = groups_set(&root.groups) && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && ids_are(&root);
   return done || fail(why, ERROR_NOT_SETUID, "root's identity could not be taken");
 }
 

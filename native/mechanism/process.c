@@ -78,20 +78,6 @@ bool inherited_take(struct inherited *inherited, struct failure *why) {
   return true;
 }
 
-bool inherited_restore(const struct inherited *inherited, struct failure *why) {
-  umask(inherited->umask);
-  for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
-    struct rlimit now;
-    const struct rlimit *had = &inherited->limits[i];
-    if (!inherited->limited[i] || getrlimit((__rlimit_resource_t)i, &now) != 0) continue;
-    if (now.rlim_cur == had->rlim_cur && now.rlim_max == had->rlim_max) continue;
-    if (setrlimit((__rlimit_resource_t)i, had) != 0) return fail(why, ERROR_DROP_FAILED, "limit %d could not be given back", i);
-  }
-  if (sigaction(SIGCHLD, &inherited->child, NULL) != 0 || sigprocmask(SIG_SETMASK, &inherited->mask, NULL) != 0)
-    return fail(why, ERROR_DROP_FAILED, "signals could not be given back");
-  return true;
-}
-
 static time_t now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);

@@ -39,6 +39,12 @@ void buffer_visible(struct buffer *out, const char *text) {
   }
 }
 
+void failure_report(const struct failure *why, struct buffer *out) {
+  buffer_print(out, "%s ", error_name(why->code));
+  buffer_visible(out, why->what);
+  buffer_byte(out, '\n');
+}
+
 void failure_line(const struct failure *why, const char *program, struct buffer *out) {
   buffer_print(out, "%s: %s: ", program, error_name(why->code));
   buffer_visible(out, why->what);

@@ -564,7 +564,7 @@ static void configurations(void **state) {
   for (size_t i = 0; i < COUNT_OF(rows); i++) {
     struct config config = {0};
     struct failure why;
-    bool accepted = config_parse_udiroot(&config, rows[i].text, strlen(rows[i].text), "f", &why) && config_finish(&config, true, "f", &why);
+    bool accepted = config_parse(&config, UDIROOT_CONF, rows[i].text, strlen(rows[i].text), "f", &why) && config_finish(&config, true, "f", &why);
     check(accepted == rows[i].accept, rows[i].text);
     config_free(&config);
   }
