@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes C from the contracts in ../formats and the case tables in tests/cases. Called by meson; needs nothing but Python.
 
-generate.py errors.gen.h|errors.gen.c|limits.gen.h|config_keys.gen.h|config_keys.gen.c|config_texts.gen.c|options.gen.c|vectors.gen.h FORMATS CASES OUTPUT
+generate.py errors.gen.h|errors.gen.c|limits.gen.h|config_keys.gen.h|config_keys.gen.c|config_texts.gen.c|options_PROGRAM.gen.c|vectors.gen.h FORMATS CASES OUTPUT
 """
 import json
 import pathlib
@@ -148,10 +148,11 @@ def help_text(program):
 ARGUMENTS = {"shifter": "arguments", "setupRoot": "setup_arguments", "unsetupRoot": "unsetup_arguments", "shifter-check": "check_arguments"}
 
 
-def options_c(formats, cases):
-    out = '#include <stddef.h>\n#include "check/arguments.h"\n#include "policy/arguments.h"\n#include "policy/setup_arguments.h"\n'
-    for name, program in read(formats / "options.json").items():
-        symbol = constant(name).lower()
+def options_of(name):
+    """A file for each program, so that it is linked with no other's."""
+
+    def options_c(formats, cases):
+        program, symbol = read(formats / "options.json")[name], constant(name).lower()
 
         def offset(member):
             return "0" if member is None else "offsetof(struct %s, %s)" % (ARGUMENTS[name], member)
@@ -163,11 +164,12 @@ def options_c(formats, cases):
                     "'%s'" % option["letter"] if "letter" in option else "0", literal(word), option["value"].upper(), option.get("mode", "run").upper(),
                     "take_" + option["take"] if "take" in option else "NULL", offset(option.get("field")), offset(option.get("seen")),
                     literal(option.get("refused")))
+        out = '#include <stddef.h>\n#include "check/arguments.h"\n#include "policy/arguments.h"\n#include "policy/setup_arguments.h"\n'
         out += "_Static_assert(%s == 0, \"the mode comes first\");\n" % offset("mode")
-        out += "static const struct option %s_rows[] = {\n%s};\n" % (symbol, rows)
-        out += "const struct option_table %s_options = {%s, %s_rows, COUNT_OF(%s_rows), %s};\n" % (
-            symbol, literal(name), symbol, symbol, literal(help_text(program)))
-    return out
+        out += "static const struct option rows[] = {\n%s};\n" % rows
+        return out + "const struct option_table %s_options = {%s, rows, COUNT_OF(rows), %s};\n" % (symbol, literal(name), literal(help_text(program)))
+
+    return options_c
 
 
 def bytes_of(case):
@@ -335,7 +337,7 @@ MAKERS = {
     "config_keys.gen.h": config_keys_h,
     "config_keys.gen.c": config_keys_c,
     "config_texts.gen.c": config_texts_c,
-    "options.gen.c": options_c,
+    **{"options_%s.gen.c" % name: options_of(name) for name in ARGUMENTS},
     "vectors.gen.h": vectors_h,
 }
 

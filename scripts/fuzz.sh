@@ -37,7 +37,7 @@ fuzz() {
   mkdir -p "$found" "$corpus"
   if [[ $seconds == merge-corpus ]]; then
     # Small inputs that reach something new, and no more than fits a repository.
-    "$build/fuzz/fuzz-$name" -merge=1 -use_counters=0 -max_len=1024 "$corpus" "$found" 2>&1 | tail -n 1
+    "$build/fuzz/fuzz-$name" -set_cover_merge=1 -use_counters=0 -max_len=1024 "$corpus" "$found" 2>&1 | tail -n 1
     return
   fi
   if ! "$build/fuzz/fuzz-$name" -max_total_time="$seconds" -max_len=17000 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \

@@ -1,40 +1,50 @@
 #!/usr/bin/env bash
-# Counts the lines of C that can run with root's rights: what `shifter`, `setupRoot` and `unsetupRoot` are linked from, with its headers,
-# without blank lines, comments, what runs after every right was given up (native/payload), and the tables that the build makes of formats/.
+# Counts the lines of C that have rights which their caller may not have: those of the setuid program `shifter`. It tells those that only
+# setupRoot and unsetupRoot have too, which root alone can start.
 #
-#   scripts/privileged-lines.sh [--files] [MOST]    each file's own number; fails when there are more than MOST
+# A program's lines are those of the source files whose objects the linker takes into it, as it looks for them: an object of a library is
+# taken when something before needs a name that it defines. Not counted are blank lines, comments, headers (they declare), what runs after
+# every right was given up (native/payload), and the tables that the build makes of formats/.
+#
+#   scripts/privileged-lines.sh [--files] [BUILD] [MOST]    each file's own number; of the programs in the directory BUILD (build-native-test);
+#                                                         fails when the setuid program has more than MOST
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python3 - "$@" <<'PYTHON'
 import pathlib
 import re
+import subprocess
 import sys
 
+words = [word for word in sys.argv[1:] if word != "--files"]
+build = pathlib.Path(next((word for word in words if not word.isdigit()), "build-native-test"))
+most = next((int(word) for word in words if word.isdigit()), None)
 native = pathlib.Path("native")
-build = (native / "meson.build").read_text()
-PROGRAMS = ("shifter", "setupRoot", "unsetupRoot")
-WITHOUT_RIGHTS = ("payload", "check", "merge")
+LIBRARIES = ("policy", "mechanism", "payload")
 
-# executable('NAME', 'programs/x.c', ..., link_with: [a, b]) and static_library('a', 'x/y.c', ...)
-calls = re.findall(r"(executable|static_library)\(\s*'([\w-]+)',(.*?)\n?\)\n", build + "\n", re.S)
-sources = {(kind, name): re.findall(r"'([\w/]+\.c)'", body) for kind, name, body in calls}
-linked = {name: re.findall(r"\w+", match.group(1)) for kind, name, body in calls if kind == "executable" and (match := re.search(r"link_with: \[([^\]]*)\]", body))}
-files, todo = set(), []
-for program in PROGRAMS:
-    if ("executable", program) not in sources:
-        continue
-    todo += sources["executable", program]
-    for library in linked[program]:
-        todo += sources["static_library", library] if library not in WITHOUT_RIGHTS else []
-while todo:
-    path = native / todo.pop()
-    if path in files:
-        continue
-    files.add(path)
-    for header in re.findall(r'^#include "([^"]+)"', path.read_text(), re.M):
-        if ".gen." not in header and header.split("/")[0] not in WITHOUT_RIGHTS:
-            todo.append(header)
+
+class Object:
+    def __init__(self, path):
+        name = re.sub(r"^meson-generated_\.*_?|\.o$", "", path.name)
+        source = native / name.replace("_", "/", 1)
+        self.source = None if ".gen." in name or path.parent.name == "libpayload.a.p" else source
+        assert self.source is None or source.exists(), f"{path}: no source {source}"
+        rows = [line.split() for line in subprocess.run(["nm", path], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()]
+        self.needs = {row[-1] for row in rows if row[-2] == "U"}
+        self.defines = {row[-1] for row in rows if row[-2] in "TDBRVW"}
+
+
+def sources_of(program):
+    """The files that a program is linked from."""
+    taken = [Object(path) for path in sorted((build / f"{program}.p").glob("*.o"))]
+    assert taken, f"{build} holds no objects of {program}"
+    left = [member for library in LIBRARIES for member in libraries[library]]
+    for member in taken:  # grows meanwhile
+        found = [other for other in left if other.defines & member.needs]
+        taken += found
+        left = [other for other in left if other not in found]
+    return {member.source for member in taken if member.source is not None}
 
 
 def lines_of(path):
@@ -43,12 +53,14 @@ def lines_of(path):
     return sum(1 for line in code.splitlines() if line.strip())
 
 
-counts = {path: lines_of(path) for path in sorted(files)}
+libraries = {name: [Object(path) for path in sorted((build / f"lib{name}.a.p").glob("*.o"))] for name in LIBRARIES}
+setuid = sources_of("shifter")
+for_root = (sources_of("setupRoot") | sources_of("unsetupRoot")) - setuid
 if "--files" in sys.argv:
-    for path, count in counts.items():
-        print(f"{count:5} {path}")
-total, most = sum(counts.values()), next((int(word) for word in sys.argv[1:] if word.isdigit()), None)
-print(f"privileged lines: {total}")
-if most is not None and total > most:
-    sys.exit(f"privileged-lines: more than the {most} lines that may run with root's rights")
+    for path in sorted(setuid | for_root):
+        print(f"{lines_of(path):5} {path}{'' if path in setuid else ' (root alone)'}")
+count, more = (sum(map(lines_of, files)) for files in (setuid, for_root))
+print(f"setuid shifter: {count}, and setupRoot and unsetupRoot, which root alone can start: {more} more")
+if most is not None and count > most:
+    sys.exit(f"privileged-lines: the setuid program has more than the {most} lines that it may have")
 PYTHON

@@ -49,6 +49,7 @@ test_packages=(
   curl          # fetches for the benchmark's floor
   pigz          # compresses the benchmark's layers
   strace        # shows the privileged phase's system calls
+  valgrind      # finds what is read before it is set, and leaks, in the unit tests
   btrfs-progs   # a file system with quotas, to use one up
   user-mode-linux # an older kernel to run the helper on
   perl-base     # bcrypt, for a registry that asks for a password

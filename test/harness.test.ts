@@ -196,8 +196,9 @@ describe('stacks', () => {
       fc.asyncProperty(stacks(), async (stack) => {
         const dir = workspace.at(`s${count++}`)
         writeLayout(`${dir}/layout`, { tag: 't', layers: stack.layers, compression: 'none' })
-        const tree = directoryTree(await umociUnpack(`${dir}/layout`, 't', `${dir}/bundle`))
-        expect(compareTrees(stack.expected, tree)).toEqual([])
+        // The model leaves devices and FIFOs out, as our images do.
+        const tree = [...directoryTree(await umociUnpack(`${dir}/layout`, 't', `${dir}/bundle`))].filter(([, { type }]) => ['file', 'dir', 'symlink'].includes(type))
+        expect(compareTrees(stack.expected, new Map(tree))).toEqual([])
       }),
       { numRuns: Number(process.env['STACK_RUNS'] ?? 25) },
     )

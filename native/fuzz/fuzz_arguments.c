@@ -2,7 +2,7 @@
 //
 // Input: a byte for the program, then words, each ended by a NUL; those behind an empty first letter '\xff' are the environment.
 #include "fuzz/fuzzing.h"
-#include "policy/arguments.h"
+#include "payload/command.h"
 #include "policy/environment.h"
 #include "policy/image_facts.h"
 #include "policy/setup_arguments.h"
@@ -127,7 +127,7 @@ static void setup(int argc, char **argv) {
   } else if (parsed.mode == MODE_RUN || parsed.mode == MODE_RESOLVE) {
     must(parsed.uid != 0 && parsed.uid <= LARGEST_ID && parsed.gid != 0 && parsed.gid <= LARGEST_ID);
     must(is_job(parsed.job) && (parsed.report == -1 || parsed.report > 2));
-    must(parsed.mode == MODE_RESOLVE ? parsed.image != NULL : parsed.type == argv[argc - 2] && parsed.id == argv[argc - 1]);
+    must(parsed.mode == MODE_RESOLVE ? parsed.image != NULL : parsed.id == argv[argc - 1] && (parsed.type == argv[argc - 2] || strcmp(parsed.type, "id") == 0));
     must(parsed.user == NULL || *parsed.user != '\0');
     if (parsed.hostsfile.at != NULL) must(parsed.hostsfile.length > 1 && parsed.hostsfile.at[parsed.hostsfile.length - 1] == '\n');
   }

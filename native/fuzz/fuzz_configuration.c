@@ -42,7 +42,7 @@ static void write_values(const char *before, const char *name, const struct conf
 
 static bool read_config(bool runtime, const char *at, size_t length, struct config *config, struct failure *why) {
   *config = (struct config){0};
-  bool parsed = runtime ? config_parse_runtime(config, at, length, "f", why) : config_parse_udiroot(config, at, length, "f", why);
+  bool parsed = config_parse(config, runtime ? RUNTIME_CONF : UDIROOT_CONF, at, length, "f", why);
   if (parsed && config_finish(config, true, "f", why)) return true;
   fuzz_refused(why);
   config_free(config);

@@ -59,7 +59,7 @@ static int look_up(int pipe, const struct identity *who, const char *user, const
   if (!add_account(&reply, entry)) return 2;
   AUTO_FREE char *name = memory_copy(entry->pw_name, strlen(entry->pw_name));
   for (size_t i = 0; i < import->count; i++)
-    if (!add_account(&reply, getpwnam(import->items[i]))) return 3;
+    if (!add_account(&reply, getpwnam(import->items[i]))) return write_all(pipe, import->items[i], strlen(import->items[i])) ? 3 : 1;
   buffer_byte(&reply, '\0');
   if (user != NULL && !add_memberships(&reply, name, who->gid)) return 2;
   if (user == NULL) add_group(&reply, who->gid, "");
@@ -84,7 +84,8 @@ static bool ask_name_service(const struct identity *who, const char *user, const
   if (!complete) kill(child, SIGKILL);
   int status = -1;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 3) return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names an unknown account");
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
+    return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names the unknown account %s", reply.at == NULL ? "" : reply.at);
   if (!complete || !WIFEXITED(status) || WEXITSTATUS(status) > 2) return fail(why, ERROR_CALLER_UNKNOWN, "uid %u: the look-up failed", who->uid);
   if (WEXITSTATUS(status) == 1) return fail(why, ERROR_RESOURCE, "the account look-up failed");
   return accounts_from_reply(&reply, who, user == NULL ? NULL : "", import, out, why);

@@ -26,11 +26,20 @@ struct trees {
 void trees_add(struct trees *trees, struct tree tree, const char *to);
 void trees_free(struct trees *trees);
 
+// A directory or file as one mount shows it. The same one under another mount is another place.
+struct place {
+  uint64_t mount, inode;
+  uint32_t major, minor;
+  bool directory;
+};
+
 struct root {
   const struct root_plan *plan;
   int scratch;    // the private tmpfs
   int fd;         // the root that is built
   int etc;        // its /etc
+  struct place etc_places[16]; // with the directories above
+  size_t etc_count;
   uint64_t mount; // its id
   uint64_t propagation; // of what is shown of the host, unless a volume says otherwise
   bool growable;  // mount points can be made: an overlay of ours, not a directory of the host
@@ -48,6 +57,10 @@ int inside_file(const struct root *root, const char *path) MUST_USE;
 int system_directory(const struct root *root, const char *path) MUST_USE;
 
 // --- volumes.c ---
+// Notes /etc (where there is one) and the directories above it; false when there are too many.
+bool note_etc(struct root *root) MUST_USE;
+// Whether a target is one of them.
+bool hides_etc(const struct root *root, int target);
 // Before: everything else is attached. After: the user's volumes are, each from and to a place that he can reach himself and that
 // neither the runtime nor the site fills.
 bool attach_user_volumes(const struct root *root, struct failure *why) MUST_USE;

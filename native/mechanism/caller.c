@@ -29,6 +29,24 @@ bool identity_of_caller(struct identity *who, struct failure *why) {
   return true;
 }
 
+// The kernel keeps them sorted, so membership both ways is what can be compared.
+bool groups_are(const struct ids *groups) {
+  struct identity now = {0};
+  bool same = groups_take(&now.groups) && now.groups.count == groups->count;
+  for (size_t i = 0; same && i < groups->count; i++) same = ids_hold(&now.groups, groups->items[i]) && ids_hold(groups, now.groups.items[i]);
+  identity_free(&now);
+  return same;
+}
+
+bool ids_are(const struct identity *who) {
+  uid_t uids[3];
+  gid_t gids[3];
+  if (getresuid(&uids[0], &uids[1], &uids[2]) != 0 || getresgid(&gids[0], &gids[1], &gids[2]) != 0) return false;
+  for (size_t i = 0; i < 3; i++)
+    if (uids[i] != who->uid || gids[i] != who->gid) return false;
+  return true;
+}
+
 bool groups_set(const struct ids *groups) {
   return setgroups(groups->count, groups->items) == 0;
 }

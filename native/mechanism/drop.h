@@ -7,7 +7,6 @@ bool drop_privileges(const struct identity *who, struct failure *why) MUST_USE;
 // For messages: becomes `who` without the rest. Whoever opened the descriptor we write to, root does not write there.
 bool drop_ids(const struct identity *who) MUST_USE;
 
-// Pieces: all but the ids, which `become` (where there is one) takes between; and ids as they are read back.
+// All but the ids, which `become` (where there is one) takes between.
 bool drop_capabilities(const struct identity *who, bool (*become)(const struct identity *, struct failure *), struct failure *why) MUST_USE;
-bool ids_are(const struct identity *who) MUST_USE;
 bool drop_failed(const char *step, struct failure *why);

@@ -1,6 +1,5 @@
 #include "mechanism/etc_files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,28 +13,30 @@
 #define FILE_BYTES (4 << 20)
 #define FILES 512
 
-static struct made_file *get(struct made_files *files, const char *name) {
+static struct made_file *find(const struct made_files *files, const char *name) {
   for (size_t i = 0; i < files->count; i++)
-    if (strcmp(files->items[i].name, name) == 0) {
-      files->items[i].content.length = 0;
-      return &files->items[i];
-    }
+    if (strcmp(files->items[i].name, name) == 0) return &files->items[i];
+  return NULL;
+}
+
+struct made_file *made_files_add(struct made_files *files, const char *name) {
+  struct made_file *file = find(files, name);
+  if (file != NULL) {
+    file->content.length = 0;
+    return file;
+  }
   files->items = memory_resize(files->items, files->count + 1, sizeof *files->items);
-  struct made_file *file = &files->items[files->count++];
+  file = &files->items[files->count++];
   *file = (struct made_file){.name = memory_copy(name, strlen(name)), .mode = 0644};
   return file;
 }
 
-struct buffer *made_files_add(struct made_files *files, const char *name) {
-  return &get(files, name)->content;
-}
-
 static void add_generated(struct made_files *files, const struct accounts *accounts, uint64_t most) {
-  write_passwd(&get(files, "passwd")->content, accounts);
-  write_group(&get(files, "group")->content, accounts, most);
-  buffer_text(&get(files, "nsswitch.conf")->content,
+  write_passwd(&made_files_add(files, "passwd")->content, accounts);
+  write_group(&made_files_add(files, "group")->content, accounts, most);
+  buffer_text(&made_files_add(files, "nsswitch.conf")->content,
               "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n");
-  buffer_text(&get(files, "host.conf")->content, "multi on\n");
+  buffer_text(&made_files_add(files, "host.conf")->content, "multi on\n");
 }
 
 // The host's file as the caller sees it; left out when he can't read it.
@@ -46,7 +47,7 @@ static bool add_host_file(struct made_files *files, const char *path, const char
   struct stat status;
   AUTO_BUFFER content = {0};
   if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || !read_all(fd, FILE_BYTES, &content)) return true;
-  buffer_add(&get(files, name)->content, content.at, content.length);
+  buffer_add(&made_files_add(files, name)->content, content.at, content.length);
   return true;
 }
 
@@ -55,7 +56,7 @@ static bool add_site_file(struct made_files *files, int directory, const char *p
   enum walk walk = open_protected_file(directory, name, 0, FILE_BYTES, &content, NULL);
   if (walk != WALK_OK)
     return fail(why, walk == WALK_UNSAFE ? ERROR_UDIROOT_CONF_UNSAFE : ERROR_UDIROOT_CONF_INVALID, "etcPath: %s/%s can't be used", path, name);
-  buffer_add(&get(files, name)->content, content.at, content.length);
+  buffer_add(&made_files_add(files, name)->content, content.at, content.length);
   return true;
 }
 
@@ -67,25 +68,19 @@ static bool is_regular(int directory, const char *name) {
 // Every regular file of etcPath; hidden ones and shadow stay out.
 static bool add_site_directory(struct made_files *files, const char *path, struct failure *why) {
   AUTO_FD directory = -1;
+  AUTO_WORDS names = {0};
   if (!site_open("etcPath", path, S_IFDIR, &directory, why)) return false;
-  AUTO_FD readable = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR *list = readable < 0 ? NULL : fdopendir(readable);
-  if (list == NULL) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: %s: %s", path, strerror(errno));
-  readable = -1;
-  bool added = true;
-  for (struct dirent *entry = readdir(list); added && entry != NULL; entry = readdir(list)) {
-    if (entry->d_name[0] == '.' || strcmp(entry->d_name, "shadow") == 0 || !is_regular(directory, entry->d_name)) continue;
-    if (files->count >= FILES) added = fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: more than %d files", FILES);
-    added = added && add_site_file(files, directory, path, entry->d_name, why);
+  if (!names_in(directory, false, &names)) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: %s: %s", path, strerror(errno));
+  for (size_t i = 0; i < names.count; i++) {
+    if (strcmp(names.items[i], "shadow") == 0 || !is_regular(directory, names.items[i])) continue;
+    if (files->count >= FILES) return fail(why, ERROR_UDIROOT_CONF_INVALID, "etcPath: more than %d files", FILES);
+    if (!add_site_file(files, directory, path, names.items[i], why)) return false;
   }
-  closedir(list);
-  return added;
+  return true;
 }
 
 static void filter_site_group(struct made_files *files, const char *user, uint64_t most) {
-  struct made_file *file = NULL;
-  for (size_t i = 0; i < files->count; i++)
-    if (strcmp(files->items[i].name, "group") == 0) file = &files->items[i];
+  struct made_file *file = find(files, "group");
   if (file == NULL) return;
   AUTO_BUFFER filtered = {0};
   filter_group(&filtered, file->content.at, file->content.length, user, most);
@@ -104,7 +99,7 @@ bool etc_files_collect(const struct config *config, const struct accounts *accou
     collected = add_site_directory(files, config->udiroot[UDIROOT_ETC_PATH].text, why);
     filter_site_group(files, accounts->caller.name, most);
   }
-  get(files, "shadow")->mode = 0600; // always empty: nobody logs in inside
+  made_files_add(files, "shadow")->mode = 0600; // always empty: nobody logs in inside
   if (!collected) made_files_free(files);
   return collected;
 }

@@ -13,8 +13,8 @@ struct made_files {
   struct made_file *items;
   size_t count;
 };
-// The content of a file of that name, empty at first.
-struct buffer *made_files_add(struct made_files *files, const char *name);
+// A file of that name, empty at first.
+struct made_file *made_files_add(struct made_files *files, const char *name);
 // Writes them into a directory that no other process can change, replacing names and never following links.
 bool made_files_write(const struct made_files *files, const char *where, int directory, struct failure *why) MUST_USE;
 void made_files_free(struct made_files *files);

@@ -26,8 +26,8 @@ struct search {
 // "Missing" and "not for this user" are told in the same words, so that nobody learns of another's images.
 static bool not_found(const struct search *search, struct failure *why) {
   // Sites have ids of other forms by the reference system, so such an id is looked for like any other.
-  if (search->odd_id) return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image '%s' for you (an id has 64 hexadecimal digits)", search->request);
-  return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image '%s' for you", search->request);
+  const char *hint = search->odd_id ? " (an id has 64 hexadecimal digits)" : "";
+  return fail(why, ERROR_IMAGE_NOT_FOUND, "there is no image '%s' for you%s", search->request, hint);
 }
 
 static bool file_gone(const struct search *search, struct failure *why) {
@@ -85,17 +85,10 @@ static enum walk read_source(const struct search *search, bool is_meta, struct i
   image->is_meta = is_meta;
   image->source = content;
   content = (struct buffer){0};
-  switch (facts_take(is_meta, &image->source, image->id, search->who, &image->facts, &detail)) {
-  case FACTS_TAKEN:
-    return WALK_OK;
-  case FACTS_DENIED:
-    not_found(search, why);
-    break;
-  case FACTS_INVALID:
-    fail(why, detail.code, "the %s of '%s'", is_meta ? ".meta" : "record", search->request);
-    break;
-  }
-  return WALK_FAILED;
+  enum facts taken = facts_take(is_meta, &image->source, image->id, search->who, &image->facts, &detail);
+  if (taken == FACTS_DENIED) not_found(search, why);
+  if (taken == FACTS_INVALID) fail(why, detail.code, "the %s of '%s'", is_meta ? ".meta" : "record", search->request);
+  return taken == FACTS_TAKEN ? WALK_OK : WALK_FAILED;
 }
 
 // The record, or .meta where there is no record.
@@ -138,13 +131,6 @@ bool image_search(int directory, uid_t owner, const struct image_reference *refe
   return read_facts(&search, image, why) && open_file(&search, image->id, image, why);
 }
 
-static bool open_published(const struct config *config, const struct image_reference *reference, const char *request, const struct identity *who,
-                           struct image *image, struct failure *why) {
-  if (reference->canonical == NULL)
-    return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' is a path that is not absolute, which names no published image", request);
-  return rights_open_published(config, reference, request, who, image, why);
-}
-
 // A directory of the host is reached with the caller's rights alone, and is never given to the kernel as a file system or layer.
 static bool open_local(const struct config *config, const char *path, const struct search *search, struct image *image, struct failure *why) {
   if (config->udiroot[UDIROOT_ALLOW_LOCAL_CHROOT].number == 0) return fail(why, ERROR_LOCAL_NOT_ALLOWED, "'%s' is a directory of the host, and this site runs images only", search->request);
@@ -163,8 +149,10 @@ bool image_open(const struct config *config, const struct image_reference *refer
                 struct image *image, struct failure *why) {
   struct search search = {.request = request, .who = who, .directory = -1};
   *image = (struct image){.file.fd = -1};
+  if (reference->canonical == NULL)
+    return fail(why, ERROR_IMAGE_TYPE_NOT_RUNNABLE, "'%s' is a path that is not absolute, which names no published image", request);
   bool opened = reference->type == IMAGE_LOCAL ? open_local(config, reference->canonical + strlen("local:"), &search, image, why)
-                                               : open_published(config, reference, request, who, image, why);
+                                               : rights_open_published(config, reference, request, who, image, why);
   if (!opened) image_close(image);
   return opened;
 }

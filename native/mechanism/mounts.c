@@ -50,9 +50,9 @@ bool tree_set(int tree, uint64_t attributes, uint64_t propagation, bool recursiv
   return mount_setattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr) == 0;
 }
 
-bool tree_unset(int tree, uint64_t attributes) {
+bool tree_unset(int tree, uint64_t attributes, bool recursive) {
   struct mount_attr attr = {.attr_clr = attributes};
-  return mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0;
+  return mount_setattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr) == 0;
 }
 
 bool tree_attach(int tree, int target) {

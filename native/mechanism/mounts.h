@@ -14,7 +14,7 @@ int mount_create(const char *type, const struct mount_option *options, size_t co
 int tree_clone(int directory, const char *path, bool recursive) MUST_USE;
 // Sets MOUNT_ATTR_* flags and the propagation (0: as it is) of a mount and, if asked, of all below it.
 bool tree_set(int tree, uint64_t attributes, uint64_t propagation, bool recursive) MUST_USE;
-bool tree_unset(int tree, uint64_t attributes) MUST_USE;
+bool tree_unset(int tree, uint64_t attributes, bool recursive) MUST_USE;
 bool tree_attach(int tree, int target) MUST_USE;
 // Wording for the calls that set errno.
 bool mount_failed(const char *step, struct failure *why);

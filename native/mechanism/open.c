@@ -1,5 +1,6 @@
 #include "mechanism/open.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -120,6 +121,19 @@ enum walk walk_site(const char *path, int *fd, char **unsafe) {
   }
   errno = ELOOP;
   return WALK_FAILED;
+}
+
+bool names_in(int directory, bool hidden, struct words *names) {
+  AUTO_FD readable = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *list = readable < 0 ? NULL : fdopendir(readable);
+  if (list == NULL) return false;
+  readable = -1;
+  for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list)) {
+    bool itself = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (!itself && (hidden || entry->d_name[0] != '.')) words_add_text(names, entry->d_name);
+  }
+  closedir(list);
+  return true;
 }
 
 bool read_all(int fd, size_t most, struct buffer *content) {

@@ -28,9 +28,9 @@ struct opened {
   struct stat status;
 };
 enum walk open_protected_file(int directory, const char *name, uid_t owner, size_t most, struct buffer *content, struct opened *opened) MUST_USE;
+// Names in a directory, without those that begin with a dot unless `hidden`; false with errno.
+bool names_in(int directory, bool hidden, struct words *names);
 // Reads to the end; false with errno (EFBIG above `most`).
-// Whether a program is an executable file that root alone can change, also by changing directories or links on the way to it.
-bool program_is_protected(const char *path) MUST_USE;
 bool read_all(int fd, size_t most, struct buffer *content) MUST_USE;
 bool write_all(int fd, const void *bytes, size_t length) MUST_USE;
 // A message on standard error; that it can't be written is told to nobody.

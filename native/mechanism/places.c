@@ -35,17 +35,25 @@ bool note_mount(struct root *root, struct failure *why) {
   return true;
 }
 
+// A component of a path, inside the directory that the path before it means. Only where it is a link the whole path is resolved again: were
+// it so at each, a deep path would cost its square.
+static int step(const struct root *root, int at, const char *component, const char *path, size_t length) {
+  int next = openat(at, component, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (next >= 0 || (errno != ELOOP && errno != ENOTDIR)) return next;
+  AUTO_FREE char *sofar = memory_copy(path, length);
+  return open_resolved(root->fd, sofar, O_PATH | O_DIRECTORY, 0, INSIDE);
+}
+
 int inside_directory(const struct root *root, const char *path) {
   AUTO_FD at = open_resolved(root->fd, ".", O_PATH | O_DIRECTORY, 0, INSIDE);
   size_t length = 0;
   const char *end = path;
   for (const char *name = path_component(path, &length); at >= 0 && name != NULL; name = path_component(end, &length)) {
     end = name + length;
-    AUTO_FREE char *sofar = memory_copy(path, (size_t)(end - path));
     AUTO_FREE char *component = memory_copy(name, length);
-    int next = open_resolved(root->fd, sofar, O_PATH | O_DIRECTORY, 0, INSIDE);
+    int next = step(root, at, component, path, (size_t)(end - path));
     if (next < 0 && errno == ENOENT && root->growable && on_root_mount(root, at) && mkdirat(at, component, 0755) == 0)
-      next = open_resolved(root->fd, sofar, O_PATH | O_DIRECTORY, 0, INSIDE);
+      next = step(root, at, component, path, (size_t)(end - path));
     cleanup_fd(&at);
     at = next;
   }

@@ -68,20 +68,6 @@ bool plan_identify(struct root_plan *plan, struct failure *why) {
 bool plan_complete(struct root_plan *plan, struct failure *why) {
   // Accounts first: their child, which is the user, inherits no descriptor of an image.
   if (!plan_identify(plan, why) || !plan_open_image(plan, why)) return false;
-  plan_describe(plan, made_files_add(&plan->var, "shifterConfig.json"));
+  plan_describe(plan, &made_files_add(&plan->var, "shifterConfig.json")->content);
   return etc_files_collect(&plan->config, &plan->accounts, &plan->who, &plan->etc, why);
-}
-
-void plan_free(struct root_plan *plan) {
-  made_files_free(&plan->etc);
-  made_files_free(&plan->var);
-  image_close(&plan->image);
-  cleanup_fd(&plan->device);
-  accounts_free(&plan->accounts);
-  modules_free(&plan->modules);
-  volume_map_free(&plan->volumes);
-  reference_free(&plan->reference);
-  free(steal(&plan->request));
-  config_free(&plan->config);
-  identity_free(&plan->who);
 }

@@ -42,4 +42,3 @@ bool plan_open_image(struct root_plan *plan, struct failure *why) MUST_USE;
 bool plan_complete(struct root_plan *plan, struct failure *why) MUST_USE;
 // The text of /var/shifterConfig.json.
 void plan_describe(const struct root_plan *plan, struct buffer *out);
-void plan_free(struct root_plan *plan);

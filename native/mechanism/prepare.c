@@ -35,6 +35,10 @@ static void say(const struct preparation *asked, const char *what, const char *o
   write_message(&line);
 }
 
+bool prepare_failed(const char *step, struct failure *why) {
+  return fail(why, ERROR_PREPARE_FAILED, "%s: %s", step, strerror(errno));
+}
+
 // --- Directories and locks ---
 
 bool lock_take(int directory, int milliseconds) {
@@ -303,7 +307,7 @@ bool prepared_set_up(const struct preparation *asked, struct failure *why) {
   char key[SHA256_HEX];
   AUTO_PREPARED entry = {0};
   if (!plan_complete(asked->plan, why)) return false;
-  if (asked->hostsfile->at != NULL) buffer_add(made_files_add(&asked->plan->var, "hostsfile"), asked->hostsfile->at, asked->hostsfile->length);
+  if (asked->hostsfile->at != NULL) buffer_add(&made_files_add(&asked->plan->var, "hostsfile")->content, asked->hostsfile->at, asked->hostsfile->length);
   if (asked->plan->image.local) {
     say(asked, "nothing to prepare, a directory is shown as it is: ", asked->plan->request);
     return true;

@@ -1,6 +1,5 @@
 #include "mechanism/prepared.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -13,10 +12,6 @@
 #include "mechanism/open.h"
 
 #define STRICT (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
-
-bool prepare_failed(const char *step, struct failure *why) {
-  return fail(why, ERROR_PREPARE_FAILED, "%s: %s", step, strerror(errno));
-}
 
 int run_open(const char *path) {
   AUTO_FREE char *unsafe = NULL;
@@ -35,18 +30,6 @@ int job_open(int run, const char *job, const char *uid) {
   if (fstat(fd, &status) == 0 && status.st_uid == 0 && is_protected(&status, 0)) return steal_fd(&fd);
   errno = EPERM;
   return -1;
-}
-
-void names_in(int directory, bool hidden, struct words *names) {
-  AUTO_FD readable = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR *list = readable < 0 ? NULL : fdopendir(readable);
-  if (list == NULL) return;
-  readable = -1;
-  for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list)) {
-    bool itself = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-    if (!itself && (hidden || entry->d_name[0] != '.')) words_add_text(names, entry->d_name);
-  }
-  closedir(list);
 }
 
 bool entry_read(int directory, const char *name, struct prepared *entry, struct failure *why) {

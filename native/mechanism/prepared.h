@@ -14,8 +14,6 @@ int run_open(const char *path) MUST_USE;
 int job_open(int run, const char *job, const char *uid) MUST_USE; // uid NULL: the job's directory
 // The lock on a directory, waited for a bounded time.
 bool lock_take(int directory, int milliseconds) MUST_USE;
-// Names in a directory, without those that begin with a dot unless `hidden`.
-void names_in(int directory, bool hidden, struct words *names);
 bool entry_read(int directory, const char *name, struct prepared *entry, struct failure *why) MUST_USE;
 // The namespace of an entry, or -1 when nothing of it is left in our own.
 int pin_open(int run, const struct prepared *entry) MUST_USE;

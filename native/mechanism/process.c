@@ -13,13 +13,14 @@
 
 #define LARGEST_ARGUMENTS (8 << 20) // of arguments and environment: the kernel takes three quarters of this
 
-// Limits that could break the building of a root half-way. The number of processes is not among them: root's is not limited.
+// Limits that could break the building of a root half-way; and that on processes, since who becomes a user with more of them than his
+// limit can't execute anything.
 static const struct {
   int resource;
   rlim_t wanted;
 } needed[] = {{RLIMIT_FSIZE, RLIM_INFINITY}, {RLIMIT_CPU, RLIM_INFINITY},  {RLIMIT_AS, RLIM_INFINITY},
               {RLIMIT_DATA, RLIM_INFINITY},  {RLIMIT_STACK, 8 << 20},      {RLIMIT_NOFILE, 4096},
-              {RLIMIT_RTTIME, RLIM_INFINITY}};
+              {RLIMIT_RTTIME, RLIM_INFINITY}, {RLIMIT_NPROC, RLIM_INFINITY}};
 
 bool standard_descriptors_open(void) {
   for (int fd = 0; fd <= 2; fd++)
@@ -74,20 +75,6 @@ bool inherited_take(struct inherited *inherited, struct failure *why) {
     free(inherited->directory); // "(unreachable)..."
     inherited->directory = NULL;
   }
-  return true;
-}
-
-bool inherited_restore(const struct inherited *inherited, struct failure *why) {
-  umask(inherited->umask);
-  for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
-    struct rlimit now;
-    const struct rlimit *had = &inherited->limits[i];
-    if (!inherited->limited[i] || getrlimit((__rlimit_resource_t)i, &now) != 0) continue;
-    if (now.rlim_cur == had->rlim_cur && now.rlim_max == had->rlim_max) continue;
-    if (setrlimit((__rlimit_resource_t)i, had) != 0) return fail(why, ERROR_DROP_FAILED, "limit %d could not be given back", i);
-  }
-  if (sigaction(SIGCHLD, &inherited->child, NULL) != 0 || sigprocmask(SIG_SETMASK, &inherited->mask, NULL) != 0)
-    return fail(why, ERROR_DROP_FAILED, "signals could not be given back");
   return true;
 }
 

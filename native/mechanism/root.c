@@ -17,20 +17,21 @@
 
 // --- Clones of the host, taken while its mounts are still as the caller sees them ---
 
-static bool clone_system(struct trees *trees, const char *path, uint64_t attributes, struct failure *why) {
-  AUTO_FD fd = tree_clone(AT_FDCWD, path, true);
-  if (fd < 0 || !tree_set(fd, attributes, MS_PRIVATE, true)) return mount_failed(path, why);
-  trees_add(trees, (struct tree){TREE_SYSTEM, steal_fd(&fd), NULL, true, NULL}, path);
+// A directory of the host, by an open `source` or else at the path where it is shown inside. False with errno.
+static bool clone_tree(struct root *root, struct tree tree, const char *to, int source, uint64_t attributes, uint64_t propagation) {
+  AUTO_FD fd = source < 0 ? tree_clone(AT_FDCWD, to, true) : tree_clone(source, "", true);
+  if (fd < 0 || !tree_set(fd, attributes, propagation, true)) return false;
+  tree.fd = steal_fd(&fd);
+  tree.directory = true;
+  trees_add(&root->trees, tree, to);
   return true;
 }
 
-// /tmp and /var/tmp: left out where the host has none.
-static bool clone_shared(struct root *root, const char *path, struct failure *why) {
-  AUTO_FD fd = tree_clone(AT_FDCWD, path, true);
-  if (fd < 0 && errno == ENOENT) return true;
-  if (fd < 0 || !tree_set(fd, SAFE, root->propagation, true)) return mount_failed(path, why);
-  trees_add(&root->trees, (struct tree){TREE_SHARED, steal_fd(&fd), NULL, true, NULL}, path);
-  return true;
+// One of the host's own. Of those that programs share with it, /tmp and /var/tmp, one may be missing.
+static bool clone_system(struct root *root, enum tree_kind kind, const char *path, uint64_t attributes, struct failure *why) {
+  bool shared = kind == TREE_SHARED;
+  bool cloned = clone_tree(root, (struct tree){.kind = kind}, path, -1, attributes, shared ? root->propagation : MS_PRIVATE);
+  return cloned || (shared && errno == ENOENT) || mount_failed(path, why);
 }
 
 static bool site_failed(const struct module *module, const char *path, const char *what, struct failure *why) {
@@ -61,10 +62,8 @@ static bool clone_site(struct root *root, const struct module *module, const str
 static bool clone_opt(struct root *root, enum tree_kind kind, const struct module *module, const char *path, const char *to, struct failure *why) {
   AUTO_FD source = -1;
   if (!opt_open(module == NULL ? "optUdiImage" : "copyPath", path, &source, why)) return false;
-  AUTO_FD fd = tree_clone(source, "", true);
-  if (fd < 0 || !tree_set(fd, SAFE | MOUNT_ATTR_RDONLY, MS_PRIVATE, true)) return site_failed(module, path, strerror(errno), why);
-  trees_add(&root->trees, (struct tree){kind, steal_fd(&fd), NULL, true, module}, to);
-  return true;
+  bool cloned = clone_tree(root, (struct tree){.kind = kind, .module = module}, to, source, SAFE | MOUNT_ATTR_RDONLY, MS_PRIVATE);
+  return cloned || site_failed(module, path, strerror(errno), why);
 }
 
 static bool clone_module(struct root *root, const struct module *module, struct failure *why) {
@@ -95,10 +94,7 @@ static bool clone_home(struct root *root, struct failure *why) {
   AUTO_FD source = open_resolved(AT_FDCWD, home, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
   file_identity_root();
   if (source < 0) return true;
-  AUTO_FD fd = tree_clone(source, "", true);
-  if (fd < 0 || !tree_set(fd, SAFE, root->propagation, true)) return mount_failed("the home directory", why);
-  trees_add(&root->trees, (struct tree){TREE_HOME, steal_fd(&fd), NULL, true, NULL}, home);
-  return true;
+  return clone_tree(root, (struct tree){.kind = TREE_HOME}, home, source, SAFE, root->propagation) || mount_failed("the home directory", why);
 }
 
 // The directory of a local image. What was opened before belongs to the namespace that was left, so it is reached once more with the
@@ -118,12 +114,11 @@ static bool clone_local(struct root *root, struct failure *why) {
 static bool clone_host(struct root *root, struct failure *why) {
   const struct root_plan *plan = root->plan;
   const struct conf_value *conf = plan->config.udiroot;
-  struct trees *trees = &root->trees;
   root->propagation = strcmp(conf[UDIROOT_MOUNT_PROPAGATION_STYLE].text, "slave") == 0 ? MS_SLAVE : MS_PRIVATE;
-  bool cloned = clone_system(trees, "/proc", SAFE | MOUNT_ATTR_NOEXEC, why) &&
-                clone_system(trees, "/sys", SAFE | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, why) &&
-                clone_system(trees, "/dev", MOUNT_ATTR_NOSUID, why) && clone_shared(root, "/tmp", why) &&
-                clone_shared(root, "/var/tmp", why);
+  bool cloned = clone_system(root, TREE_SYSTEM, "/proc", SAFE | MOUNT_ATTR_NOEXEC, why) &&
+                clone_system(root, TREE_SYSTEM, "/sys", SAFE | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, why) &&
+                clone_system(root, TREE_SYSTEM, "/dev", MOUNT_ATTR_NOSUID, why) &&
+                clone_system(root, TREE_SHARED, "/tmp", SAFE, why) && clone_system(root, TREE_SHARED, "/var/tmp", SAFE, why);
   const struct volume_map *site = &conf[UDIROOT_SITE_FS].volumes;
   for (size_t i = 0; cloned && i < site->count; i++) cloned = clone_site(root, NULL, &site->items[i], why);
   const char *opt = conf[UDIROOT_OPT_UDI_IMAGE].text;
@@ -180,18 +175,7 @@ static bool mount_overlay(struct root *root, struct failure *why) {
   return root->fd >= 0 && attach_at(root->fd, root->scratch, "root", why);
 }
 
-// A local directory is shown as it is: nothing is created in it, since it is the host's and perhaps the user's own.
-static bool mount_local(struct root *root, struct failure *why) {
-  return attach_at(root->fd, root->scratch, "root", why);
-}
-
 // --- What is attached ---
-
-static bool is_same(int one, int other) {
-  struct stat first, second;
-  return one >= 0 && other >= 0 && fstat(one, &first) == 0 && fstat(other, &second) == 0 && first.st_dev == second.st_dev &&
-         first.st_ino == second.st_ino;
-}
 
 static bool attach_tree(const struct root *root, const struct tree *tree, struct failure *why) {
   AUTO_FD target = -1;
@@ -200,7 +184,7 @@ static bool attach_tree(const struct root *root, const struct tree *tree, struct
   else
     target = tree->directory ? inside_directory(root, tree->to) : inside_file(root, tree->to);
   // A link of the image must not put what others can write over its root or over the files written for the caller.
-  if (is_same(target, root->fd) || is_same(target, root->etc)) return fail(why, ERROR_IMAGE_LAYOUT, "%s leads to / or /etc", tree->to);
+  if (target >= 0 && hides_etc(root, target)) return fail(why, ERROR_IMAGE_LAYOUT, "%s leads to /, /etc or a directory above it", tree->to);
   if (target >= 0 && tree_attach(tree->fd, target)) return true;
   if (tree->kind == TREE_HOME) return true; // the program starts in another directory then, and says so
   if (tree->kind == TREE_SHARED && !root->growable && errno == ENOENT) return true;
@@ -268,16 +252,16 @@ static bool run_module_hooks(const struct root *root, struct failure *why) {
 }
 
 // Site file systems and modules, with the site's programs between them, which work in the root that is built. A link of the image
-// would lead them to the host's files, so none can be followed meanwhile. What they mount gets the flags of all mounts.
+// would lead them to the host's files, so none can be followed meanwhile, nor one on what is mounted in a local directory. What they mount gets the flags of all mounts.
 static bool attach_site(struct root *root, struct failure *why) {
   const struct conf_value *conf = root->plan->config.udiroot;
-  bool hooks = has_hooks(root->plan);
-  if (hooks && !tree_set(root->fd, MOUNT_ATTR_NOSYMFOLLOW, 0, false)) return mount_failed("nosymfollow", why);
+  bool hooks = has_hooks(root->plan), deep = root->plan->image.local;
+  if (hooks && !tree_set(root->fd, MOUNT_ATTR_NOSYMFOLLOW, 0, deep)) return mount_failed("nosymfollow", why);
   if (!run_hook(root, "sitePreMountHook", &conf[UDIROOT_SITE_PRE_MOUNT_HOOK], why)) return false;
   if (!attach_kind(root, TREE_SITE, why)) return false;
   if (!run_hook(root, "sitePostMountHook", &conf[UDIROOT_SITE_POST_MOUNT_HOOK], why)) return false;
   if (!attach_opt(root, why) || !run_module_hooks(root, why)) return false;
-  if (!hooks || (tree_unset(root->fd, MOUNT_ATTR_NOSYMFOLLOW) && tree_set(root->fd, SAFE, 0, true))) return true;
+  if (!hooks || (tree_unset(root->fd, MOUNT_ATTR_NOSYMFOLLOW, deep) && tree_set(root->fd, SAFE, 0, true))) return true;
   return mount_failed("mounts of hooks", why);
 }
 
@@ -326,9 +310,11 @@ static bool build(struct root *root, struct failure *why) {
   if (!clone_host(root, why) || (plan->image.local && !clone_local(root, why))) return false;
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return mount_failed("making / private", why);
   if (!mount_scratch(root, why)) return false;
-  bool image = plan->image.local ? mount_local(root, why) : mount_image(root, why) && mount_overlay(root, why);
+  // A local directory is shown as it is: nothing is created in it, since it is the host's and perhaps the user's own.
+  bool image = plan->image.local ? attach_at(root->fd, root->scratch, "root", why) : mount_image(root, why) && mount_overlay(root, why);
   if (!image || !note_mount(root, why)) return false;
   if (!(root->growable ? write_files(root, why) : cover_etc(root, why))) return false;
+  if (!note_etc(root)) return fail(why, ERROR_IMAGE_LAYOUT, "/etc lies too deep");
   bool attached = attach_kind(root, TREE_SHARED, why) && attach_site(root, why) && attach_kind(root, TREE_SYSTEM, why) &&
                   attach_kind(root, TREE_BELOW_SYSTEM, why) && attach_kind(root, TREE_HOME, why) && attach_user_volumes(root, why);
   if (!attached) return false;

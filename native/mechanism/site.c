@@ -8,33 +8,25 @@
 #include "mechanism/open.h"
 
 static bool explain(enum walk walk, const char *file, const char *unsafe, struct failure *why) {
-  switch (walk) {
-  case WALK_OK:
-    return true;
-  case WALK_MISSING:
-    return fail(why, ERROR_UDIROOT_CONF_MISSING, "%s does not exist", file);
-  case WALK_UNSAFE:
-    return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "%s", unsafe == NULL ? file : unsafe);
-  case WALK_FAILED:
-    break;
-  }
+  if (walk == WALK_OK) return true;
+  if (walk == WALK_MISSING) return fail(why, ERROR_UDIROOT_CONF_MISSING, "%s does not exist", file);
+  if (walk == WALK_UNSAFE)
+    return fail(why, ERROR_UDIROOT_CONF_UNSAFE, "%s%s", unsafe == NULL ? file : unsafe, unsafe == NULL ? " is no file of root's that root alone can change" : "");
   if (errno == EFBIG) return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s is larger than %d bytes", file, LIMIT_CONFIG_BYTES);
   bool scarce = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
   return fail(why, scarce ? ERROR_RESOURCE : ERROR_UDIROOT_CONF_MISSING, "%s: %s", file, strerror(errno));
 }
 
-typedef bool parser(struct config *config, const char *at, size_t length, const char *file, struct failure *why);
-
-// Adds what is read to `bytes`.
-static bool load_file(int fd, const char *directory, const char *name, bool optional, parser *parse, struct buffer *bytes, struct config *config,
-                      struct failure *why) {
+// Adds what is read to `bytes`. There may be no runtime.conf.
+static bool load_file(int fd, const char *directory, enum config_file file, struct buffer *bytes, struct config *config, struct failure *why) {
   AUTO_BUFFER path = {0}, content = {0};
+  const char *name = file == RUNTIME_CONF ? "runtime.conf" : "udiRoot.conf";
   buffer_print(&path, "%s/%s", directory, name);
   enum walk walk = open_protected_file(fd, name, 0, LIMIT_CONFIG_BYTES, &content, NULL);
-  if (walk == WALK_MISSING && optional) return true;
+  if (walk == WALK_MISSING && file == RUNTIME_CONF) return true;
   buffer_print(bytes, "%s %zu:", name, content.length);
   buffer_add(bytes, content.at, content.length);
-  return explain(walk, path.at, NULL, why) && parse(config, content.at, content.length, path.at, why);
+  return explain(walk, path.at, NULL, why) && config_parse(config, file, content.at, content.length, path.at, why);
 }
 
 bool site_load(const char *directory, struct config *config, struct failure *why) {
@@ -45,9 +37,8 @@ bool site_load(const char *directory, struct config *config, struct failure *why
   buffer_print(&file, "%s/udiRoot.conf", directory);
   enum walk walk = walk_protected(directory, 0, &fd, &unsafe);
   bool loaded = explain(walk, directory, unsafe, why) &&
-                load_file(fd, directory, "udiRoot.conf", false, config_parse_udiroot, &bytes, config, why) &&
-                load_file(fd, directory, "runtime.conf", true, config_parse_runtime, &bytes, config, why) &&
-                config_finish(config, false, file.at, why);
+                load_file(fd, directory, UDIROOT_CONF, &bytes, config, why) &&
+                load_file(fd, directory, RUNTIME_CONF, &bytes, config, why) && config_finish(config, false, file.at, why);
   if (loaded) sha256_hex(bytes.at, bytes.length, config->digest);
   if (!loaded) config_free(config);
   return loaded;
@@ -64,37 +55,4 @@ bool site_open(const char *setting, const char *path, mode_t type, int *fd, stru
     return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s: %s is no %s", setting, path, type == S_IFREG ? "executable file" : "directory");
   *fd = steal_fd(&found);
   return true;
-}
-
-// The reference system runs programs that this one does not; they must exist, so that the file stays good for it.
-static bool check_value(const struct conf_key *key, const char *path, struct failure *why) {
-  AUTO_FD fd = -1;
-  if (path == NULL) return true;
-  if (key->type == CONF_PROGRAM) return site_open(key->name, path, S_IFREG, &fd, why);
-  if (key->type == CONF_DIRECTORY) return site_open(key->name, path, S_IFDIR, &fd, why);
-  return key->type != CONF_EXECUTABLE || access(path, X_OK) == 0 || fail(why, ERROR_UDIROOT_CONF_INVALID, "%s: %s is no executable file", key->name, path);
-}
-
-static bool check_values(const struct conf_key *keys, size_t count, const struct conf_value *values, const char *prefix, struct words *wrong,
-                         struct failure *why) {
-  bool right = true;
-  for (size_t i = 0; i < count; i++) {
-    struct failure one;
-    AUTO_BUFFER text = {0};
-    if (check_value(&keys[i], values[i].text, &one)) continue;
-    buffer_print(&text, "udiRoot.conf:%u: %s%s", values[i].line, prefix, one.what);
-    words_add(wrong, text.at, text.length);
-    right = fail(why, one.code, "%s", text.at);
-  }
-  return right;
-}
-
-bool site_check(const struct config *config, struct words *wrong, struct failure *why) {
-  bool right = check_values(udiroot_keys, UDIROOT_KEY_COUNT, config->udiroot, "", wrong, why);
-  for (size_t i = 0; i < config->module_count; i++) {
-    AUTO_BUFFER prefix = {0};
-    buffer_print(&prefix, "module_%s_", config->modules[i].name);
-    right = check_values(module_keys, MODULE_KEY_COUNT, config->modules[i].values, prefix.at, wrong, why) && right;
-  }
-  return right;
 }

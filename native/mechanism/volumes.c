@@ -13,13 +13,6 @@
 
 #define DEEPEST 4096 // directories above a place
 
-// A directory or file as one mount shows it. The same one under another mount is another place.
-struct place {
-  uint64_t mount, inode;
-  uint32_t major, minor;
-  bool directory;
-};
-
 static bool place_of(int fd, struct place *place) {
   struct statx status;
   if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_MNT_ID, &status) != 0) return false;
@@ -61,6 +54,27 @@ static bool lies_within(const struct root *root, int fd, const struct place *abo
   return true;
 }
 
+bool note_etc(struct root *root) {
+  AUTO_FD at = open_resolved(root->etc >= 0 ? root->etc : root->fd, ".", O_PATH | O_DIRECTORY, 0, 0);
+  struct place top;
+  if (!place_of(root->fd, &top)) return false;
+  while (root->etc_count < COUNT_OF(root->etc_places) && place_of(at, &root->etc_places[root->etc_count])) {
+    if (same_place(&root->etc_places[root->etc_count++], &top)) return true;
+    int next = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cleanup_fd(&at);
+    at = next;
+  }
+  return false;
+}
+
+bool hides_etc(const struct root *root, int target) {
+  struct place place;
+  if (!place_of(target, &place)) return true;
+  for (size_t i = 0; i < root->etc_count; i++)
+    if (same_place(&place, &root->etc_places[i])) return true;
+  return false;
+}
+
 // Whether a target leaves alone what is at `path`, which may be missing. Covering a directory above it would hide it.
 static bool spares(const struct root *root, int target, const char *path) {
   AUTO_FD kept = open_resolved(root->fd, path, O_PATH, 0, INSIDE);
@@ -87,9 +101,11 @@ static bool spares_all(const struct root *root, int target, const struct volume 
   return true;
 }
 
-// Before: nothing of the user's is attached, and files are opened with his rights. After: a copy of what he can reach inside.
+// Before: nothing of the user's is attached. After: a copy of what he can reach inside.
 static int clone_source(const struct root *root, const struct volume *volume, struct failure *why) {
+  if (!file_identity_set(&root->plan->who, why)) return -1;
   AUTO_FD source = open_resolved(root->fd, volume->from, O_PATH, 0, INSIDE);
+  file_identity_root();
   AUTO_FD tree = source < 0 ? -1 : tree_clone(source, "", true);
   // The root becomes read-only at the end; copies of it are so from the start.
   bool read_only = (volume->flags & VOLUME_READ_ONLY) != 0, top = tree >= 0 && !root->plan->writable && on_root_mount(root, source);
@@ -100,14 +116,7 @@ static int clone_source(const struct root *root, const struct volume *volume, st
 }
 
 static bool add_source(const struct root *root, const struct volume *volume, struct trees *trees, struct failure *why) {
-  int fd = -1;
-  if ((volume->flags & VOLUME_CACHE) != 0) {
-    fd = cache_make(root->plan, volume, why);
-  } else {
-    if (!file_identity_set(&root->plan->who, why)) return false;
-    fd = clone_source(root, volume, why);
-    file_identity_root();
-  }
+  int fd = (volume->flags & VOLUME_CACHE) != 0 ? cache_make(root->plan, volume, why) : clone_source(root, volume, why);
   struct place place;
   if (fd < 0) return false;
   bool directory = place_of(fd, &place) && place.directory;

@@ -60,7 +60,10 @@ void environment_prepend(struct words *environment, const char *setting) {
 
 void environment_unset(struct words *environment, const char *name) {
   ptrdiff_t index = environment_find(environment, name);
-  if (index >= 0) words_remove(environment, (size_t)index);
+  if (index < 0) return;
+  free(environment->items[index]);
+  memmove(&environment->items[index], &environment->items[index + 1], (environment->count - (size_t)index) * sizeof *environment->items);
+  environment->count--;
 }
 
 bool environment_parse_file(struct words *settings, const char *at, size_t length, const char *name, struct failure *why) {

@@ -169,10 +169,10 @@ static void explain_program(struct buffer *out, const struct start *start) {
   line(out, "directory", directory == NULL ? "?" : directory, !arguments->use_workdir ? "the caller" : arguments->workdir != NULL ? "--workdir" : "the image");
   size_t given_words = 0;
   while (arguments->command[given_words] != NULL) given_words++;
-  size_t before = start->argv->count - given_words;
-  for (size_t i = 0; i < start->argv->count; i++) {
+  size_t before = start->argv.count - given_words;
+  for (size_t i = 0; i < start->argv.count; i++) {
     const char *chosen = !arguments->use_entrypoint ? "shifter (no command was given)" : arguments->entrypoint != NULL ? "--entrypoint" : "the image";
-    line(out, "argument", start->argv->items[i], i < before ? chosen : "the command line");
+    line(out, "argument", start->argv.items[i], i < before ? chosen : "the command line");
   }
 }
 

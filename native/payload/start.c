@@ -8,10 +8,18 @@
 #include <unistd.h>
 
 #include "mechanism/open.h"
+#include "payload/command.h"
 #include "payload/compose.h"
 #include "payload/explain.h"
 
 #define ENV_FILE_BYTES (4 << 20)
+
+static bool select_program(struct start *start, struct failure *why) {
+  const struct arguments *arguments = start->arguments;
+  const struct image_facts *facts = &start->plan->image.facts;
+  if (arguments->use_workdir && arguments->workdir == NULL && facts->workdir == NULL) return fail(why, ERROR_NO_WORKDIR, "'%s'", start->plan->request);
+  return command_select(arguments, facts, &start->argv, why);
+}
 
 static bool enter_directory(const struct start *start, struct failure *why) {
   const struct arguments *arguments = start->arguments;
@@ -58,9 +66,24 @@ static struct environment_sources sources_of(const struct start *start, const st
   };
 }
 
+// Gives back what the caller had, right before exec.
+static bool restore(const struct inherited *inherited, struct failure *why) {
+  umask(inherited->umask);
+  for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
+    struct rlimit now;
+    const struct rlimit *had = &inherited->limits[i];
+    if (!inherited->limited[i] || getrlimit((__rlimit_resource_t)i, &now) != 0) continue;
+    if (now.rlim_cur == had->rlim_cur && now.rlim_max == had->rlim_max) continue;
+    if (setrlimit((__rlimit_resource_t)i, had) != 0) return fail(why, ERROR_DROP_FAILED, "limit %d could not be given back", i);
+  }
+  if (sigaction(SIGCHLD, &inherited->child, NULL) != 0 || sigprocmask(SIG_SETMASK, &inherited->mask, NULL) != 0)
+    return fail(why, ERROR_DROP_FAILED, "signals could not be given back");
+  return true;
+}
+
 static _Noreturn void become_hook(const struct start *start, const char *hook) {
   struct failure why;
-  if (inherited_restore(start->inherited, &why)) execve("/bin/sh", (char *const[]){(char[]){"/bin/sh"}, memory_copy(hook, strlen(hook)), NULL}, environ);
+  if (restore(start->inherited, &why)) execve("/bin/sh", (char *const[]){(char[]){"/bin/sh"}, memory_copy(hook, strlen(hook)), NULL}, environ);
   _exit(127);
 }
 
@@ -91,17 +114,17 @@ static void run_composed(const struct start *start, const struct composition *ma
   composition_apply(made, &environment);
   // The C library searches the PATH of the environment the program gets, not the caller's.
   environ = environment.items == NULL ? nothing : environment.items;
-  if (run_user_hooks(start, why) && inherited_restore(start->inherited, why)) {
-    execvpe(start->argv->items[0], start->argv->items, environ);
-    fail(why, ERROR_EXEC_FAILED, "%s: %s", start->argv->items[0], strerror(errno));
+  if (run_user_hooks(start, why) && restore(start->inherited, why)) {
+    execvpe(start->argv.items[0], start->argv.items, environ);
+    fail(why, ERROR_EXEC_FAILED, "%s: %s", start->argv.items[0], strerror(errno));
   }
   environ = nothing;
 }
 
-void start_program(const struct start *start, struct failure *why) {
+void start_program(struct start *start, struct failure *why) {
   AUTO_WORDS file = {0};
   struct composition made;
-  if (!enter_directory(start, why) || !read_env_files(start, &file, why)) return;
+  if (!select_program(start, why) || !enter_directory(start, why) || !read_env_files(start, &file, why)) return;
   const struct environment_sources sources = sources_of(start, &file);
   composition_make(&made, &sources);
   if (start->arguments->explain)

@@ -9,8 +9,8 @@ struct start {
   const struct root_plan *plan;
   const struct inherited *inherited;
   char *const *environment; // the caller's
-  const struct words *argv;
+  struct words argv;        // found by start_program
 };
 
 // Returns only when the program could not be started. Before: every right was given up.
-void start_program(const struct start *start, struct failure *why);
+void start_program(struct start *start, struct failure *why);

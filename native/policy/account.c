@@ -7,45 +7,38 @@
 #include "policy/path.h"
 
 // Cuts an entry at its colons; true when there are exactly `count` fields, the name is not empty and nothing is a control character.
-static bool cut(const char *at, size_t length, size_t count, const char *fields[], size_t sizes[]) {
+static bool cut(const char *at, size_t length, size_t count, struct part fields[]) {
   size_t field = 0;
-  for (size_t start = 0; start <= length; field++) {
-    size_t end = start;
-    while (end < length && at[end] != ':') end++;
+  for (struct part part = parts_of(at, length); part_next(&part, ':'); field++) {
     if (field == count) return false;
-    fields[field] = at + start;
-    sizes[field] = end - start;
-    start = end + 1;
+    fields[field] = part;
   }
-  return field == count && sizes[0] > 0 && !has_control(at, length);
+  return field == count && fields[0].length > 0 && !has_control(at, length);
 }
 
-static bool read_id(const char *at, size_t length, uint32_t *id) {
+static bool read_id(const struct part *field, uint32_t *id) {
   uint64_t number;
-  if (!number_parse(at, length, LARGEST_ID, true, &number)) return false;
+  if (!number_parse(field->at, field->length, LARGEST_ID, true, &number)) return false;
   *id = (uint32_t)number;
   return true;
 }
 
 bool passwd_parse_line(const char *at, size_t length, struct account *out) {
-  const char *fields[7];
-  size_t sizes[7];
+  struct part fields[7];
   *out = (struct account){0};
-  if (!cut(at, length, 7, fields, sizes)) return false;
-  if (!read_id(fields[2], sizes[2], &out->uid) || !read_id(fields[3], sizes[3], &out->gid)) return false;
-  out->name = memory_copy(fields[0], sizes[0]);
-  out->gecos = memory_copy(fields[4], sizes[4]);
-  out->home = memory_copy(fields[5], sizes[5]);
-  out->shell = memory_copy(fields[6], sizes[6]);
+  if (!cut(at, length, 7, fields) || !read_id(&fields[2], &out->uid) || !read_id(&fields[3], &out->gid)) return false;
+  out->name = memory_copy(fields[0].at, fields[0].length);
+  out->gecos = memory_copy(fields[4].at, fields[4].length);
+  out->home = memory_copy(fields[5].at, fields[5].length);
+  out->shell = memory_copy(fields[6].at, fields[6].length);
   return true;
 }
 
 bool group_parse_line(const char *at, size_t length, struct group_line *out) {
-  const char *fields[4];
-  size_t sizes[4];
-  if (!cut(at, length, 4, fields, sizes) || !read_id(fields[2], sizes[2], &out->gid)) return false;
-  out->name = fields[0], out->name_length = sizes[0];
-  out->members = fields[3], out->members_length = sizes[3];
+  struct part fields[4];
+  if (!cut(at, length, 4, fields) || !read_id(&fields[2], &out->gid)) return false;
+  out->name = fields[0].at, out->name_length = fields[0].length;
+  out->members = fields[3].at, out->members_length = fields[3].length;
   return true;
 }
 
@@ -69,93 +62,49 @@ bool group_write_line(struct buffer *out, const char *name, uint32_t gid, const 
   return true;
 }
 
-static struct account *add_imported(struct accounts *accounts) {
-  accounts->imported = memory_resize(accounts->imported, accounts->imported_count + 1, sizeof *accounts->imported);
-  struct account *added = &accounts->imported[accounts->imported_count++];
-  *added = (struct account){0};
-  return added;
-}
-
-static struct group_entry *add_group(struct accounts *accounts) {
-  if ((accounts->group_count & (accounts->group_count + 1)) == 0) // room is doubled
-    accounts->groups = memory_resize(accounts->groups, 2 * accounts->group_count + 2, sizeof *accounts->groups);
-  return &accounts->groups[accounts->group_count++];
-}
-
-typedef bool take_line(void *context, const char *at, size_t length);
-
-static void each_line(const char *at, size_t length, take_line *take, void *context) {
-  for (size_t start = 0; start < length;) {
-    const char *newline = memchr(at + start, '\n', length - start);
-    size_t end = newline == NULL ? length : (size_t)(newline - at);
-    if (!take(context, at + start, end - start)) return;
-    start = end + 1;
-  }
-}
-
-struct passwd_search {
-  const char *name; // or, when NULL, by uid
-  uint32_t uid;
-  struct account *out;
-  bool found;
-};
-
-static bool search_passwd(void *context, const char *at, size_t length) {
-  struct passwd_search *search = context;
-  struct account account;
-  search->found = passwd_parse_line(at, length, &account) &&
-                  (search->name != NULL ? strcmp(account.name, search->name) == 0 : account.uid == search->uid);
-  if (search->found)
-    *search->out = account;
-  else
-    account_free(&account);
-  return !search->found;
-}
-
-static bool is_member(const struct group_line *group, const char *user) {
-  for (size_t start = 0; start <= group->members_length;) {
-    size_t end = start;
-    while (end < group->members_length && group->members[end] != ',') end++;
-    if (text_is(group->members + start, end - start, user)) return true;
-    start = end + 1;
+static bool find_account(const struct buffer *passwd, const char *name, uint32_t uid, struct account *out) {
+  *out = (struct account){0};
+  for (struct part line = parts_of(passwd->at, passwd->length); part_next(&line, '\n');) {
+    if (!passwd_parse_line(line.at, line.length, out)) continue;
+    if (name != NULL ? strcmp(out->name, name) == 0 : out->uid == uid) return true;
+    account_free(out);
   }
   return false;
 }
 
-struct group_search {
-  const struct identity *who;
-  const char *user; // whose memberships are wanted, or NULL
-  struct accounts *out;
-};
+static bool is_member(const struct group_line *group, const char *user) {
+  for (struct part part = parts_of(group->members, group->members_length); part_next(&part, ',');)
+    if (text_is(part.at, part.length, user)) return true;
+  return false;
+}
 
-static bool search_group(void *context, const char *at, size_t length) {
-  struct group_search *search = context;
-  struct group_line group;
-  if (!group_parse_line(at, length, &group)) return true;
-  bool member = search->user != NULL && is_member(&group, search->user);
-  if (member && search->out->memberships.count < LIMIT_GROUP_COUNT) ids_add(&search->out->memberships, group.gid);
-  uint64_t number; // a group that is only a number has no name
-  if (!member && group.gid != search->who->gid && !ids_hold(&search->who->groups, group.gid)) return true;
-  if (number_parse(group.name, group.name_length, UINT64_MAX, true, &number)) return true;
-  *add_group(search->out) = (struct group_entry){memory_copy(group.name, group.name_length), group.gid};
-  return true;
+// `user`: whose memberships are wanted, or NULL.
+static void find_groups(const struct buffer *file, const struct identity *who, const char *user, struct accounts *out) {
+  for (struct part line = parts_of(file->at, file->length); part_next(&line, '\n');) {
+    struct group_line group;
+    uint64_t number; // a group that is only a number has no name
+    if (!group_parse_line(line.at, line.length, &group)) continue;
+    bool member = user != NULL && is_member(&group, user);
+    if (member && out->memberships.count < LIMIT_GROUP_COUNT) ids_add(&out->memberships, group.gid);
+    if (!member && group.gid != who->gid && !ids_hold(&who->groups, group.gid)) continue;
+    if (number_parse(group.name, group.name_length, UINT64_MAX, true, &number)) continue;
+    out->groups = memory_grow(out->groups, &out->group_room, out->group_count + 1, sizeof *out->groups);
+    out->groups[out->group_count++] = (struct group_entry){memory_copy(group.name, group.name_length), group.gid};
+  }
 }
 
 bool accounts_from_files(const struct buffer *passwd, const struct buffer *group, const struct identity *who, const char *user,
                          const struct words *import, struct accounts *out, struct failure *why) {
   *out = (struct accounts){0};
-  struct passwd_search search = {.name = user != NULL && *user != '\0' ? user : NULL, .uid = who->uid, .out = &out->caller};
-  each_line(passwd->at, passwd->length, search_passwd, &search);
-  if (!search.found || out->caller.uid != who->uid) return accounts_free(out), fail(why, ERROR_CALLER_UNKNOWN, "uid %u", who->uid);
+  const char *name = user != NULL && *user != '\0' ? user : NULL;
+  if (!find_account(passwd, name, who->uid, &out->caller) || out->caller.uid != who->uid) return accounts_free(out), fail(why, ERROR_CALLER_UNKNOWN, "uid %u", who->uid);
   for (size_t i = 0; i < import->count; i++) {
-    search = (struct passwd_search){.name = import->items[i], .out = add_imported(out)};
-    each_line(passwd->at, passwd->length, search_passwd, &search);
-    if (search.found) continue;
+    out->imported = memory_resize(out->imported, out->imported_count + 1, sizeof *out->imported);
+    if (find_account(passwd, import->items[i], 0, &out->imported[out->imported_count++])) continue;
     accounts_free(out);
     return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names the unknown account %s", import->items[i]);
   }
-  struct group_search groups = {who, user == NULL ? NULL : out->caller.name, out};
-  each_line(group->at, group->length, search_group, &groups);
+  find_groups(group, who, user == NULL ? NULL : out->caller.name, out);
   return true;
 }
 
@@ -203,27 +152,16 @@ void write_group(struct buffer *out, const struct accounts *accounts, uint64_t m
   }
 }
 
-struct group_filter {
-  struct buffer *out;
-  const char *user;
-  uint64_t left;
-};
-
-static bool filter_line(void *context, const char *at, size_t length) {
-  struct group_filter *filter = context;
-  struct group_line group;
-  if (!group_parse_line(at, length, &group) || group.gid == 0) return true;
-  // A group named like the user counts as membership.
-  bool member = text_is(group.name, group.name_length, filter->user) || is_member(&group, filter->user);
-  bool listed = member && filter->left > 0;
-  if (listed) filter->left--;
-  buffer_print(filter->out, "%.*s:x:%u:%s\n", (int)group.name_length, group.name, group.gid, listed ? filter->user : "");
-  return true;
-}
-
 void filter_group(struct buffer *out, const char *at, size_t length, const char *user, uint64_t most) {
-  struct group_filter filter = {out, user, most};
-  each_line(at, length, filter_line, &filter);
+  for (struct part line = parts_of(at, length); part_next(&line, '\n');) {
+    struct group_line group;
+    if (!group_parse_line(line.at, line.length, &group) || group.gid == 0) continue;
+    // A group named like the user counts as membership.
+    bool member = text_is(group.name, group.name_length, user) || is_member(&group, user);
+    bool listed = member && most > 0;
+    if (listed) most--;
+    buffer_print(out, "%.*s:x:%u:%s\n", (int)group.name_length, group.name, group.gid, listed ? user : "");
+  }
 }
 
 bool home_is_mountable(const char *home) {

@@ -24,7 +24,7 @@ struct accounts {
   struct account *imported;
   size_t imported_count;
   struct group_entry *groups; // those of the caller that have a name
-  size_t group_count;
+  size_t group_count, group_room;
   struct ids memberships; // where they were asked for: the groups the account database puts the user in
 };
 

@@ -25,7 +25,3 @@ bool arguments_image(const struct arguments *arguments, char *const *environment
 const char *arguments_volumes(const struct arguments *arguments, char *const *environment);
 const char *arguments_modules(const struct arguments *arguments, char *const *environment);
 void arguments_free(struct arguments *arguments);
-
-struct image_facts;
-// The program and its arguments (rows in tests).
-bool command_select(const struct arguments *arguments, const struct image_facts *image, struct words *argv, struct failure *why) MUST_USE;

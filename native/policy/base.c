@@ -45,20 +45,17 @@ void *steal(void *pointer_to_pointer) {
 }
 
 // Room is doubled, so that a long list costs linear time.
-static size_t room_for(size_t room, size_t needed) {
+void *memory_grow(void *items, size_t *room, size_t needed, size_t size) {
   if (needed > SIZE_MAX / 4) memory_exhausted();
-  if (room < 16) room = 16;
-  while (room < needed) room *= 2;
-  return room;
+  if (needed <= *room) return items;
+  if (*room < 16) *room = 16;
+  while (*room < needed) *room *= 2;
+  return memory_resize(items, *room, size);
 }
 
 void buffer_add(struct buffer *buffer, const void *bytes, size_t length) {
   if (length > SIZE_MAX / 4) memory_exhausted();
-  size_t needed = buffer->length + length + 1;
-  if (needed > buffer->room) {
-    buffer->room = room_for(buffer->room, needed);
-    buffer->at = memory_resize(buffer->at, buffer->room, 1);
-  }
+  buffer->at = memory_grow(buffer->at, &buffer->room, buffer->length + length + 1, 1);
   if (length > 0) memcpy(buffer->at + buffer->length, bytes, length);
   buffer->length += length;
   buffer->at[buffer->length] = '\0';
@@ -92,22 +89,13 @@ void buffer_free(struct buffer *buffer) {
 }
 
 void words_add(struct words *words, const char *text, size_t length) {
-  if (words->count + 2 > words->room) {
-    words->room = room_for(words->room, words->count + 2);
-    words->items = memory_resize(words->items, words->room, sizeof *words->items);
-  }
+  words->items = memory_grow(words->items, &words->room, words->count + 2, sizeof *words->items);
   words->items[words->count++] = memory_copy(text, length);
   words->items[words->count] = NULL;
 }
 
 void words_add_text(struct words *words, const char *text) {
   words_add(words, text, strlen(text));
-}
-
-void words_remove(struct words *words, size_t index) {
-  free(words->items[index]);
-  memmove(&words->items[index], &words->items[index + 1], (words->count - index) * sizeof *words->items);
-  words->count--;
 }
 
 void words_add_split(struct words *words, const char *text, const char *separators) {
@@ -131,10 +119,7 @@ void words_free(struct words *words) {
 }
 
 void ids_add(struct ids *ids, uint32_t id) {
-  if (ids->count + 1 > ids->room) {
-    ids->room = room_for(ids->room, ids->count + 1);
-    ids->items = memory_resize(ids->items, ids->room, sizeof *ids->items);
-  }
+  ids->items = memory_grow(ids->items, &ids->room, ids->count + 1, sizeof *ids->items);
   ids->items[ids->count++] = id;
 }
 
@@ -162,7 +147,7 @@ bool number_parse(const char *at, size_t length, uint64_t largest, bool zeros, u
   return true;
 }
 
-static int hex_digit(char byte) {
+int hex_digit(char byte) {
   if (byte >= '0' && byte <= '9') return byte - '0';
   byte = (char)(byte | 0x20);
   return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : 16;
@@ -218,4 +203,30 @@ bool has_control(const char *at, size_t length) {
 
 bool text_is(const char *at, size_t length, const char *text) {
   return strlen(text) == length && memcmp(at, text, length) == 0;
+}
+
+void trim(const char **at, size_t *length) {
+  while (*length > 0 && is_blank(**at)) ++*at, --*length;
+  while (*length > 0 && is_blank((*at)[*length - 1])) --*length;
+}
+
+const char *text_cut(const char *at, size_t *length, char separator, size_t *rest) {
+  const char *found = memchr(at, separator, *length);
+  if (found == NULL) return NULL;
+  *rest = *length - (size_t)(found + 1 - at);
+  *length = (size_t)(found - at);
+  return found + 1;
+}
+
+struct part parts_of(const char *at, size_t length) {
+  return (struct part){.next = at, .end = length == 0 ? at : at + length};
+}
+
+bool part_next(struct part *part, char separator) {
+  if (part->next == NULL) return false;
+  const char *found = memchr(part->next, separator, (size_t)(part->end - part->next));
+  part->at = part->next;
+  part->length = (size_t)((found == NULL ? part->end : found) - part->at);
+  part->next = found == NULL ? NULL : found + 1;
+  return true;
 }

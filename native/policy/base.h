@@ -14,6 +14,7 @@
 _Noreturn void memory_exhausted(void);
 void *memory_get(size_t count, size_t size) MUST_USE;
 void *memory_resize(void *old, size_t count, size_t size) MUST_USE;
+void *memory_grow(void *items, size_t *room, size_t needed, size_t size) MUST_USE; // for a list that grows
 char *memory_copy(const char *bytes, size_t length) MUST_USE; // adds a NUL
 void cleanup_free(void *pointer_to_pointer);
 void *steal(void *pointer_to_pointer) MUST_USE;
@@ -39,7 +40,6 @@ struct words {
 };
 void words_add(struct words *words, const char *text, size_t length);
 void words_add_text(struct words *words, const char *text);
-void words_remove(struct words *words, size_t index);
 void words_add_split(struct words *words, const char *text, const char *separators);
 bool words_hold(const struct words *words, const char *text);
 void words_free(struct words *words);
@@ -65,3 +65,16 @@ bool is_control(char byte);
 bool is_blank(char byte);
 bool has_control(const char *at, size_t length);
 bool text_is(const char *at, size_t length, const char *text);
+int hex_digit(char byte); // 16 when it is none
+void trim(const char **at, size_t *length); // blanks at both ends
+// What follows the first separator, of *rest bytes, is taken off the text; NULL when there is none.
+const char *text_cut(const char *at, size_t *length, char separator, size_t *rest);
+
+// The parts of a text, one more than it has separators: for (struct part part = parts_of(at, length); part_next(&part, ':');)
+struct part {
+  const char *at;
+  size_t length;
+  const char *next, *end; // NULL behind the last one
+};
+struct part parts_of(const char *at, size_t length);
+bool part_next(struct part *part, char separator);

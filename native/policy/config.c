@@ -17,10 +17,12 @@ static bool invalid(const struct place *place, const char *key, const char *what
   return fail(why, ERROR_UDIROOT_CONF_INVALID, "%s:%u: %s %s", place->file, place->line, key, what);
 }
 
-static void warn(struct config *config, const struct place *place, const char *key, const char *what) {
+// Always true.
+static bool warn(struct config *config, const struct place *place, const char *key, const char *what) {
   AUTO_BUFFER text = {0};
   buffer_print(&text, "%s:%u: %s %s", place->file, place->line, key, what);
   words_add(&config->warnings, text.at, text.length);
+  return true;
 }
 
 static void value_free(struct conf_value *value) {
@@ -92,24 +94,6 @@ static const char *take_value(const struct conf_key *key, const char *text, stru
   return NULL;
 }
 
-// A repeated key replaces, or is added to, what was said before. An empty value takes it back.
-static const char *set_value(const struct conf_key *key, const char *text, unsigned line, struct conf_value *value, struct buffer *detail) {
-  AUTO_BUFFER joined = {0};
-  if (key->appends && value->text != NULL) {
-    buffer_print(&joined, "%s;%s", value->text, text);
-    text = joined.at;
-  }
-  struct conf_value taken = {.line = line};
-  const char *what = *text == '\0' ? NULL : take_value(key, text, &taken, detail);
-  if (what == NULL) {
-    value_free(value);
-    *value = taken;
-  } else {
-    value_free(&taken);
-  }
-  return what;
-}
-
 static bool is_setting_list(const char *name) {
   return strcmp(name, "siteEnv") == 0 || strcmp(name, "siteEnvAppend") == 0 || strcmp(name, "siteEnvPrepend") == 0;
 }
@@ -124,6 +108,21 @@ static const char *check_settings(const struct conf_key *key, const struct conf_
     if (strcmp(key->name, "siteEnvUnset") == 0 && strchr(value->words.items[i], '=') != NULL) return "holds a word that is not a NAME";
   }
   return NULL;
+}
+
+// A repeated key replaces, or is added to, what was said before. An empty value takes it back.
+static const char *set_value(const struct conf_key *key, const char *text, unsigned line, struct conf_value *value, struct buffer *detail) {
+  AUTO_BUFFER joined = {0};
+  if (key->appends && value->text != NULL) {
+    buffer_print(&joined, "%s;%s", value->text, text);
+    text = joined.at;
+  }
+  struct conf_value taken = {.line = line};
+  const char *what = *text == '\0' ? NULL : take_value(key, text, &taken, detail);
+  if (what == NULL) what = check_settings(key, &taken);
+  value_free(what == NULL ? value : &taken);
+  if (what == NULL) *value = taken;
+  return what;
 }
 
 struct module *config_module(const struct config *config, const char *name, size_t length) {
@@ -148,63 +147,44 @@ static bool can_be_chosen(const char *name, size_t length) {
   return length > 0 && !special;
 }
 
+static const struct conf_key *find_key(const struct conf_key *keys, size_t count, const char *name) {
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(name, keys[i].name) == 0) return &keys[i];
+  return NULL;
+}
+
 // module_NAME_KEY: what the reference system passes over in silence is passed over with a warning.
 static bool set_module_key(struct config *config, const struct place *place, const char *whole, const char *text, struct failure *why) {
   const char *name = whole + strlen("module_");
   size_t length = strcspn(name, "_");
-  const char *sub = name[length] == '_' ? name + length + 1 : "";
-  if (!can_be_chosen(name, length)) {
-    warn(config, place, whole, "names no module that could be chosen");
-    return true;
-  }
-  for (size_t i = 0; i < MODULE_KEY_COUNT; i++) {
-    const struct conf_key *key = &module_keys[i];
-    if (strcmp(sub, key->name) != 0) continue;
-    AUTO_BUFFER detail = {0};
-    struct conf_value *value = &get_module(config, name, length)->values[i];
-    const char *what = set_value(key, text, place->line, value, &detail);
-    if (what == NULL) what = check_settings(key, value);
-    if (what == NULL) return true;
-    if (key->type != CONF_SITEFS) return invalid(place, whole, what, why);
-    warn(config, place, whole, what);
-    return true;
-  }
-  warn(config, place, whole, "is no known setting of a module");
-  return true;
+  AUTO_BUFFER detail = {0};
+  if (!can_be_chosen(name, length)) return warn(config, place, whole, "names no module that could be chosen");
+  const struct conf_key *key = name[length] == '_' ? find_key(module_keys, MODULE_KEY_COUNT, name + length + 1) : NULL;
+  if (key == NULL) return warn(config, place, whole, "is no known setting of a module");
+  const char *what = set_value(key, text, place->line, &get_module(config, name, length)->values[key - module_keys], &detail);
+  if (what == NULL) return true;
+  return key->type == CONF_SITEFS ? warn(config, place, whole, what) : invalid(place, whole, what, why);
 }
 
-static bool set_key(struct config *config, bool runtime, const struct place *place, const char *name, const char *text, struct failure *why) {
+static bool set_key(struct config *config, enum config_file from, const struct place *place, const char *name, const char *text, struct failure *why) {
+  bool runtime = from == RUNTIME_CONF;
   const struct conf_key *keys = runtime ? runtime_keys : udiroot_keys;
-  size_t count = runtime ? (size_t)RUNTIME_KEY_COUNT : (size_t)UDIROOT_KEY_COUNT;
+  AUTO_BUFFER detail = {0};
   if (*name == '\0') return invalid(place, "the line", "has no key before the '='", why);
   if (has_control(name, strlen(name))) return invalid(place, "the key", "holds a control character", why);
   for (const char *at = text; *at != '\0'; at++)
     if (is_control(*at) && *at != '\t') return invalid(place, name, "holds a control character", why);
   if (!runtime && strncmp(name, "module_", strlen("module_")) == 0) return set_module_key(config, place, name, text, why);
-  for (size_t i = 0; i < count; i++) {
-    const struct conf_key *key = &keys[i];
-    if (strcmp(name, key->name) != 0) continue;
-    if (key->status == CONF_IGNORED) return true;
-    if (key->status == CONF_DEPRECATED) {
-      warn(config, place, name, "is deprecated and has no effect");
-      return true;
-    }
-    AUTO_BUFFER detail = {0};
-    struct conf_value *value = runtime ? &config->runtime[i] : &config->udiroot[i];
-    const char *what = set_value(key, text, place->line, value, &detail);
-    if (what == NULL) what = check_settings(key, value);
-    return what == NULL || invalid(place, name, what, why);
-  }
-  return invalid(place, name, "is an unknown key", why);
-}
-
-static void trim(const char **at, size_t *length) {
-  while (*length > 0 && is_blank(**at)) ++*at, --*length;
-  while (*length > 0 && is_blank((*at)[*length - 1])) --*length;
+  const struct conf_key *key = find_key(keys, runtime ? (size_t)RUNTIME_KEY_COUNT : (size_t)UDIROOT_KEY_COUNT, name);
+  if (key == NULL) return invalid(place, name, "is an unknown key", why);
+  if (key->status == CONF_IGNORED) return true;
+  if (key->status == CONF_DEPRECATED) return warn(config, place, name, "is deprecated and has no effect");
+  const char *what = set_value(key, text, place->line, &(runtime ? config->runtime : config->udiroot)[key - keys], &detail);
+  return what == NULL || invalid(place, name, what, why);
 }
 
 // A logical line: KEY=VALUE, or something without '=' that says nothing.
-static bool take_line(struct config *config, bool runtime, const struct place *place, const struct buffer *line, struct failure *why) {
+static bool take_line(struct config *config, enum config_file from, const struct place *place, const struct buffer *line, struct failure *why) {
   const char *equals = line->length == 0 ? NULL : memchr(line->at, '=', line->length);
   if (equals == NULL) return true;
   const char *name = line->at, *text = equals + 1;
@@ -213,7 +193,7 @@ static bool take_line(struct config *config, bool runtime, const struct place *p
   trim(&text, &text_length);
   AUTO_FREE char *key = memory_copy(name, name_length);
   AUTO_FREE char *value = memory_copy(text, text_length);
-  return set_key(config, runtime, place, key, value, why);
+  return set_key(config, from, place, key, value, why);
 }
 
 static bool check_bytes(const char *at, size_t length, const char *file, struct failure *why) {
@@ -227,42 +207,30 @@ static bool check_bytes(const char *at, size_t length, const char *file, struct 
   return true;
 }
 
-static bool parse(struct config *config, bool runtime, const char *at, size_t length, const char *file, struct failure *why) {
+bool config_parse(struct config *config, enum config_file from, const char *at, size_t length, const char *file, struct failure *why) {
   if (!check_bytes(at, length, file, why)) return false;
   AUTO_BUFFER line = {0};
   struct place place = {file, 0};
   bool open = false; // the logical line goes on
   unsigned number = 0;
-  for (size_t start = 0; start < length;) {
-    const char *newline = memchr(at + start, '\n', length - start);
-    size_t end = newline == NULL ? length : (size_t)(newline - at);
-    const char *piece = at + start;
-    size_t size = end - start;
-    start = end + 1;
+  bool ended = length > 0 && at[length - 1] == '\n'; // and no line begins behind it
+  for (struct part piece = parts_of(at, ended ? length - 1 : length); part_next(&piece, '\n');) {
     number++;
-    if (size > 0 && piece[0] == '#') continue; // also between the pieces of a continued line
+    if (piece.length > 0 && piece.at[0] == '#') continue; // also between the pieces of a continued line
     if (!open) place.line = number;
-    trim(&piece, &size);
-    bool goes_on = size > 0 && piece[size - 1] == '\\';
-    if (goes_on) size--;
-    trim(&piece, &size);
+    trim(&piece.at, &piece.length);
+    bool goes_on = piece.length > 0 && piece.at[piece.length - 1] == '\\';
+    if (goes_on) piece.length--;
+    trim(&piece.at, &piece.length);
     if (open) buffer_byte(&line, ' ');
-    buffer_add(&line, piece, size);
+    buffer_add(&line, piece.at, piece.length);
     if (line.length > LIMIT_CONFIG_LINE_BYTES) return invalid(&place, "the line", "is too long", why);
     open = goes_on;
     if (open) continue;
-    if (!take_line(config, runtime, &place, &line, why)) return false;
+    if (!take_line(config, from, &place, &line, why)) return false;
     line.length = 0;
   }
-  return !open || take_line(config, runtime, &place, &line, why);
-}
-
-bool config_parse_udiroot(struct config *config, const char *at, size_t length, const char *file, struct failure *why) {
-  return parse(config, false, at, length, file, why);
-}
-
-bool config_parse_runtime(struct config *config, const char *at, size_t length, const char *file, struct failure *why) {
-  return parse(config, true, at, length, file, why);
+  return !open || take_line(config, from, &place, &line, why);
 }
 
 static void set_defaults(const struct conf_key *keys, size_t count, struct conf_value *values) {

@@ -43,8 +43,8 @@ struct config {
 };
 
 // `file` is how messages name the file.
-bool config_parse_udiroot(struct config *config, const char *at, size_t length, const char *file, struct failure *why) MUST_USE;
-bool config_parse_runtime(struct config *config, const char *at, size_t length, const char *file, struct failure *why) MUST_USE;
+enum config_file { UDIROOT_CONF, RUNTIME_CONF };
+bool config_parse(struct config *config, enum config_file from, const char *at, size_t length, const char *file, struct failure *why) MUST_USE;
 // Defaults, what is required (unless `lenient`), and what must fit together.
 bool config_finish(struct config *config, bool lenient, const char *file, struct failure *why) MUST_USE;
 struct module *config_module(const struct config *config, const char *name, size_t length);

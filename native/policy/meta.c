@@ -18,16 +18,8 @@ static const char *const key_names[KEY_COUNT] = {
 static bool hex(const char *at, size_t digits, uint32_t *value) {
   *value = 0;
   for (size_t i = 0; i < digits; i++) {
-    char c = at[i];
-    uint32_t digit;
-    if (c >= '0' && c <= '9')
-      digit = (uint32_t)(c - '0');
-    else if (c >= 'a' && c <= 'f')
-      digit = (uint32_t)(c - 'a') + 10;
-    else if (c >= 'A' && c <= 'F')
-      digit = (uint32_t)(c - 'A') + 10;
-    else
-      return false;
+    uint32_t digit = (uint32_t)hex_digit(at[i]);
+    if (digit > 15) return false;
     *value = *value * 16 + digit;
   }
   return true;
@@ -56,15 +48,13 @@ static size_t escape(const char *at, size_t length, struct buffer *out) {
     return 1;
   }
   uint32_t code;
-  if (at[0] == 'x' && length >= 3 && hex(at + 1, 2, &code) && code != 0) {
+  size_t digits = at[0] == 'x' ? 2 : at[0] == 'u' ? 4 : 0;
+  if (digits == 0 || length <= digits || !hex(at + 1, digits, &code) || code == 0 || (code >= 0xd800 && code <= 0xdfff)) return 0;
+  if (digits == 2)
     buffer_byte(out, (char)code);
-    return 3;
-  }
-  if (at[0] == 'u' && length >= 5 && hex(at + 1, 4, &code) && code != 0 && !(code >= 0xd800 && code <= 0xdfff)) {
+  else
     add_utf8(out, code);
-    return 5;
-  }
-  return 0;
+  return 1 + digits;
 }
 
 // A quoted element, its quote being at[0]. Returns what it read, 0 for a mistake.
@@ -121,22 +111,15 @@ bool meta_words(const char *at, size_t length, struct words *out) {
 }
 
 bool meta_ids(const char *at, size_t length, struct ids *out) {
-  bool empty = true;
-  for (size_t start = 0; start <= length;) {
-    size_t end = start;
-    while (end < length && at[end] != ',') end++;
-    if (end < length) empty = false;
-    size_t first = skip_blanks(at, end, start), last = end;
-    while (last > first && is_blank(at[last - 1])) last--;
+  for (struct part part = parts_of(at, length); part_next(&part, ',');) {
     uint64_t id;
-    if (last > first) {
-      if (out->count >= LIMIT_ACL_IDS || !number_parse(at + first, last - first, LARGEST_ID, true, &id)) return false;
-      ids_add(out, (uint32_t)id);
-    }
-    start = end + 1;
+    trim(&part.at, &part.length);
+    if (part.length == 0) continue;
+    if (out->count >= LIMIT_ACL_IDS || !number_parse(part.at, part.length, LARGEST_ID, true, &id)) return false;
+    ids_add(out, (uint32_t)id);
   }
   // A list that was meant to name someone must not turn into "public".
-  return empty || out->count > 0;
+  return out->count > 0 || memchr(at, ',', length) == NULL;
 }
 
 static bool take_line(struct meta *meta, enum key key, const char *value, size_t length) {
@@ -183,20 +166,16 @@ static enum key find_key(const char *line, size_t length, size_t *value) {
 static bool fill_meta(const char *at, size_t length, struct meta *meta, struct failure *why) {
   bool seen[KEY_COUNT] = {false};
   size_t number = 0, used = 0;
-  for (size_t start = 0; start < length;) {
-    const char *newline = memchr(at + start, '\n', length - start);
-    size_t end = newline == NULL ? length : (size_t)(newline - at), value = 0;
-    const char *line = at + start;
-    size_t line_length = end - start;
-    start = end + 1;
+  for (struct part line = parts_of(at, length); part_next(&line, '\n');) {
+    size_t value = 0;
     number++;
-    if (skip_blanks(line, line_length, 0) == line_length) continue;
+    if (skip_blanks(line.at, line.length, 0) == line.length) continue;
     if (++used > LIMIT_FIELD_COUNT) return fail(why, ERROR_RECORD_INVALID, ".meta: too many lines");
-    enum key key = find_key(line, line_length, &value);
+    enum key key = find_key(line.at, line.length, &value);
     if (key == KEY_COUNT) return fail(why, ERROR_RECORD_INVALID, ".meta line %zu: no known key", number);
     if (seen[key] && key < SINGLE_KEYS) return fail(why, ERROR_RECORD_INVALID, ".meta line %zu: %s is there twice", number, key_names[key]);
     seen[key] = true;
-    if (!take_line(meta, key, line + value, line_length - value))
+    if (!take_line(meta, key, line.at + value, line.length - value))
       return fail(why, ERROR_RECORD_INVALID, ".meta line %zu: %s is not valid", number, key_names[key]);
   }
   if (!seen[KEY_FORMAT]) return fail(why, ERROR_RECORD_INVALID, ".meta: FORMAT is missing");

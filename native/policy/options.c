@@ -110,14 +110,6 @@ bool take_list(const char *name, const char *value, void *field, struct failure 
   return true;
 }
 
-bool take_id(const char *name, const char *value, void *field, struct failure *why) {
-  uint64_t number;
-  uint32_t *id = field;
-  if (!number_parse(value, strlen(value), LARGEST_ID, false, &number)) return fail(why, ERROR_USAGE, "--%s '%s' is no number of an account", name, value);
-  *id = (uint32_t)number;
-  return number != 0 || fail(why, ERROR_USAGE, "--%s 0: there is no root for the superuser", name);
-}
-
 bool take_report(const char *name, const char *value, void *field, struct failure *why) {
   uint64_t number;
   int *fd = field;

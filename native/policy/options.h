@@ -34,5 +34,4 @@ option_taker take_text;   // const char *
 option_taker take_name;   // const char *, not empty; NULL where an optional value is left out
 option_taker take_words;  // struct words: one more
 option_taker take_list;   // char *: joined by ';'
-option_taker take_id;     // uint32_t: a user's or group's number, not root's
 option_taker take_report; // int: a descriptor above 2

@@ -7,28 +7,19 @@ bool path_is_absolute(const char *path, size_t length) {
 }
 
 bool path_has_parent(const char *path, size_t length) {
-  for (size_t start = 0; start <= length;) {
-    size_t end = start;
-    while (end < length && path[end] != '/') end++;
-    if (end - start == 2 && path[start] == '.' && path[start + 1] == '.') return true;
-    start = end + 1;
-  }
+  for (struct part part = parts_of(path, length); part_next(&part, '/');)
+    if (text_is(part.at, part.length, "..")) return true;
   return false;
 }
 
 char *path_clean(const char *path, size_t length) {
   char *clean = memory_get(length + 2, 1);
   size_t used = 0;
-  for (size_t start = 0; start < length;) {
-    size_t end = start;
-    while (end < length && path[end] != '/') end++;
-    size_t size = end - start;
-    if (size > 0 && !(size == 1 && path[start] == '.')) {
-      clean[used++] = '/';
-      memcpy(clean + used, path + start, size);
-      used += size;
-    }
-    start = end + 1;
+  for (struct part part = parts_of(path, length); part_next(&part, '/');) {
+    if (part.length == 0 || text_is(part.at, part.length, ".")) continue;
+    clean[used++] = '/';
+    memcpy(clean + used, part.at, part.length);
+    used += part.length;
   }
   if (used == 0) clean[used] = '/';
   return clean;

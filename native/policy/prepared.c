@@ -5,14 +5,16 @@
 
 #include "limits.gen.h"
 #include "policy/environment.h"
-#include "policy/fields.h"
 #include "policy/reference.h"
-
-#define MAGIC "shifter-root"
 
 static bool is_number(const char *at, size_t length) {
   uint64_t number;
   return number_parse(at, length, INT64_MAX, false, &number);
+}
+
+bool job_is_valid(const char *job) {
+  size_t length = strspn(job, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@[]-");
+  return length > 0 && length <= 128 && job[length] == '\0' && strcmp(job, ".") != 0 && strcmp(job, "..") != 0;
 }
 
 // "DEVICE:INODE"
@@ -45,7 +47,7 @@ static bool field_bytes(void *member, const struct field *field) {
 }
 
 #define FIELD(index) offsetof(struct prepared, fields) + (index) * sizeof(struct buffer), field_bytes
-static const struct field_key keys[] = {
+const struct field_key prepared_keys[] = {
     [PREPARED_JOB] = {"job", FIELD_NEEDED, FIELD(PREPARED_JOB), is_job},
     [PREPARED_UID] = {"uid", FIELD_NEEDED, FIELD(PREPARED_UID), is_number},
     [PREPARED_GID] = {"gid", FIELD_NEEDED, FIELD(PREPARED_GID), is_number},
@@ -68,45 +70,19 @@ static const struct field_key keys[] = {
 };
 
 bool prepared_parse(const char *at, size_t length, struct prepared *entry, struct failure *why) {
-  static const struct field_form form = {MAGIC, 2 * LIMIT_RECORD_BYTES, keys, COUNT_OF(keys)};
+  static const struct field_form form = {PREPARED_KIND, 2 * LIMIT_RECORD_BYTES, prepared_keys, COUNT_OF(prepared_keys)};
   *entry = (struct prepared){0};
   bool read = fields_parse(&form, at, length, entry, why);
   bool record = entry->fields[PREPARED_RECORD].at != NULL, meta = entry->fields[PREPARED_META].at != NULL;
   if (read && record != meta && entry->references.count > 0) return true;
-  if (read) fail(why, ERROR_RECORD_INVALID, MAGIC ": a reference, and a record or meta and not both, must be there");
+  if (read) fail(why, ERROR_RECORD_INVALID, PREPARED_KIND ": a reference, and a record or meta and not both, must be there");
   prepared_free(entry);
   return false;
-}
-
-static void add_field(struct buffer *out, const char *key, const char *at, size_t length) {
-  buffer_print(out, "%s %zu:", key, length);
-  buffer_add(out, at, length);
-  buffer_byte(out, '\n');
-}
-
-static void write_fields(const struct prepared *entry, size_t first, size_t end, struct buffer *out) {
-  for (size_t i = first; i < end; i++)
-    if (entry->fields[i].at != NULL) add_field(out, keys[i].name, entry->fields[i].at, entry->fields[i].length);
-}
-
-void prepared_write(const struct prepared *entry, struct buffer *out) {
-  buffer_text(out, MAGIC " 1\n");
-  for (size_t i = 0; i < entry->references.count; i++) add_field(out, "reference", entry->references.items[i], strlen(entry->references.items[i]));
-  write_fields(entry, 0, PREPARED_COUNT, out);
-  buffer_text(out, "end\n");
 }
 
 void prepared_free(struct prepared *entry) {
   for (size_t i = 0; i < PREPARED_COUNT; i++) buffer_free(&entry->fields[i]);
   words_free(&entry->references);
-}
-
-void prepared_key(const struct prepared *entry, char key[static SHA256_HEX]) {
-  AUTO_BUFFER text = {0};
-  buffer_text(&text, MAGIC " 1\n");
-  write_fields(entry, 0, PREPARED_NODES, &text);
-  buffer_text(&text, "end\n");
-  sha256_hex(text.at, text.length, key);
 }
 
 bool prepared_same(const struct prepared *one, const struct prepared *other, enum prepared_field first, enum prepared_field last) {
@@ -151,15 +127,6 @@ void job_hints(char *const *environment, struct words *jobs) {
   if (!words_hold(jobs, NODE_JOB)) words_add_text(jobs, NODE_JOB);
 }
 
-void pin_place(unsigned number, struct buffer *out) {
-  buffer_text(out, "pins");
-  if (number > 0) buffer_print(out, ".%u", number);
-}
-
-void pin_name(const char *uid, uint64_t random, const char *job, struct buffer *out) {
-  buffer_print(out, "%s.%016llx.%s", uid, (unsigned long long)random, job);
-}
-
 bool pin_parse(const char *name, char **uid, char **job) {
   size_t length = strcspn(name, ".");
   const char *random = name[length] == '.' ? name + length + 1 : "";
@@ -167,9 +134,4 @@ bool pin_parse(const char *name, char **uid, char **job) {
   *uid = memory_copy(name, length);
   *job = memory_copy(random + 17, strlen(random + 17));
   return true;
-}
-
-bool pin_is_of(const char *name, const char *uid, const char *job) {
-  AUTO_FREE char *whose = NULL, *of = NULL;
-  return pin_parse(name, &whose, &of) && strcmp(of, job) == 0 && (uid == NULL || strcmp(whose, uid) == 0);
 }

@@ -1,7 +1,10 @@
 // Prepared roots: what one was made from and where it is kept, as its entry says (formats/README.md, "Entries of prepared roots").
 #pragma once
-#include "policy/setup_arguments.h"
+#include "policy/fields.h"
 #include "policy/sha256.h"
+
+#define NODE_JOB "node" // the job of a root that is the node's
+#define PREPARED_KIND "shifter-root"
 
 // Those up to PREPARED_META are what the root was made from: equal ones are the same root.
 enum prepared_field {
@@ -15,6 +18,7 @@ struct prepared {
   struct words references;              // canonical ones by which it may be asked for
 };
 
+extern const struct field_key prepared_keys[]; // in the order of enum prepared_field, and more
 bool prepared_parse(const char *at, size_t length, struct prepared *entry, struct failure *why) MUST_USE;
 void prepared_write(const struct prepared *entry, struct buffer *out);
 void prepared_free(struct prepared *entry);
@@ -28,6 +32,8 @@ uint64_t prepared_number(const struct prepared *entry, enum prepared_field field
 // Sorted, without repetition, the primary one among them: "7,100".
 void prepared_groups(uint32_t gid, const struct ids *groups, struct buffer *out);
 
+// 1 to 128 of A-Z a-z 0-9 . _ @ [ ] -, and a name that a directory can have.
+bool job_is_valid(const char *job);
 // What the caller's environment says of its job, as far as it could be one; NODE_JOB comes last. Only where to look: that there is
 // such a job, and that the root is the caller's, is said by directories that root made.
 void job_hints(char *const *environment, struct words *jobs);

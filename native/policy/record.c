@@ -15,12 +15,8 @@ static bool is_platform_part(const char *at, size_t length) {
 // os/arch[/variant]
 static bool is_platform(const char *at, size_t length) {
   size_t parts = 0;
-  for (size_t start = 0; start <= length; parts++) {
-    size_t end = start;
-    while (end < length && at[end] != '/') end++;
-    if (!is_platform_part(at + start, end - start)) return false;
-    start = end + 1;
-  }
+  for (struct part part = parts_of(at, length); part_next(&part, '/'); parts++)
+    if (!is_platform_part(part.at, part.length)) return false;
   return parts == 2 || parts == 3;
 }
 

@@ -36,16 +36,12 @@ static bool is_host_label(const char *at, size_t length) {
 }
 
 static bool is_host(const char *at, size_t length) {
-  const char *colon = memchr(at, ':', length);
-  size_t name = colon == NULL ? length : (size_t)(colon - at);
+  size_t size = 0;
   uint64_t port;
-  if (colon != NULL && (!number_parse(colon + 1, length - name - 1, 65535, false, &port) || port == 0)) return false;
-  for (size_t start = 0; start <= name;) {
-    size_t end = start;
-    while (end < name && at[end] != '.') end++;
-    if (!is_host_label(at + start, end - start)) return false;
-    start = end + 1;
-  }
+  const char *digits = text_cut(at, &length, ':', &size);
+  if (digits != NULL && (!number_parse(digits, size, 65535, false, &port) || port == 0)) return false;
+  for (struct part label = parts_of(at, length); part_next(&label, '.');)
+    if (!is_host_label(label.at, label.length)) return false;
   return true;
 }
 
@@ -70,12 +66,8 @@ static bool is_path_component(const char *at, size_t length) {
 }
 
 static bool is_repository(const char *at, size_t length) {
-  for (size_t start = 0; start <= length;) {
-    size_t end = start;
-    while (end < length && at[end] != '/') end++;
-    if (!is_path_component(at + start, end - start)) return false;
-    start = end + 1;
-  }
+  for (struct part part = parts_of(at, length); part_next(&part, '/');)
+    if (!is_path_component(part.at, part.length)) return false;
   return true;
 }
 
@@ -112,22 +104,11 @@ static bool docker_canonical(const char *at, size_t length, struct buffer *out) 
       at += first + 1, length -= first + 1;
     }
   }
-  const char *digest = memchr(at, '@', length);
-  size_t digest_length = 0;
-  if (digest != NULL) {
-    digest++;
-    digest_length = length - (size_t)(digest - at);
-    length -= digest_length + 1;
-    if (!digest_is_valid(digest, digest_length)) return false;
-  }
-  const char *tag = memchr(at, ':', length);
-  size_t tag_length = 0;
-  if (tag != NULL) {
-    tag++;
-    tag_length = length - (size_t)(tag - at);
-    length -= tag_length + 1;
-    if (!is_tag(tag, tag_length)) return false;
-  }
+  size_t digest_length = 0, tag_length = 0;
+  const char *digest = text_cut(at, &length, '@', &digest_length);
+  if (digest != NULL && !digest_is_valid(digest, digest_length)) return false;
+  const char *tag = text_cut(at, &length, ':', &tag_length);
+  if (tag != NULL && !is_tag(tag, tag_length)) return false;
   if (!is_repository(at, length)) return false;
 
   size_t start = out->length;
@@ -138,16 +119,13 @@ static bool docker_canonical(const char *at, size_t length, struct buffer *out) 
   if (hub && memchr(at, '/', length) == NULL) buffer_text(out, "library/");
   buffer_add(out, at, length);
   if (out->length - repository > 255) return false;
-  if (digest != NULL) {
-    buffer_byte(out, '@');
+  buffer_byte(out, digest != NULL ? '@' : ':');
+  if (digest != NULL)
     buffer_add(out, digest, digest_length);
-  } else {
-    buffer_byte(out, ':');
-    if (tag != NULL)
-      buffer_add(out, tag, tag_length);
-    else
-      buffer_text(out, "latest");
-  }
+  else if (tag != NULL)
+    buffer_add(out, tag, tag_length);
+  else
+    buffer_text(out, "latest");
   return true;
 }
 

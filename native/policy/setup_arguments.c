@@ -5,17 +5,21 @@
 #include "limits.gen.h"
 #include "policy/reference.h"
 
-#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-#define DIGITS "0123456789"
-
-bool job_is_valid(const char *job) {
-  size_t length = strspn(job, LETTERS DIGITS "._@[]-");
-  return length > 0 && length <= 128 && job[length] == '\0' && strcmp(job, ".") != 0 && strcmp(job, "..") != 0;
-}
+#define HOST "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 bool take_job(const char *name, const char *value, void *field, struct failure *why) {
   if (!job_is_valid(value)) return fail(why, ERROR_USAGE, "--%s '%s' is not 1 to 128 of A-Z a-z 0-9 . _ @ [ ] -", name, value);
   return take_text(name, value, field, why);
+}
+
+bool take_id(const char *name, const char *value, void *field, struct failure *why) {
+  uint64_t number;
+  uint32_t *id = field;
+  if (!number_parse(value, strlen(value), LARGEST_ID, false, &number)) return fail(why, ERROR_USAGE, "--%s '%s' is no number of an account", name, value);
+  // A word of the user's that a prolog takes for an option must not change whose root it is.
+  if (*id != 0) return fail(why, ERROR_USAGE, "--%s is there twice", name);
+  *id = (uint32_t)number;
+  return number != 0 || fail(why, ERROR_USAGE, "--%s 0: there is no root for the superuser", name);
 }
 
 bool take_nodes(const char *name, const char *value, void *field, struct failure *why) {
@@ -25,7 +29,7 @@ bool take_nodes(const char *name, const char *value, void *field, struct failure
   lines->length = 0;
   for (size_t i = 0; i < nodes.count; i++) {
     const char *node = nodes.items[i];
-    size_t host = strspn(node, LETTERS DIGITS "._-");
+    size_t host = strspn(node, HOST);
     const char *digits = node + host + 1;
     uint64_t count;
     if (host == 0 || node[host] != '/' || !number_parse(digits, strlen(digits), LIMIT_HOSTS_FILE_BYTES, false, &count) || count == 0)

@@ -1,8 +1,7 @@
 // The command lines of setupRoot and unsetupRoot.
 #pragma once
 #include "policy/options.h"
-
-#define NODE_JOB "node" // the job of a root that is the node's
+#include "policy/prepared.h"
 
 struct setup_arguments {
   enum mode mode;            // MODE_RUN, MODE_RESOLVE, MODE_HELP, MODE_VERSION
@@ -28,9 +27,8 @@ struct unsetup_arguments {
   const char *run_directory; // NULL: the configured one
 };
 
-// 1 to 128 of A-Z a-z 0-9 . _ @ [ ] -, and a name that a directory can have.
-bool job_is_valid(const char *job);
 option_taker take_job;   // const char *
+option_taker take_id;    // uint32_t: a user's or group's number, not root's
 option_taker take_nodes; // struct buffer: the lines of "HOST/N HOST/N", each host on N of them
 bool setup_arguments_parse(int argc, char *const *argv, struct setup_arguments *out, struct failure *why) MUST_USE;
 void setup_arguments_free(struct setup_arguments *arguments);

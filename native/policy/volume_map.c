@@ -27,10 +27,8 @@ static bool refuse_flag(const char *at, size_t length, const char *what, struct 
 
 // KEY=VALUE of a per-node cache. A value that is left out or can't be read refuses the volume, as does a key that is not known.
 static bool take_cache_key(struct volume *volume, const char *at, size_t length, struct buffer *what) {
-  const char *equals = memchr(at, '=', length);
-  size_t name = equals == NULL ? length : (size_t)(equals - at);
-  const char *value = at + name + 1;
-  size_t size = equals == NULL ? 0 : length - name - 1;
+  size_t name = length, size = 0;
+  const char *value = text_cut(at, &name, '=', &size);
   uint64_t *number = is_word(at, name, "size") ? &volume->cache_size : is_word(at, name, "bs") ? &volume->cache_block : NULL;
   if (number != NULL) return (*number == 0 && bytes_parse(value, size, LARGEST_SIZE, number) && *number > 0) || refuse_flag(at, length, "is no size, or is there twice", what);
   if (is_word(at, name, "method")) return is_word(value, size, "loop") || refuse_flag(at, length, "is not method=loop", what);
@@ -53,15 +51,15 @@ static bool take_cache(struct volume *volume, const char *at, size_t length, str
 
 static bool add_flag(struct volume *volume, const char *at, size_t length, struct buffer *what) {
   static const char cache[] = "perNodeCache";
-  const char *equals = memchr(at, '=', length);
-  size_t name = equals == NULL ? length : (size_t)(equals - at);
+  size_t name = length, size = 0;
+  const char *value = text_cut(at, &name, '=', &size);
   unsigned flag = is_word(at, name, cache) ? VOLUME_CACHE : 0;
   for (size_t i = 0; i < COUNT_OF(flag_names); i++)
     if (is_word(at, length, flag_names[i].name)) flag = flag_names[i].flag;
   if (flag == 0) return refuse_flag(at, length, "is no flag", what);
   if ((volume->flags & flag) != 0) return refuse_flag(at, length, "is there twice", what);
   volume->flags |= flag;
-  return flag != VOLUME_CACHE || take_cache(volume, at + name + 1, equals == NULL ? 0 : length - name - 1, what);
+  return flag != VOLUME_CACHE || take_cache(volume, value, size, what);
 }
 
 static bool take_path(char **out, const char *at, size_t length, struct buffer *what) {
@@ -87,26 +85,20 @@ static bool user_target(const struct volume *volume) {
 
 // The parts of an element, separated by ':'.
 static bool take_parts(struct volume *volume, const char *at, size_t length, struct buffer *what) {
-  size_t part = 0;
-  for (size_t start = 0; start <= length; part++) {
-    size_t end = start;
-    while (end < length && at[end] != ':') end++;
-    const char *text = at + start;
-    size_t size = end - start;
-    start = end + 1;
+  size_t number = 0;
+  for (struct part part = parts_of(at, length); part_next(&part, ':'); number++) {
     bool taken = true;
-    if (part == 0)
-      taken = take_path(&volume->from, text, size, what);
-    else if (size == 0)
-      taken = part > 1 || end == length; // "from:" and "from:to:" end so; "from::ro" is a mistake
-    else if (part == 1)
-      taken = take_path(&volume->to, text, size, what);
+    if (number == 0)
+      taken = take_path(&volume->from, part.at, part.length, what);
+    else if (part.length == 0)
+      taken = number > 1 || part.next == NULL; // "from:" and "from:to:" end so; "from::ro" is a mistake
+    else if (number == 1)
+      taken = take_path(&volume->to, part.at, part.length, what);
     else
-      taken = add_flag(volume, text, size, what);
-    if (!taken) {
-      if (what->length == 0) buffer_text(what, "the target is empty");
-      return false;
-    }
+      taken = add_flag(volume, part.at, part.length, what);
+    if (taken) continue;
+    if (what->length == 0) buffer_text(what, "the target is empty");
+    return false;
   }
   return true;
 }
@@ -131,10 +123,7 @@ static bool add(struct volume_map *map, struct volume volume, struct buffer *wha
     buffer_print(what, "there are more than %d volumes", LIMIT_VOLUME_COUNT);
     return false;
   }
-  if (map->count == map->room) {
-    map->room = map->room == 0 ? 8 : map->room * 2;
-    map->items = memory_resize(map->items, map->room, sizeof *map->items);
-  }
+  map->items = memory_grow(map->items, &map->room, map->count + 1, sizeof *map->items);
   map->items[map->count++] = volume;
   return true;
 }

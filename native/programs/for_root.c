@@ -14,12 +14,10 @@ static const char *name = "setupRoot";
 static int report_fd = -1;
 
 _Noreturn void refuse(const struct failure *why) {
-  AUTO_BUFFER line = {0}, visible = {0};
-  buffer_print(&line, "%s ", error_name(why->code));
-  buffer_visible(&line, why->what);
-  buffer_byte(&line, '\n');
-  failure_line(why, name, &visible);
-  if (report_fd < 0 || !write_all(report_fd, line.at, line.length)) write_message(&visible);
+  AUTO_BUFFER told = {0}, line = {0};
+  failure_report(why, &told);
+  failure_line(why, name, &line);
+  if (report_fd < 0 || !write_all(report_fd, told.at, told.length)) write_message(&line);
   _exit(error_exit(why->code));
 }
 

@@ -4,6 +4,7 @@
 
 #include "mechanism/prepared.h"
 #include "mechanism/process.h"
+#include "policy/setup_arguments.h"
 #include "programs/for_root.h"
 
 int main(int argc, char **argv) {

@@ -19,7 +19,6 @@ struct session {
   struct arguments arguments;
   struct inherited inherited;
   struct root_plan plan;
-  struct words argv;
   char *asked; // the image
   char *const *environment;
   bool joined; // this process is inside a root that was prepared
@@ -28,21 +27,12 @@ struct session {
 // Where a refusal is told: a descriptor that report_take has taken, or -1 for standard error.
 static int report_fd = -1;
 
-static bool report(const struct failure *why) {
-  AUTO_BUFFER line = {0};
-  if (report_fd < 0) return false;
-  buffer_print(&line, "%s ", error_name(why->code));
-  buffer_visible(&line, why->what);
-  buffer_byte(&line, '\n');
-  return write_all(report_fd, line.at, line.length);
-}
-
 // Nothing is printed with root's rights: what descriptors 1 and 2, and that of a report, are is the caller's choice.
 static _Noreturn void finish(const struct failure *why) {
-  AUTO_BUFFER line = {0};
-  if (report(why)) _exit(error_exit(why->code));
+  AUTO_BUFFER told = {0}, line = {0};
+  failure_report(why, &told);
   failure_line(why, "shifter", &line);
-  write_message(&line);
+  if (report_fd < 0 || !write_all(report_fd, told.at, told.length)) write_message(&line);
   _exit(error_exit(why->code));
 }
 
@@ -63,13 +53,6 @@ static void answer_simple(const struct arguments *arguments, const struct identi
   print_and_exit(arguments->mode == MODE_HELP ? shifter_options.help : "shifter " PROGRAM_VERSION "\n");
 }
 
-static bool select_program(struct session *session, struct failure *why) {
-  const struct arguments *arguments = &session->arguments;
-  const struct image_facts *facts = &session->plan.image.facts;
-  if (arguments->use_workdir && arguments->workdir == NULL && facts->workdir == NULL) return fail(why, ERROR_NO_WORKDIR, "'%s'", session->plan.request);
-  return command_select(arguments, facts, &session->argv, why);
-}
-
 static bool prepare(struct session *session, struct failure *why) {
   const struct arguments *arguments = &session->arguments;
   const struct root_request asked = {.image = session->asked,
@@ -80,7 +63,7 @@ static bool prepare(struct session *session, struct failure *why) {
   if (!plan_begin(&asked, &session->plan, why)) return false;
   job_hints(session->environment, &jobs);
   session->joined = prepared_join(&session->plan, &jobs);
-  return (session->joined || plan_complete(&session->plan, why)) && select_program(session, why);
+  return session->joined || plan_complete(&session->plan, why);
 }
 
 static bool enter(struct session *session, struct failure *why) {
@@ -103,7 +86,7 @@ static _Noreturn void resolve(struct session *session, struct failure *why) {
 static _Noreturn void run(struct session *session, struct failure *why) {
   const struct root_plan *plan = &session->plan;
   if (!prepare(session, why) || !enter(session, why)) finish_as(&plan->who, why);
-  const struct start start = {&session->arguments, plan, &session->inherited, session->environment, &session->argv};
+  struct start start = {&session->arguments, plan, &session->inherited, session->environment, {0}};
   start_program(&start, why);
   finish(why);
 }

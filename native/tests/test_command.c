@@ -1,7 +1,7 @@
 // The command line, the choice of the program, and its environment.
 #include "tests/testing.h"
 
-#include "policy/arguments.h"
+#include "payload/command.h"
 #include "payload/compose.h"
 #include "policy/environment.h"
 #include "policy/image_facts.h"
@@ -236,7 +236,7 @@ static void modules_and_origins(void **state) {
   struct failure why;
   AUTO_WORDS all = {0};
   AUTO_WORDS image = list((const char *const[]){"P=/image", NULL});
-  assert_true(config_parse_udiroot(&config, text, strlen(text), "udiRoot.conf", &why) && config_finish(&config, true, "udiRoot.conf", &why));
+  assert_true(config_parse(&config, UDIROOT_CONF, text, strlen(text), "udiRoot.conf", &why) && config_finish(&config, true, "udiRoot.conf", &why));
   assert_true(modules_select(&config, "b,a", &active, &why));
   const struct environment_sources sources = {.caller = (char *const *)caller, .image_env = &image, .modules = &active, .site = config.udiroot};
   composition_make(&made, &sources);

@@ -6,7 +6,7 @@
 
 static bool parse(const char *text, size_t length, bool lenient, struct config *config, struct failure *why) {
   *config = (struct config){0};
-  if (config_parse_udiroot(config, text, length, "f", why) && config_finish(config, lenient, "f", why)) return true;
+  if (config_parse(config, UDIROOT_CONF, text, length, "f", why) && config_finish(config, lenient, "f", why)) return true;
   config_free(config);
   return false;
 }
@@ -130,7 +130,7 @@ static void paths(void **state) {
   assert_int_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.count, 1);
   assert_string_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.items[0], "/run/shifter");
   config_free(&config);
-  assert_true(config_parse_runtime(&config, text, sizeof text - 1, "r", &why));
+  assert_true(config_parse(&config, RUNTIME_CONF, text, sizeof text - 1, "r", &why));
   assert_int_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.count, 2);
   assert_string_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.items[0], "/run/a");
   assert_string_equal(config.runtime[RUNTIME_RUN_DIRECTORY].words.items[1], "/run/b");
@@ -165,7 +165,7 @@ static void runtime(void **state) {
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct config config = {0};
     struct failure why = {0};
-    bool accepted = config_parse_runtime(&config, cases[i].text, strlen(cases[i].text), "r", &why);
+    bool accepted = config_parse(&config, RUNTIME_CONF, cases[i].text, strlen(cases[i].text), "r", &why);
     check(accepted == cases[i].accept, cases[i].text);
     config_free(&config);
   }

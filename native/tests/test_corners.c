@@ -44,6 +44,25 @@ static void messages(void **state) {
   assert_string_equal(line.at, "p: USAGE: . See --help.\n");
 }
 
+// What a terminal would obey is shown, and every letter stays.
+static void visible(void **state) {
+  (void)state;
+  static const char *const same[] = {"", "a b", "\xc3\xa9", "\xe2\x82\xac", "\xc2\xa0", "\xc2\xbf", "\xe2\x80\xa7", "\xe2\x80\xaf", "\xe2\x81\xa5", "\xe2\x81\xaa",
+                                     "\xff", "\x9b", "\xc2", "\xc2z", "\xe2", "\xe2\x80", "\xe2\x81", "\xe2\x80z", "\xe2\x81z", "\xe2\x79\xa8", "\xf0\x9f\x99\x82"};
+  static const struct {
+    const char *text, *shown;
+  } rows[] = {{"a\x1b[1m", "a\\x1b[1m"}, {"\x7f\t\n", "\\x7f\\x09\\x0a"}, {"\xc2\x80", "\\xc2\\x80"}, {"a\xc2\x9b" "31m", "a\\xc2\\x9b31m"}, {"\xc2\x9f", "\\xc2\\x9f"},
+              {"\xe2\x80\xa8", "\\xe2\\x80\\xa8"}, {"x\xe2\x80\xaey", "x\\xe2\\x80\\xaey"}, {"\xe2\x81\xa6", "\\xe2\\x81\\xa6"}, {"\xe2\x81\xa9", "\\xe2\\x81\\xa9"}};
+  for (size_t i = 0; i < COUNT_OF(same) + COUNT_OF(rows); i++) {
+    bool kept = i < COUNT_OF(same);
+    const char *text = kept ? same[i] : rows[i - COUNT_OF(same)].text;
+    AUTO_BUFFER out = {0};
+    buffer_text(&out, "");
+    buffer_visible(&out, text);
+    assert_string_equal(out.at, kept ? text : rows[i - COUNT_OF(same)].shown);
+  }
+}
+
 static void references(void **state) {
   (void)state;
   static const struct {
@@ -545,7 +564,7 @@ static void configurations(void **state) {
   for (size_t i = 0; i < COUNT_OF(rows); i++) {
     struct config config = {0};
     struct failure why;
-    bool accepted = config_parse_udiroot(&config, rows[i].text, strlen(rows[i].text), "f", &why) && config_finish(&config, true, "f", &why);
+    bool accepted = config_parse(&config, UDIROOT_CONF, rows[i].text, strlen(rows[i].text), "f", &why) && config_finish(&config, true, "f", &why);
     check(accepted == rows[i].accept, rows[i].text);
     config_free(&config);
   }
@@ -568,7 +587,7 @@ static void variables(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(memory),     cmocka_unit_test(messages),      cmocka_unit_test(references),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(memory),     cmocka_unit_test(messages), cmocka_unit_test(visible),      cmocka_unit_test(references),
                                      cmocka_unit_test(records),    cmocka_unit_test(meta_lists),    cmocka_unit_test(meta_sizes),
                                      cmocka_unit_test(account_lines), cmocka_unit_test(account_files), cmocka_unit_test(paths),      cmocka_unit_test(memberships),   cmocka_unit_test(facts),
                                      cmocka_unit_test(entries),    cmocka_unit_test(entry_values),  cmocka_unit_test(job_names),

@@ -2,10 +2,13 @@
 #include "tests/testing.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -177,6 +180,14 @@ static void dropping(void **state) {
   identity_free(&who);
 }
 
+static bool in_effect(uint32_t sets[static 2]) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct now[2];
+  if (syscall(SYS_capget, &header, now) != 0) _exit(3);
+  for (size_t i = 0; i < 2; i++) sets[i] = now[i].effective;
+  return (sets[0] | sets[1]) != 0;
+}
+
 static void file_identity(void **state) {
   (void)state;
   if (without_root()) return;
@@ -185,11 +196,14 @@ static void file_identity(void **state) {
   if (child == 0) {
     struct failure why;
     struct identity who = {54321, 54322, {0}};
-    if (!become_root(&why) || !file_identity_set(&who, &why)) _exit(1);
+    uint32_t before[2], within[2], after[2];
+    bool able = become_root(&why) && in_effect(before);
+    if (!able || !file_identity_set(&who, &why) || in_effect(within)) _exit(1);
     int denied = open("/etc/shadow", O_RDONLY | O_CLOEXEC);
     file_identity_root();
     int allowed = open("/etc/shadow", O_RDONLY | O_CLOEXEC);
-    _exit(denied < 0 && allowed >= 0 ? 0 : 2);
+    bool back = in_effect(after) && memcmp(before, after, sizeof before) == 0;
+    _exit(denied < 0 && allowed >= 0 && back ? 0 : 2);
   }
   int status = 0;
   waitpid(child, &status, 0);

@@ -94,6 +94,8 @@ static void setup_refused(void **state) {
               {{"-U", "-1", "-G", "1", "docker", "a"}, ERROR_USAGE, "--uid '-1'"},
               {{"-U", "4294967295", "-G", "1", "docker", "a"}, ERROR_USAGE, "--uid '4294967295'"},
               {{"-G", "1", "docker", "a"}, ERROR_USAGE, "--uid and --gid"},
+              {{"-U", "1", "-G", "1", "--uid=2", "docker", "a"}, ERROR_USAGE, "--uid is there twice"},
+              {{"-U", "1", "-G", "1", "-G2", "docker", "a"}, ERROR_USAGE, "--gid is there twice"},
               {{"-U", "1", "docker", "a"}, ERROR_USAGE, "--uid and --gid"},
               {{USER, "docker"}, ERROR_USAGE, "there are 1 operands"},
               {{USER, "docker", "a", "b"}, ERROR_USAGE, "there are 3 operands"},

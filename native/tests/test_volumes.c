@@ -129,7 +129,7 @@ static void modules(void **state) {
   static const char text[] = "defaultModules=a,b\nmodule_a_siteEnv=A=1\nmodule_b_siteEnv=B=1\nmodule_c_conflict=a\nmodule_d_enabled=0\nmodule_e_siteEnv=E=1\n";
   struct config config = {0};
   struct failure why;
-  assert_true(config_parse_udiroot(&config, text, strlen(text), "udiRoot.conf", &why));
+  assert_true(config_parse(&config, UDIROOT_CONF, text, strlen(text), "udiRoot.conf", &why));
   assert_true(config_finish(&config, true, "udiRoot.conf", &why));
   static const struct {
     const char *asked, *selected;
@@ -169,6 +169,14 @@ static void settled(void **state) {
   }
 }
 
+static void forget(struct root_plan *plan) {
+  free(plan->image.id);
+  account_free(&plan->accounts.caller);
+  modules_free(&plan->modules);
+  volume_map_free(&plan->volumes);
+  config_free(&plan->config);
+}
+
 static void description(void **state) {
   (void)state;
   static const char text[] = "module_mpich_siteEnv=A=1\nmodule_cvmfs_siteEnv=B=1\n";
@@ -176,14 +184,14 @@ static void description(void **state) {
     struct root_plan plan = EMPTY_PLAN;
     struct failure why;
     AUTO_BUFFER what = {0}, told = {0};
-    assert_true(config_parse_udiroot(&plan.config, text, strlen(text), "udiRoot.conf", &why) && config_finish(&plan.config, true, "udiRoot.conf", &why));
+    assert_true(config_parse(&plan.config, UDIROOT_CONF, text, strlen(text), "udiRoot.conf", &why) && config_finish(&plan.config, true, "udiRoot.conf", &why));
     assert_true(modules_select(&plan.config, reuse_cases[i].modules, &plan.modules, &why));
     assert_true(reuse_cases[i].volumes == NULL || volume_map_add_user(&plan.volumes, reuse_cases[i].volumes, &what));
     plan.image.id = memory_copy(reuse_cases[i].identifier, strlen(reuse_cases[i].identifier));
     plan.accounts.caller.name = memory_copy(reuse_cases[i].user, strlen(reuse_cases[i].user));
     plan_describe(&plan, &told);
     assert_string_equal(told.at, reuse_cases[i].text);
-    plan_free(&plan);
+    forget(&plan);
   }
 }
 

@@ -40,7 +40,7 @@ bool rights_configuration(struct config *config, struct failure *why) {
   if (access(CONFIG_DIRECTORY "/udiRoot.conf", F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
     return site_load(CONFIG_DIRECTORY, config, why);
   *config = (struct config){0};
-  return config_parse_udiroot(config, personal, sizeof personal - 1, "the defaults", why) && config_finish(config, true, "the defaults", why);
+  return config_parse(config, UDIROOT_CONF, personal, sizeof personal - 1, "the defaults", why) && config_finish(config, true, "the defaults", why);
 }
 
 // --- What only root can do ---

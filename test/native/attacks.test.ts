@@ -625,6 +625,30 @@ describe('attack 34: links of an image where the helper mounts and writes', () =
     expect(existsSync('/nowhere')).toBe(false)
   })
 
+  it('attack 34: no link of the image leads what others can write over a directory above /etc', async () => {
+    // What another user leaves in /tmp must not become the accounts, libraries and name servers of a program.
+    const name = `attack-34-etc-${process.pid}`
+    const theirs = join('/tmp', name)
+    mkdirSync(join(theirs, 'etc'), { recursive: true })
+    writeFileSync(join(theirs, 'etc/passwd'), 'theirs\n')
+    const inTheirs = [{ name, type: 'dir' }, { name: `${name}/etc`, type: 'dir' }].map((item): TarItem => ({ ...item, name: `x/${item.name}`, type: 'dir' }))
+    try {
+      for (const [at, more] of [
+        ['tmp', [{ name: 'x', type: 'dir' }, ...inTheirs, link('tmp', 'x'), link('etc', `x/${name}/etc`)]],
+        ['tmp', [{ name: 'x', type: 'dir' }, ...inTheirs, link('tmp', '/x'), link('etc', `/tmp/${name}/etc`)]],
+        ['var/tmp', [{ name: 'var', type: 'dir' }, { name: 'x', type: 'dir' }, { name: 'x/etc', type: 'dir' }, link('var/tmp', '../x'), link('etc', 'x/etc')]],
+      ] as const) {
+        const result = await start(more, 'cat /etc/passwd')
+        expect([at, refusal(result), result.stdout]).toEqual([at, 'IMAGE_LAYOUT', ''])
+      }
+    } finally {
+      rmSync(theirs, { recursive: true })
+    }
+    // Beside /etc it may lie.
+    const beside = await start([{ name: 'x', type: 'dir' }, { name: 'x/etc', type: 'dir' }, { name: 'x/tmp', type: 'dir' }, link('etc', 'x/etc'), link('tmp', 'x/tmp')], 'cat /etc/passwd')
+    expect(beside.stdout).toContain(userA.name)
+  })
+
   it('attack 34: siteFs targets that are links of the image create nothing on the host', async () => {
     const site = join(PREFIX, 'site')
     mkdirSync(site, { recursive: true })
@@ -639,6 +663,27 @@ describe('attack 34: links of an image where the helper mounts and writes', () =
       if (result.status === 0) expect(result.stdout).toContain(userA.name)
       else expect(refusal(result)).toMatch(/^(IMAGE_LAYOUT|SITE_FS_FAILED)$/)
     }
+  })
+
+  it('attack 34: a program of the site follows no link of a local image, nor one on what the user has mounted there', async () => {
+    const local = workspace.at('local-hooked')
+    const victim = workspace.at('local-victim')
+    const hook = join(PREFIX, 'hook')
+    for (const part of ['', 'bin', 'etc', 'proc', 'sys', 'dev', 'mounted']) mkdirSync(join(local, part))
+    mkdirSync(victim)
+    copyFileSync('/usr/bin/busybox', join(local, 'bin/sh'))
+    symlinkSync(victim, join(local, 'link'))
+    writeFileSync(hook, '#!/bin/sh\necho top > ./link/top\necho below > ./mounted/link/below\ntrue\n', { mode: 0o755 })
+    native.configure({ ...config(), udiRoot: { allowLocalChroot: '1', sitePreMountHook: hook } })
+    const { stdout } = await run(
+      [
+        'unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none "$1" && ln -s "$2" "$1/link" && shift 2 && exec "$@"', 'sh', join(local, 'mounted'), victim,
+        'setpriv', `--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', helper, `--image=local:${local}`, '/bin/sh', '-c', 'test -L /mounted/link && echo ran',
+      ],
+      { cwd: '/', env: { [MARK]: '1', PATH: '/usr/bin:/bin' } },
+    )
+    expect(stdout).toBe('ran\n')
+    expect(readdirSync(victim)).toEqual([])
   })
 
   it('attack 34: a loop of links ends', async () => {
@@ -693,7 +738,11 @@ describe('attack 37: accounts', () => {
     const result = await run([launch, 'ids', '54321', '54321', '54321', '54321', ...good('echo RAN')], { env: { [MARK]: '1' }, cwd: '/' })
     expect([refusal(result), result.stdout]).toEqual(['CALLER_UNKNOWN', ''])
     withAccounts(`me:x:${userA.uid}:${userA.gid}::${userA.home}:/bin/sh\n`, '', { usersToImport: 'nobody-there' })
-    expect(await refused([`--image=id:${ours}`])).toBe('UDIROOT_CONF_INVALID')
+    const unknown = /^shifter: UDIROOT_CONF_INVALID: usersToImport names the unknown account nobody-there\. /
+    expect((await shifter([`--image=id:${ours}`, 'true'])).stderr).toMatch(unknown)
+    native.configure({ ...config(), udiRoot: { usersToImport: 'root nobody-there' } })
+    expect((await shifter([`--image=id:${ours}`, 'true'])).stderr).toMatch(unknown)
+    native.configure(config())
   })
 
   it('attack 37: 65,536 groups of the caller and 100,000 of the site', async () => {

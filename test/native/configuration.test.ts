@@ -119,6 +119,7 @@ describe('the configuration', () => {
     expect(await code()).toBeUndefined()
     write('imageOwner=0\n', 0o666, 'runtime.conf')
     expect(await code()).toBe('UDIROOT_CONF_UNSAFE')
+    expect((await asked()).answer.error?.message).toBe(`${at('etc/runtime.conf')} is no file of root's that root alone can change`)
     write('imageOwner=0\r\n', 0o644, 'runtime.conf')
     expect(await code()).toBe('UDIROOT_CONF_INVALID')
     rmSync(at('etc/runtime.conf'))

@@ -1,5 +1,6 @@
 // Starts a program in ways that no shell can. Compiled by attacks.test.ts.
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/fs.h>
@@ -7,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -93,12 +96,33 @@ static void quiet(char **argv) {
   execv(argv[0], argv);
 }
 
+// launch push TERMINAL: types a letter into a terminal, as TIOCSTI does; how that ended
+static void push(char **argv) {
+  int fd = argv[0][0] == '/' ? open(argv[0], O_RDWR | O_NOCTTY) : atoi(argv[0]);
+  printf("%s\n", fd < 0 ? strerror(errno) : ioctl(fd, TIOCSTI, "x") == 0 ? "pushed" : strerror(errno));
+  exit(0);
+}
+
+// launch reach PID NUMBER: whether a process may be signalled, traced, or seen into
+static void reach(char **argv) {
+  pid_t pid = (pid_t)atol(argv[0]);
+  char path[64];
+  printf("signal: %s\n", kill(pid, atoi(argv[1])) == 0 ? "sent" : strerror(errno));
+  printf("trace: %s\n", ptrace(PTRACE_ATTACH, pid, NULL, NULL) == 0 ? "attached" : strerror(errno));
+  for (const char *const *name = (const char *const[]){"environ", "mem", "fd", "root", NULL}; *name != NULL; name++) {
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, *name);
+    printf("%s: %s\n", *name, open(path, O_RDONLY) >= 0 ? "open" : strerror(errno));
+  }
+  exit(0);
+}
+
 int main(int argc, char **argv) {
   static const struct {
     const char *name;
     void (*run)(char **);
     int least;
-  } verbs[] = {{"argc0", argc0, 3}, {"fds", fds, 4}, {"escape", escape, 3}, {"groups", groups, 6}, {"ids", ids, 7}, {"swap", swap, 4}, {"quiet", quiet, 3}};
+  } verbs[] = {{"argc0", argc0, 3}, {"fds", fds, 4}, {"escape", escape, 3}, {"groups", groups, 6}, {"ids", ids, 7}, {"swap", swap, 4}, {"quiet", quiet, 3},
+               {"push", push, 3}, {"reach", reach, 4}};
   for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
     if (argc >= verbs[i].least && strcmp(argv[1], verbs[i].name) == 0) verbs[i].run(argv + 2);
   perror("launch");

@@ -9,8 +9,8 @@ import { createHash, type Hash } from "node:crypto"
 import { constants } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
 
-/** Bytes gathered before they are written: waking the thread that writes costs more than a copy of a megabyte. */
-const GATHERED = 4 * 1024 * 1024
+/** Bytes gathered before they are written; as many are lost of a layer when the process is killed. */
+const GATHERED = 1024 * 1024
 
 export class BlobFile {
   private hash: Hash = createHash("sha256")

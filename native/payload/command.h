@@ -1,0 +1,7 @@
+// The program that is run inside.
+#pragma once
+#include "policy/arguments.h"
+#include "policy/image_facts.h"
+
+// It and its arguments (rows in tests).
+bool command_select(const struct arguments *arguments, const struct image_facts *image, struct words *argv, struct failure *why) MUST_USE;
