@@ -131,7 +131,10 @@ export const decodeDocument = (bytes: Uint8Array, contentType: string | undefine
   }
   const manifest = Schema.decodeUnknownEither(Manifest)(json)
   if (Either.isLeft(manifest)) return invalid(reason(manifest.left))
+  const sizes = new Map<string, number>()
   for (const layer of manifest.right.layers) {
+    if ((sizes.get(layer.digest) ?? layer.size) !== layer.size) return invalid(`it says two sizes of the layer ${layer.digest}`)
+    sizes.set(layer.digest, layer.size)
     if ((layer.urls !== undefined && layer.urls.length > 0) || foreign.test(layer.mediaType ?? "")) return unsupported(`its layer ${layer.digest} lies elsewhere (a foreign layer)`)
     if (layer.mediaType !== undefined && !layerTypes.test(layer.mediaType)) {
       const why = layer.mediaType.endsWith("+encrypted") ? "which is encrypted" : "no file system layer"

@@ -31,6 +31,11 @@ describe('a manifest', () => {
     expect(refused(manifest({ layers: [{ ...layer, mediaType: `application/vnd.docker.image.rootfs.diff.${form.replace('+', '.')}` }] }))).toBe('a manifest')
   })
 
+  it('attack 16: with two sizes of one layer is refused', () => {
+    expect(refused(manifest({ layers: [layer, layer] }))).toBe('a manifest')
+    expect(refused(manifest({ layers: [layer, { ...layer, size: 4 }] }))).toMatch(/^MANIFEST_INVALID: .*two sizes/)
+  })
+
   it('that is long and wrong is refused in a short line that names the place', () => {
     expect(refused(JSON.stringify({ schemaVersion: 2, manifests: null }))).toMatch(/^MANIFEST_INVALID: .{0,300}"manifests": .{0,300}$/)
     expect(refused(manifest({ layers: 'x'.repeat(100_000) })).length).toBeLessThan(500)
