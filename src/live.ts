@@ -31,9 +31,9 @@ export interface GatewayParts {
 
 /** The gateway of a site, working inside this process. */
 export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<Gateway.Gateway> => {
-  const daemon = site.dockerDaemon
+  const daemon = { socket: site.dockerDaemon.socket, headersSeconds: site.network.headersSeconds }
   const images = Layer.unwrapEffect(
-    Effect.map(registrySource(site.registry, (host) => (daemon.pulls.has(host) ? daemon : undefined), site.dockerLogins), (registry) =>
+    Effect.map(registrySource(site.registry, (host) => (site.dockerDaemon.pulls.has(host) ? daemon : undefined), site.dockerLogins), (registry) =>
       Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon)])
     )
   )

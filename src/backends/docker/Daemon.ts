@@ -30,6 +30,8 @@ import * as Manifest from "./Manifest.js"
 export interface DaemonSettings {
   /** Path of the daemon's socket. */
   readonly socket: string
+  /** Seconds until it answers what it is asked of an image; 60 without it. What it pulls and saves takes its time. */
+  readonly headersSeconds?: number | undefined
 }
 
 const Inspected = Schema.Struct({
@@ -69,9 +71,10 @@ export const resolve = (
     // Loaded only here: nobody else waits for it.
     const { default: Client } = yield* Effect.promise(() => import("dockerode"))
     const docker = new Client({ socketPath: settings.socket })
+    const asking = new Client({ socketPath: settings.socket, timeout: (settings.headersSeconds ?? 60) * 1000 })
     const failed = (error: unknown) => refused(error, name, settings.socket)
     const isPrivate = pull !== undefined && (yield* pulledBy(docker, { host, repository, reference: digest ?? tag ?? "latest" }, options, pull.login, failed))
-    const answer = yield* Effect.tryPromise({ try: () => docker.getImage(name).inspect(), catch: failed })
+    const answer = yield* Effect.tryPromise({ try: () => asking.getImage(name).inspect(), catch: failed })
     const inspected = yield* Schema.decodeUnknown(Inspected)(answer).pipe(
       Effect.mapError((error) => new ImageError(errorFields("IMAGE_CONFIG_INVALID", `The Docker daemon's description of ${name} is not valid: ${printable(error.message)}`)))
     )
@@ -81,7 +84,7 @@ export const resolve = (
       yield* save(docker, inspected.Id, file, failed)
       return yield* Archive.files(file, options)
     })
-    if (yield* isContentStore(docker, inspected, failed)) {
+    if (yield* isContentStore(asking, inspected, failed)) {
       const store = yield* Layout.storeOf(yield* saved, { digest: inspected.Id }, "oci-archive", options)
       return { ...(yield* DockerImage.resolve({ ...store, name: `docker-daemon:${name}` }, options)), isPrivate }
     }
@@ -176,6 +179,7 @@ const refused = (error: unknown, name: string, socket: string): ImageError => {
   if (status === 404 || /no such image|manifest unknown|not found/i.test(messageOf(error))) {
     return new ImageError(errorFields("MANIFEST_NOT_FOUND", `The Docker daemon has no image ${name}`, { cause: error }))
   }
+  if (code === "ECONNRESET") return new ImageError(errorFields("REGISTRY_TIMEOUT", `The Docker daemon at ${socket} did not answer, or broke off`, { cause: error }))
   return code === "ENOENT" || code === "ECONNREFUSED" || code === "EACCES"
     ? new ImageError(
         errorFields("REGISTRY_UNREACHABLE", `The Docker daemon can't be reached at ${socket} (${code})`, {

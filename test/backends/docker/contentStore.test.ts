@@ -1,5 +1,6 @@
 /** Daemons that keep images as containerd does, and the logins that a daemon is given: one of the tests' own, since Debian's is too old. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { pullImage } from 'shifter-sdk'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -55,6 +56,15 @@ describe('a daemon that keeps images as containerd does', () => {
       expect({ id, imageSha256 }).toEqual({ id: direct.id, imageSha256: direct.imageSha256 })
     }
     await expect(pulled('docker-daemon:x', { dockerDaemon: { socket } }, { platform: 'linux/riscv64' })).rejects.toMatchObject({ code: 'PLATFORM_NOT_FOUND' })
+  })
+
+  it('that says nothing is not waited for without end', async () => {
+    const socket = work.at('silent.sock')
+    const silent = createServer(() => undefined)
+    await new Promise<void>((resolve) => silent.listen(socket, resolve))
+    await expect(pulled('docker-daemon:x', { dockerDaemon: { socket }, network: { headersSeconds: 0.3 } })).rejects.toMatchObject({ code: 'REGISTRY_TIMEOUT', message: expect.stringContaining(socket) as unknown })
+    silent.closeAllConnections()
+    silent.close()
   })
 
   it('gives an image of one platform, however many names it has', async () => {
