@@ -37,16 +37,26 @@ const quoted = (text: string) => `'${text.replace(/'/g, "'\\''")}'`
 const choices = (command: Command): ReadonlyArray<string> => (command.operands[0] === "SHELL" ? shells : [])
 
 const bash = (): string => `# shifterimg for bash: source it, or put it in /etc/bash_completion.d or ~/.local/share/bash-completion/completions/shifterimg
+# Names of images come from others. None is expanded, and one that the shell would read as more than a word is not offered.
+_shifterimg_images() {
+  local name
+  while IFS= read -r name; do
+    [[ $name == "$1"* && $name != *[!A-Za-z0-9_:/@.,+=-]* ]] && COMPREPLY+=("$name")
+  done < <(shifterimg images --quiet 2>/dev/null)
+}
 _shifterimg() {
-  local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]} command= i
+  # A reference holds colons, which readline takes for the end of a word.
+  local line=\${COMP_LINE:0:COMP_POINT} words word command= each
+  word=\${line##*[[:space:]]}
+  read -ra words <<< "\${line%"$word"}"
   COMPREPLY=()
-  case $before in
-    ${withFile.join("|")}) COMPREPLY=($(compgen -f -- "$word")); return ;;
+  case \${words[-1]} in
+    ${withFile.join("|")}) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     ${withValue.filter((each) => !withFile.includes(each)).join("|")}) return ;;
   esac
-  for ((i = 1; i < COMP_CWORD; i++)); do
-    case \${COMP_WORDS[i]} in
-      ${commands.map(({ name }) => name).join("|")}) command=\${COMP_WORDS[i]}; break ;;
+  for each in "\${words[@]:1}"; do
+    case $each in
+      ${commands.map(({ name }) => name).join("|")}) command=$each; break ;;
     esac
   done
   case $command in
@@ -54,20 +64,22 @@ _shifterimg() {
 ${commands
   .map((command) => {
     const list = quoted([...words(command), ...choices(command)].join(" "))
-    const images = takesImage(command) ? `; [[ $word == -* ]] || COMPREPLY+=($(compgen -W "$(shifterimg images --quiet 2>/dev/null)" -- "$word"))` : ""
+    const images = takesImage(command) ? `; [[ $word == -* ]] || _shifterimg_images "$word"` : ""
     return `    ${command.name}) COMPREPLY=($(compgen -W ${list} -- "$word"))${images} ;;`
   })
   .join("\n")}
   esac
-  # A reference holds colons, which readline takes for the end of a word.
-  if [[ $word == *:* && $COMP_WORDBREAKS == *:* ]] && declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$word"; fi
+  if [[ $word == *:* && $COMP_WORDBREAKS == *:* ]]; then
+    each=\${word%"\${word##*:}"}
+    COMPREPLY=("\${COMPREPLY[@]#"$each"}")
+  fi
 }
 complete -F _shifterimg shifterimg
 `
 
 const zsh = (): string => `#compdef shifterimg
 # shifterimg for zsh: put it in a directory of $fpath as _shifterimg
-_shifterimg_images() { local -a found; found=(\${(f)"$(shifterimg images --quiet 2>/dev/null)"}); _describe image found }
+_shifterimg_images() { local -a found; found=(\${(f)"$(shifterimg images --quiet 2>/dev/null)"}); _wanted images expl image compadd -a found }
 _shifterimg() {
   local -a commands; commands=(
 ${commands.map(({ name, text }) => `    ${quoted(`${name}:${text}`)}`).join("\n")}
@@ -81,7 +93,7 @@ ${commands
       const argument = value === undefined ? "" : value === "FILE" ? ":file:_files" : `:${value}: `
       return [`--${name}`, ...(short === undefined ? [] : [`-${short}`])].map((each) => quoted(`${each}${about}${argument}`))
     })
-    const operand = takesImage(command) ? [quoted("*:image:_shifterimg_images")] : choices(command).length > 0 ? [quoted(`*:shell:(${choices(command).join(" ")})`)] : []
+    const operand = takesImage(command) ? [quoted("*:image:_shifterimg_images")] : choices(command).length > 0 ? [quoted(`*:shell:(${choices(command).join(" ")})`)] : [quoted("*: : ")]
     return `    ${command.name}) _arguments ${[...specs, ...operand].join(" ")} ;;`
   })
   .join("\n")}

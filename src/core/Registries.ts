@@ -73,10 +73,11 @@ export interface ProxySettings {
   readonly noProxy: ReadonlyArray<string>
 }
 
-/** The proxies of an environment, as other programs read them. */
+/** The proxies of an environment, as other programs read them: `HOST:PORT` is one of HTTP. */
 export const environmentProxy = (environment: Readonly<Record<string, string | undefined>>): ProxySettings => {
   const value = (name: string) => [environment[name.toLowerCase()], environment[name]].find((each) => each !== undefined && each !== "")
-  const url = (name: string) => [value(name), value("ALL_PROXY")].find(Schema.is(ProxyUrl))
+  const url = (name: string) =>
+    [value(name), value("ALL_PROXY")].map((text) => (text === undefined || text.includes("://") ? text : `http://${text}`)).find(Schema.is(ProxyUrl))
   return { https: url("HTTPS_PROXY"), http: url("HTTP_PROXY"), noProxy: (value("NO_PROXY") ?? "").split(",").filter((each) => each !== "") }
 }
 

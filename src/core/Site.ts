@@ -244,13 +244,17 @@ const personal = (): Site => {
 }
 
 /** What a schema complains of, each as `key.key: what`. */
-const complaints = (error: ParseResult.ParseError): ReadonlyArray<string> =>
-  ParseResult.ArrayFormatter.formatErrorSync(error).map(({ _tag, message, path }) => {
+const complaints = (error: ParseResult.ParseError): ReadonlyArray<string> => {
+  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
+  // That what may be left out is not left out is said of each of these too, with all that stands there, passwords among it.
+  const telling = issues.filter(({ message }) => !message.startsWith("Expected undefined"))
+  return (telling.length === 0 ? issues : telling).map(({ _tag, message, path }) => {
     const key = path.map(String).join(".")
     if (_tag !== "Unexpected") return key === "" ? message : `${key}: ${message}`
     const likely = nearest(String(path.at(-1)), [...message.matchAll(/"([^"]+)"/g)].map(([, name = ""]) => name))
     return `${key}: there is no such key${likely === undefined ? "" : `; did you mean "${likely}"?`}`
   })
+}
 
 /** The word that a mistyped one was likely meant to be. */
 const nearest = (typed: string, words: ReadonlyArray<string>): string | undefined => {

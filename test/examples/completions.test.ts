@@ -1,5 +1,5 @@
 /** The completions of `shifterimg`, read by the shells they are for. */
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { commands } from '../../examples/shifterimg/usage.js'
 import { writeLayout } from '../harness/ociLayout.js'
@@ -31,8 +31,8 @@ beforeAll(async () => {
 
 /** What bash offers for the last of some words. */
 const bash = async (...words: readonly string[]): Promise<readonly string[]> => {
-  const script = `source ${work.at('_shifterimg.bash')}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shifterimg; printf '%s\\n' "\${COMPREPLY[@]}"`
-  const { stdout } = await runOk(['bash', '-c', script, 'bash', ...words], { env: { PATH: scripts } })
+  const script = `source ${work.at('_shifterimg.bash')}; COMP_LINE="$*"; COMP_POINT=\${#COMP_LINE}; _shifterimg; printf '%s\\n' "\${COMPREPLY[@]}"`
+  const { stdout } = await runOk(['bash', '-c', script, 'bash', ...words], { env: { PATH: scripts }, cwd: work.path })
   return stdout.split('\n').filter((line) => line !== '')
 }
 
@@ -44,7 +44,20 @@ describe('completions', () => {
     expect(await bash('shifterimg', 'images', '--pl')).toEqual([])
     expect(await bash('shifterimg', 'completions', 'f')).toEqual(['fish'])
     expect(await bash('shifterimg', 'inspect', 'oci')).toEqual([reference])
+    // As readline takes words apart: what stands before the last colon stays as it is.
+    expect(await bash('shifterimg', 'inspect', `oci:${work.path}`)).toEqual([reference.slice('oci:'.length)])
+    expect(await bash('shifterimg', 'inspect', 'docker:')).toEqual([])
     expect(await bash('shifterimg', '--config', `${work.path}/gate`)).toEqual([work.at('gateway.json')])
+  })
+
+  it('in bash take no name of an image for a program', async () => {
+    const named = `oci:${work.at('l$(touch${IFS}ran)`touch ran`')}:v1`
+    writeLayout(named.slice('oci:'.length, -':v1'.length), { tag: 'v1', layers: [[{ name: 'f', type: 'file', data: 'y' }]] })
+    const site = testSite(work.path)
+    expect((await startShifterimg(site, work.path, ['pull', named]).ended).status).toBe(0)
+    expect(await bash('shifterimg', 'inspect', 'oci')).toEqual([reference])
+    expect(existsSync(work.at('ran'))).toBe(false)
+    expect((await startShifterimg(site, work.path, ['rm', named]).ended).status).toBe(0)
   })
 
   it('in fish are those too', async () => {

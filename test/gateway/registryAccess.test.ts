@@ -1,6 +1,8 @@
 /** Ways to a registry: logins that docker keeps, mirrors, a private authority. */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { inspect } from 'node:util'
 import { loginRegistry, logoutRegistry, pullImage } from 'shifter-sdk'
@@ -199,6 +201,21 @@ describe('mirrors', () => {
     expect(origin.seen.map(({ path }) => path)).toEqual([`/v2/x/blobs/${layer}`])
   })
 
+  it.each<readonly [string, string, Script]>([
+    ['cuts each layer', 'blobs', (_, response) => { response.writeHead(200, { 'content-length': image.layers[0]?.size ?? 0 }).write('x', () => response.socket?.destroy()); return true }],
+    ['stands still in each layer', 'blobs', (_, response) => { response.writeHead(200, { 'content-length': image.layers[0]?.size ?? 0 }).write('x'); return true }],
+    ['ends each layer early', 'blobs', (_, response) => { response.writeHead(200).end('x'); return true }],
+    ['gives another part of each layer', 'blobs', (_, response) => { response.writeHead(206, { 'content-range': 'bytes 5-9/10' }).end('xxxxx'); return true }],
+    ['gives a page for a manifest', 'manifests', (_, response) => { response.writeHead(200, { 'content-type': 'text/html' }).end('<html>'); return true }],
+  ])('are left for the registry by a pull: one %s', async (_, what, answer) => {
+    const layer = image.layers[0]?.digest ?? ''
+    const bad = await registry((request, response, raw) => request.path.includes(what === 'blobs' ? layer : what) && answer(request, response, raw))
+    const origin = await registry()
+    const config = siteWith({ [origin.host]: { plainHttp: true, mirrors: [bad.host] }, [bad.host]: { plainHttp: true } }, { network: { stallSeconds: 0.5 } })
+    expect(await pullImage(`docker:${origin.host}/x:v`, { config })).toMatchObject({ manifestDigest: image.manifestDigest })
+    expect(origin.seen.some(({ path }) => path.includes(what))).toBe(true)
+  })
+
   it('are told no login but their own', async () => {
     const mirror = await registry((_, response) => {
       response.writeHead(401, { 'www-authenticate': 'Basic realm="m"' }).end()
@@ -223,7 +240,7 @@ describe('a private authority', () => {
     }
     openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=test authority')
     openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', 'host.key', '-out', 'host.csr', '-subj', '/CN=127.0.0.1')
-    writeFileSync(work.at('san'), 'subjectAltName=IP:127.0.0.1')
+    writeFileSync(work.at('san'), 'subjectAltName=IP:127.0.0.1,DNS:registry.test')
     openssl('x509', '-req', '-in', 'host.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-out', 'host.pem', '-days', '2', '-extfile', 'san')
     const secure = await registry(undefined, { tls: { key: readFileSync(work.at('host.key'), 'utf8'), cert: readFileSync(work.at('host.pem'), 'utf8') } })
     const reference = `docker:${secure.host}/x:v`
@@ -231,6 +248,24 @@ describe('a private authority', () => {
     for (const registries of [{}, { '127.0.0.1:1': { plainHttp: false, ca: work.at('ca.pem') } }]) {
       await expect(pullImage(reference, { config: siteWith(registries) })).rejects.toMatchObject({ code: 'REGISTRY_UNREACHABLE', message: containing('no secure connection') })
     }
+    // Also behind a proxy, which alone knows where the registry is; and an authority that is not named is refused there too.
+    const asked: (string | undefined)[] = []
+    const proxy = createServer().on('connect', ({ url }: { readonly url?: string }, socket: Socket) => {
+      asked.push(url)
+      const onward = connect(secure.port, '127.0.0.1', () => {
+        socket.write('HTTP/1.1 200 Connection established\r\n\r\n')
+        socket.pipe(onward).pipe(socket)
+      })
+      onward.on('error', () => socket.destroy())
+      socket.on('error', () => onward.destroy())
+    })
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    const away = `registry.test:${secure.port}`
+    const behind = { proxy: { https: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}` } }
+    expect(await pullImage(`docker:${away}/x:v`, { config: siteWith({ [away]: { plainHttp: false, ca: work.at('ca.pem') } }, behind) })).toMatchObject({ manifestDigest: image.manifestDigest })
+    await expect(pullImage(`docker:${away}/x:v`, { config: siteWith({}, behind) })).rejects.toMatchObject({ code: 'REGISTRY_UNREACHABLE', message: containing('no secure connection') })
+    expect(new Set(asked)).toEqual(new Set([away]))
+    proxy.close()
     await expect(pullImage(reference, { config: siteWith({ [secure.host]: { plainHttp: false, ca: work.at('missing.pem') } }) })).rejects.toMatchObject({ code: 'CONFIG_INVALID', message: containing('missing.pem') })
   })
 })

@@ -8,6 +8,7 @@
 import { open } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type Digest, ofBytes } from "../../core/Digest.js"
@@ -20,6 +21,7 @@ import * as Native from "../../core/Native.js"
 import * as Process from "../../core/Process.js"
 import type { ManifestStore } from "./DockerImage.js"
 import * as ImageFiles from "./ImageFiles.js"
+import * as Json from "./Json.js"
 import * as Layout from "./Layout.js"
 import * as Manifest from "./Manifest.js"
 import * as TarIndex from "./TarIndex.js"
@@ -36,14 +38,12 @@ export const ociStore = (ref: ImageRef, options: ResolveOptions): Effect.Effect<
   return Effect.flatMap(files(path, options), (members) => Layout.storeOf(members, tag, "oci-archive", options))
 }
 
-const Saved = Schema.parseJson(
-  Schema.Array(
-    Schema.Struct({
-      Config: Schema.String,
-      RepoTags: Schema.NullishOr(Schema.Array(Schema.String)),
-      Layers: Schema.Array(Schema.String)
-    })
-  )
+const Saved = Schema.Array(
+  Schema.Struct({
+    Config: Schema.String,
+    RepoTags: Schema.NullishOr(Schema.Array(Schema.String)),
+    Layers: Schema.Array(Schema.String)
+  })
 )
 
 /** What `docker save` writes: `manifest.json` names a configuration and layers for each image. */
@@ -54,10 +54,9 @@ export const savedStore = (
   options: ResolveOptions
 ): Effect.Effect<ManifestStore, ImageError> =>
   Effect.gen(function* () {
-    const text = Buffer.from(yield* ImageFiles.read(members, "manifest.json", options.limits.manifestBytes)).toString()
-    const images = yield* Schema.decode(Saved)(text).pipe(
-      Effect.mapError(() => new ImageError(errorFields("LAYOUT_INVALID", `manifest.json of ${members.name} is not what docker save writes`)))
-    )
+    const invalid = (why: string) => new ImageError(errorFields("LAYOUT_INVALID", `manifest.json of ${members.name} is not what docker save writes${why}`))
+    const json = yield* Either.mapLeft(Json.parse(yield* ImageFiles.read(members, "manifest.json", options.limits.manifestBytes)), (why) => invalid(`: ${why}`))
+    const images = yield* Schema.decodeUnknown(Saved)(json).pipe(Effect.mapError(() => invalid("")))
     const tags = [...new Set(images.flatMap((image) => image.RepoTags ?? []))]
     const chosen = tag === undefined ? images : images.filter((image) => image.RepoTags?.some((each) => each.endsWith(`:${tag}`)) === true)
     const [image, another] = chosen
@@ -65,7 +64,7 @@ export const savedStore = (
       const there = printable(tags.slice(0, 30).join(", ") || "no tag")
       return yield* new ImageError(
         errorFields("MANIFEST_NOT_FOUND", `The archive ${members.name} has ${image === undefined ? "no image" : "several images"}${tag === undefined ? "" : ` "${tag}"`}; its tags: ${there}`, {
-          remedy: "Name one: docker-archive:FILE:TAG."
+          remedy: another !== undefined && tag !== undefined ? "Save the one that is meant alone." : "Name one: docker-archive:FILE:TAG."
         })
       )
     }
@@ -146,7 +145,9 @@ const inflate = (input: number, path: string, file: string, options: ResolveOpti
       )
       const exit = yield* Effect.promise(() => process.exit)
       if (exit.status === 0) return
-      const [code = "", ...what] = exit.stderr.split(" ")
+      const [said = "", ...what] = exit.stderr.split(" ")
+      // It speaks of layers, and this is none.
+      const code = said === "LAYER_INVALID" ? "LAYOUT_INVALID" : said
       return yield* new ImageError(
         isErrorCode(code)
           ? errorFields(code, `The archive ${path}${code === "STORAGE_FULL" ? `, inflated to ${file}` : ""}: ${what.join(" ")}`)

@@ -43,6 +43,8 @@ class Batches {
       .once("end", () => this.ended(Option.none()))
       .once("error", (error) => this.ended(Option.some(error)))
       .once("close", () => this.ended(Option.some(new Error("it was cut off"))))
+    // One that broke off before anybody looked says so no more.
+    if (body.destroyed) this.ended(Option.some(body.errored ?? new Error("it was cut off")))
   }
 
   /** Everything that is here, or that comes first. Fails with nothing at the end. */

@@ -113,7 +113,7 @@ const findManifest = (
         .filter((text) => !text.startsWith("unknown/"))
         .slice(0, 30)
       return yield* new ImageError(
-        errorFields("PLATFORM_NOT_FOUND", `${store.name} is not offered for ${Platform.format(options.platform)}, only for ${printable(offered.join(", ") || "no platform")}`)
+        errorFields("PLATFORM_NOT_FOUND", `${store.name} is not offered for ${Platform.format(options.platform)}${offered.length === 0 ? ", and its index names no other platform" : `, only for ${printable(offered.join(", "))}`}`)
       )
     }
     return yield* findManifest(store, options, chosen, depth + 1)
@@ -154,9 +154,9 @@ export const metadataOf = (config: Manifest.ImageConfig, where: string): Either.
   const words = [...env, ...(c.Entrypoint ?? []), ...(c.Cmd ?? []), c.WorkingDir ?? "", ...(c.Labels ?? []).flat()]
   if (words.some((word) => word.includes("\0") || /\p{Surrogate}/u.test(word))) return invalid("a text in it holds NUL or is no Unicode")
   const nameless = env.find((entry) => !/^[^=]+=/.test(entry))
-  if (nameless !== undefined) return invalid(`the environment entry "${nameless}" is not NAME=VALUE`)
+  if (nameless !== undefined) return invalid(`the environment entry "${nameless.slice(0, 100)}" is not NAME=VALUE`)
   const workdir = c.WorkingDir ?? ""
-  if (workdir !== "" && !workdir.startsWith("/")) return invalid(`the working directory "${workdir}" is not absolute`)
+  if (workdir !== "" && !workdir.startsWith("/")) return invalid(`the working directory "${workdir.slice(0, 100)}" is not absolute`)
   return Either.right({
     env,
     entrypoint: c.Entrypoint ?? [],

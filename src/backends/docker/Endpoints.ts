@@ -12,8 +12,8 @@ import type { RegistryClient } from "./RegistryClient.js"
 export interface Endpoints {
   /** Does something with the first endpoint that can; the last one's failure is the failure of all. */
   readonly use: <A, R>(f: (client: RegistryClient) => Effect.Effect<A, ImageError | Passing, R>) => Effect.Effect<A, ImageError | Passing, R>
-  /** Leaves the mirrors out from now on; false when there were none to leave out. */
-  readonly distrustMirrors: () => boolean
+  /** Leaves the mirrors out from now on, since one of them may be why this failed; false when that can't be, or there were none to leave out. */
+  readonly distrustMirrors: (failure: ImageError) => boolean
   /** Whether any of them asked for a login so far. */
   readonly decided: Effect.Effect<boolean>
 }
@@ -38,7 +38,8 @@ export const make = (mirrors: ReadonlyArray<RegistryClient>, registry: RegistryC
       }
       return from(0)
     },
-    distrustMirrors: () => {
+    distrustMirrors: (failure) => {
+      if (ours.has(failure.code)) return false
       const before = down.size
       mirrors.forEach((mirror) => down.add(mirror))
       return down.size > before

@@ -13,7 +13,7 @@ const DEPTH = 64
 export const parse = (bytes: Uint8Array): Either.Either<unknown, string> => {
   let text: string
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes)
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
     return Either.left("it is no UTF-8")
   }

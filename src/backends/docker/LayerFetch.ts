@@ -188,13 +188,14 @@ class LayerTransfer {
       yield* this.storing(this.anew)
       return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The layer ${descriptor.digest} of ${source.name} arrived as sha256:${actual}${this.encoding}`))
     })
-    // What an earlier process left may be what is wrong, and so may a mirror be.
-    let mayBeOld = this.kept !== undefined
+    // What an earlier process left may be what is wrong, and so may a mirror be, which answers well and then sends nothing good.
+    let mayBeWrong = this.kept !== undefined
     const again: Effect.Effect<void, ImageError> = Effect.catchIf(
       checked,
       (error) => {
-        const retried = error.code === "DIGEST_MISMATCH" && (mayBeOld || source.endpoints.distrustMirrors())
-        mayBeOld = false
+        const isWrong = error.code === "DIGEST_MISMATCH"
+        const retried = (isWrong && mayBeWrong) || source.endpoints.distrustMirrors(error)
+        mayBeWrong = retried && !isWrong
         return retried
       },
       () => again

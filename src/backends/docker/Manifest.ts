@@ -6,6 +6,7 @@
  * @module
  */
 import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { Digest } from "../../core/Digest.js"
 import { errorFields, ImageError } from "../../core/Errors.js"
@@ -17,6 +18,11 @@ export const mediaTypes = {
   dockerList: "application/vnd.docker.distribution.manifest.list.v2+json",
   dockerManifest: "application/vnd.docker.distribution.manifest.v2+json"
 } as const
+
+/** Layers as they may be called: file systems as tar. */
+const layerTypes = /^application\/vnd\.(?:oci\.image\.layer\.v1\.tar|docker\.image\.rootfs\.diff\.tar)(?:[+.](?:gzip|zstd))?$/
+/** Layers that lie elsewhere, in the words of both standards. */
+const foreign = /^application\/vnd\.(?:oci\.image\.layer\.nondistributable|docker\.image\.rootfs\.foreign)\./
 
 /** What a client of this library accepts, for the `Accept` header. */
 export const accepted = Object.values(mediaTypes).join(", ")
@@ -95,7 +101,7 @@ export const decodeDocument = (bytes: Uint8Array, contentType: string | undefine
   const unsupported = (why: string) =>
     Either.left(new ImageError(errorFields("MANIFEST_UNSUPPORTED", `The manifest of ${where} is not supported: ${why}`)))
   const parsed = Json.parse(bytes)
-  if (Either.isLeft(parsed)) return invalid(parsed.left)
+  if (Either.isLeft(parsed)) return invalid(`${parsed.left}${contentType === undefined ? "" : ` (it was sent as "${contentType.slice(0, 100)}")`}`)
   const json = parsed.right
   if (typeof json !== "object" || json === null || Array.isArray(json)) return invalid("it is no JSON object")
   const has = (key: string) => Object.hasOwn(json, key)
@@ -121,14 +127,18 @@ export const decodeDocument = (bytes: Uint8Array, contentType: string | undefine
   }
   if (isIndex) {
     const index = Schema.decodeUnknownEither(Index)(json)
-    return Either.isLeft(index) ? invalid(reason(index.left.message)) : Either.right({ kind: "index", index: index.right })
+    return Either.isLeft(index) ? invalid(reason(index.left)) : Either.right({ kind: "index", index: index.right })
   }
   const manifest = Schema.decodeUnknownEither(Manifest)(json)
-  if (Either.isLeft(manifest)) return invalid(reason(manifest.left.message))
+  if (Either.isLeft(manifest)) return invalid(reason(manifest.left))
+  const sizes = new Map<string, number>()
   for (const layer of manifest.right.layers) {
-    if (layer.urls !== undefined && layer.urls.length > 0) return unsupported(`its layer ${layer.digest} lies elsewhere (a foreign layer)`)
-    if (layer.mediaType !== undefined && !/^application\/vnd\.(oci\.image|docker\.image\.rootfs)\..*tar/.test(layer.mediaType)) {
-      return unsupported(`its layer ${layer.digest} is "${layer.mediaType}", no file system layer`)
+    if ((sizes.get(layer.digest) ?? layer.size) !== layer.size) return invalid(`it says two sizes of the layer ${layer.digest}`)
+    sizes.set(layer.digest, layer.size)
+    if ((layer.urls !== undefined && layer.urls.length > 0) || foreign.test(layer.mediaType ?? "")) return unsupported(`its layer ${layer.digest} lies elsewhere (a foreign layer)`)
+    if (layer.mediaType !== undefined && !layerTypes.test(layer.mediaType)) {
+      const why = layer.mediaType.endsWith("+encrypted") ? "which is encrypted" : "no file system layer"
+      return unsupported(`its layer ${layer.digest} is "${layer.mediaType.slice(0, 200)}", ${why}`)
     }
   }
   const config = manifest.right.config.mediaType
@@ -141,15 +151,19 @@ export const decodeDocument = (bytes: Uint8Array, contentType: string | undefine
 /** Reads an image configuration. */
 export const decodeConfig = (bytes: Uint8Array, where: string): Either.Either<ImageConfig, ImageError> => {
   const invalid = (why: string) => Either.left(new ImageError(errorFields("IMAGE_CONFIG_INVALID", `The image configuration of ${where} is not valid: ${why}`)))
-  const config = Either.flatMap(Either.mapLeft(Json.parse(bytes), (message) => ({ message })), Schema.decodeUnknownEither(ImageConfig))
-  return Either.isLeft(config) ? invalid(reason(config.left.message)) : Either.right(config.right)
+  const parsed = Json.parse(bytes)
+  if (Either.isLeft(parsed)) return invalid(parsed.left)
+  const config = Schema.decodeUnknownEither(ImageConfig)(parsed.right)
+  return Either.isLeft(config) ? invalid(reason(config.left)) : Either.right(config.right)
 }
 
-/** The innermost line of a schema's complaint, with the path to it. */
-const reason = (message: string): string =>
-  message
-    .split("\n")
-    .map((line) => line.replace(/^[\s│├└─]+/, ""))
-    .filter((line) => /^\[|Expected|is missing|must|not/.test(line))
-    .slice(-3)
-    .join(" ") || message
+/** The innermost of a schema's complaints, with the path to it. What may be null is complained of as not null too. */
+const reason = (error: ParseResult.ParseError): string => {
+  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const depth = Math.max(...issues.map(({ path }) => path.length))
+  const deepest = issues.filter(({ path }) => path.length === depth)
+  const { message, path } = deepest.find(({ message }) => !/^Expected (?:undefined|null),/.test(message)) ?? deepest[0] ?? { message: error.message, path: [] }
+  // A schema's own name of what it expects is a page long.
+  const what = message.length > 200 ? `${message.slice(0, 80)}…, ${/actual .{0,80}/s.exec(message.slice(-200))?.[0] ?? ""}` : message
+  return path.length === 0 ? what : `"${path.map(String).join(".")}": ${what}`
+}

@@ -24,6 +24,7 @@ import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { systemCode } from "../../core/Errors.js"
 import type { NetworkLimits, ProxySettings } from "../../core/Registries.js"
 import { kindOf } from "./Address.js"
 import * as Batches from "./Batches.js"
@@ -39,7 +40,7 @@ export const layer = (limits: NetworkLimits, proxies: ProxySettings = { noProxy:
       HttpClient.make((request, url, signal, fiber) => {
         const reach = Context.get(fiber.currentContext, Reach)
         const proxy = Proxy.proxyFor(proxies, url)
-        return Effect.flatMap(agentFor(url.protocol, reach, proxy), (agent) => send({ request, url, signal, reach, agent, isProxied: proxy !== undefined, limits }))
+        return Effect.flatMap(agentFor(url.protocol, reach, proxy), (agent) => send({ request, url, signal, reach, agent, proxy: proxy === undefined ? undefined : new URL(proxy).host, limits }))
       })
     )
   )
@@ -50,12 +51,12 @@ interface Sending {
   readonly signal: AbortSignal
   readonly reach: ReachOptions
   readonly agent: Http.Agent
-  /** The address that is connected to says nothing about the host. */
-  readonly isProxied: boolean
+  /** The proxy's host: the address that is connected to says nothing about the registry. */
+  readonly proxy: string | undefined
   readonly limits: NetworkLimits
 }
 
-const send = ({ agent, isProxied, limits, reach, request, signal, url }: Sending): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.RequestError> =>
+const send = ({ agent, limits, proxy, reach, request, signal, url }: Sending): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.RequestError> =>
   Effect.async((resume) => {
     const fail = (cause: unknown) => resume(Effect.fail(new HttpClientError.RequestError({ request, reason: "Transport", cause })))
     const host = url.hostname.replace(/^\[|\]$/g, "")
@@ -69,28 +70,41 @@ const send = ({ agent, isProxied, limits, reach, request, signal, url }: Sending
       method: request.method,
       headers: { ...request.headers, ...(body === undefined ? {} : { "content-length": body.length, "content-type": request.body.contentType }) }
     })
+    let isConnected = proxy === undefined
     // Stays for as long as the request: a connection that breaks after the response says so here too.
-    sent.on("error", fail)
+    sent.on("error", (error) => {
+      if (isConnected || error instanceof ProxyRefused) return fail(error)
+      fail(new ProxyRefused(`the proxy ${proxy ?? ""} gives no connection: ${systemCode(error) ?? error.message}`, systemCode(error)))
+    })
+    // A request that waits for a proxy's answer has no connection that could end it.
+    const late = (what: string) => {
+      const slow = new TooSlow(isConnected ? what : `${what} by the proxy ${proxy ?? ""}`)
+      fail(slow)
+      sent.destroy(slow)
+    }
     const abort = () => void sent.destroy()
     signal.addEventListener("abort", abort, { once: true })
-    const connecting = setTimeout(() => sent.destroy(new TooSlow(`no connection within ${limits.connectSeconds} s`)), limits.connectSeconds * 1000)
-    const answering = setTimeout(() => sent.destroy(new TooSlow(`no answer within ${limits.headersSeconds} s`)), limits.headersSeconds * 1000)
+    const connecting = setTimeout(() => late(`no connection within ${limits.connectSeconds} s`), limits.connectSeconds * 1000)
+    const answering = setTimeout(() => late(`no answer within ${limits.headersSeconds} s`), limits.headersSeconds * 1000)
     const answered = () => {
       clearTimeout(connecting)
       clearTimeout(answering)
     }
     sent.once("socket", (socket) => {
+      isConnected = true
       if (socket.connecting) socket.once(url.protocol === "https:" ? "secureConnect" : "connect", () => clearTimeout(connecting))
       else clearTimeout(connecting)
     })
     // The proxy's own refusal would otherwise come as the registry's answer, and could ask for its password.
+    const refusedWith = (status: number) => void sent.destroy(new ProxyRefused(`the proxy ${proxy ?? ""} refused it with HTTP ${status}`))
     sent.once("proxyConnect", ({ statusCode }: { readonly statusCode: number }) => {
-      if (statusCode !== 200) sent.destroy(new ProxyRefused(`the proxy refused it with HTTP ${statusCode}`))
+      if (statusCode !== 200) refusedWith(statusCode)
     })
     sent.once("response", (response) => {
       answered()
+      if (proxy !== undefined && response.statusCode === 407) return refusedWith(407)
       watch(response, limits)
-      resume(Effect.succeed(new NodeResponse(request, response, isProxied)))
+      resume(Effect.succeed(new NodeResponse(request, response, proxy !== undefined)))
     })
     sent.once("close", () => {
       answered()
@@ -125,17 +139,21 @@ type AgentFor = (protocol: string, reach: ReachOptions, proxy: string | undefine
 /** Connections are shared by requests of one reach, and only by them. */
 const agents: Effect.Effect<AgentFor, never, Scope.Scope> = Effect.map(
   Effect.acquireRelease(
-    Effect.sync(() => new Map<string, Promise<Http.Agent>>()),
-    (made) => Effect.promise(async () => (await Promise.all(made.values())).forEach((agent) => agent.destroy()))
+    Effect.sync(() => ({ made: new Map<string, Promise<Http.Agent>>(), end: new AbortController() })),
+    ({ end, made }) =>
+      Effect.promise(async () => {
+        end.abort()
+        for (const agent of await Promise.all(made.values())) agent.destroy()
+      })
   ),
-  (made) => (protocol, reach, proxy) =>
+  ({ end, made }) => (protocol, reach, proxy) =>
     Effect.promise(() => {
       const key = JSON.stringify([protocol, reach.kinds, reach.ca, proxy])
       const found = made.get(key)
       if (found !== undefined) return found
       const options = { keepAlive: true, lookup: checkedLookup(reach) }
       const isSecure = protocol === "https:"
-      const agent = proxy !== undefined ? ProxyAgents.agent(proxy, isSecure) : Promise.resolve(isSecure ? new Https.Agent(options) : new Http.Agent(options))
+      const agent = proxy !== undefined ? ProxyAgents.agent(proxy, isSecure, end.signal) : Promise.resolve(isSecure ? new Https.Agent(options) : new Http.Agent(options))
       made.set(key, agent)
       return agent
     })

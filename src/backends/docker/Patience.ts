@@ -7,6 +7,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { errorFields, ImageError, printable, systemCode } from "../../core/Errors.js"
+import { ProxyRefused } from "./Reach.js"
 
 /** A failure that may be over in a moment. */
 export class Passing extends Data.TaggedError("Passing")<{
@@ -105,13 +106,15 @@ export const transportFailure = (url: URL, error: unknown, brokeOff?: string): I
             : code === "" || code === "ECONNRESET"
             ? "the connection broke off"
             : code
-  const remedy = !secure
+  const remedy = inner instanceof ProxyRefused
+    ? { remedy: 'Check "proxy" in the gateway configuration, or HTTPS_PROXY and its like in the environment.' }
+    : !secure
     ? {}
     : /SSL|WRONG_VERSION/.test(code)
       ? { remedy: 'If it speaks plain HTTP, set "plainHttp": true for it in the gateway configuration.' }
       : { remedy: 'If its certificate is of a private authority, name that in "ca" for it in the gateway configuration.' }
   const failure = new ImageError(errorFields("REGISTRY_UNREACHABLE", `The registry ${url.host} can't be reached: ${printable(why)}`, { cause, ...remedy }))
-  return passing.has(code) ? new Passing({ error: failure }) : failure
+  return passing.has(inner instanceof ProxyRefused ? (inner.reason ?? "") : code) ? new Passing({ error: failure }) : failure
 }
 
 const causes = (error: unknown): ReadonlyArray<unknown> => {

@@ -12,7 +12,7 @@ export const proxyFor = (settings: ProxySettings, url: URL): string | undefined 
   const proxy = url.protocol === "https:" ? settings.https : settings.http
   const host = url.hostname.replace(/^\[|\]$/g, "")
   const isHere = host === "localhost" || (isIP(host) !== 0 && kindOf(host) === "loopback")
-  return proxy === undefined || isHere || settings.noProxy.some((rule) => covers(rule, host, url.port)) ? undefined : proxy
+  return proxy === undefined || isHere || settings.noProxy.some((rule) => covers(rule, host, url.port || (url.protocol === "https:" ? "443" : "80"))) ? undefined : proxy
 }
 
 /** Whether a rule of `no_proxy` covers a host: itself, a domain above it, or a range it is in. A rule is taken as it is written, blanks and all. */

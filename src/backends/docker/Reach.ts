@@ -42,4 +42,11 @@ export class TooSlow extends Error {
 export class ProxyRefused extends Error {
   override readonly name = "ProxyRefused"
   readonly code = "PROXY_REFUSED"
+  constructor(
+    what: string,
+    /** The system's code for why it could not be reached. */
+    readonly reason?: string | undefined
+  ) {
+    super(what)
+  }
 }

@@ -71,7 +71,10 @@ export const store = (shared: Shared, ref: ImageRef, options: ResolveOptions): E
               if (wanted !== undefined && ofBytes(bytes) !== wanted) {
                 return yield* new ImageError(errorFields("DIGEST_MISMATCH", `The ${what} of ${name} is not what its digest ${wanted} says`))
               }
-              return { bytes, contentType: answer.headers["content-type"] }
+              const contentType = answer.headers["content-type"]
+              // What is no manifest at all is a mirror's fault too: a page that asks for a login, for example.
+              if (what === "manifest") yield* Manifest.decodeDocument(bytes, contentType, name)
+              return { bytes, contentType }
             })
           )
         ),

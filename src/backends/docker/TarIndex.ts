@@ -121,6 +121,7 @@ const records = (b: Buffer, at: number): Extension => {
     }
     const key = b.toString("utf8", blank + 1, equals)
     const value = b.toString("utf8", equals + 1, start + length - 1)
+    if ((key === "path" || key === "linkpath" || key === "size") && found[key] !== undefined) throw new Error(`the extended header at byte ${at} says its ${key} twice`)
     if (key === "path") found.path = value
     if (key === "linkpath") found.linkpath = value
     if (key === "size") {

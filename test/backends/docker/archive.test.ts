@@ -1,12 +1,12 @@
 /** Archives, made by skopeo: every form of one image has one id and the same bytes. */
-import { lstatSync, readdirSync, writeFileSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pullImage } from 'shifter-sdk'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { writeLayout } from '../../harness/ociLayout.js'
 import { runOk } from '../../harness/process.js'
 import { testSite } from '../../harness/site.js'
-import { padded, tarBytes, type TarItem, tarHeader } from '../../harness/tarWriter.js'
+import { padded, paxRecord, tarBytes, type TarItem, tarHeader } from '../../harness/tarWriter.js'
 import { useWorkspace, withWorkspace } from '../../harness/workspace.js'
 
 const file = (name: string, data: string): TarItem => ({ name, type: 'file', data })
@@ -67,6 +67,11 @@ describe('an image in every form of archive', () => {
     expect(error.message).toContain('no tar archive')
   })
 
+  it('that is cut, compressed, is called that', async () => {
+    writeFileSync(workspace.at('cut.tar.gz'), readFileSync(workspace.at('docker-archive.tar.gz')).subarray(0, 500))
+    expect(await refused(`docker-archive:${workspace.at('cut.tar.gz')}`)).toMatchObject({ code: 'LAYOUT_INVALID', message: expect.stringContaining('cut') as unknown })
+  })
+
   it('that inflates past the limits is refused', async () => {
     expect(await refused(`docker-archive:${workspace.at('docker-archive.tar.gz')}`, { inflatedBytes: 50_000 })).toMatchObject({ code: 'LIMIT_EXCEEDED' })
   })
@@ -86,6 +91,8 @@ describe('an archive that attacks', () => {
     ['names a layer outside', [saved('c', ['/etc/shadow']), file('c', config)], 'LAYOUT_INVALID', '/etc/shadow'],
     ['links to a file outside', [saved('c', ['l']), file('c', config), { name: 'l', type: 'symlink', linkname: '../../etc/shadow' }], 'LAYOUT_INVALID', 'leads out of it'],
     ['links in a circle', [saved('c', ['l']), file('c', config), { name: 'l', type: 'symlink', linkname: 'm' }, { name: 'm', type: 'symlink', linkname: 'l' }], 'LAYOUT_INVALID', 'no file "l"'],
+    ['says something twice', [file('manifest.json', '[{"Config":"d","Config":"c","Layers":["l"]}]'), file('c', config)], 'LAYOUT_INVALID', '"Config" twice'],
+    ['names a member twice', [saved('c', ['l']), { raw: padded(Buffer.concat([tarHeader({ name: Buffer.from('h'), typeflag: 'x', size: 2 * paxRecord('path', 'c').length }), paxRecord('path', 'c'), paxRecord('path', 'd')])) }, file('e', config)], 'LAYOUT_INVALID', 'path twice'],
     ['has a member twice', [saved('c', ['l']), file('c', config), file('c', 'x')], 'LAYOUT_INVALID', 'two members "c"'],
     ['has another layer than its configuration says', [saved('c', ['l']), file('c', config), file('l', 'x'.repeat(1024))], 'LAYER_INVALID', 'Layer 1 of 1'],
     ['lies about a size', Buffer.concat([tarHeader({ name: Buffer.from('manifest.json'), typeflag: '0', mode: 0o644, size: 1e9 }), padded(Buffer.from('[]'))]), 'LAYOUT_INVALID', 'longer than the archive'],

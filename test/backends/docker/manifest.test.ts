@@ -26,6 +26,21 @@ describe('a manifest', () => {
     expect(refused(manifest({ layers: [{ ...layer, digest: wrong }] }))).toMatch(/^MANIFEST_INVALID: .*digest must be sha256/)
   })
 
+  it.each(['tar', 'tar+gzip', 'tar+zstd'])('of a layer that is %s is read, in the words of both standards', (form) => {
+    expect(refused(manifest({ layers: [{ ...layer, mediaType: `application/vnd.oci.image.layer.v1.${form}` }] }))).toBe('a manifest')
+    expect(refused(manifest({ layers: [{ ...layer, mediaType: `application/vnd.docker.image.rootfs.diff.${form.replace('+', '.')}` }] }))).toBe('a manifest')
+  })
+
+  it('attack 16: with two sizes of one layer is refused', () => {
+    expect(refused(manifest({ layers: [layer, layer] }))).toBe('a manifest')
+    expect(refused(manifest({ layers: [layer, { ...layer, size: 4 }] }))).toMatch(/^MANIFEST_INVALID: .*two sizes/)
+  })
+
+  it('that is long and wrong is refused in a short line that names the place', () => {
+    expect(refused(JSON.stringify({ schemaVersion: 2, manifests: null }))).toMatch(/^MANIFEST_INVALID: .{0,300}"manifests": .{0,300}$/)
+    expect(refused(manifest({ layers: 'x'.repeat(100_000) })).length).toBeLessThan(500)
+  })
+
   it.each(['-1', '1.5', '9223372036854775808', '1e300', '"3"', 'null'])('attack 16: with a layer of %s bytes is refused', (size) => {
     expect(refused(manifest().replace('"size":3', `"size":${size}`))).toMatch(/^MANIFEST_INVALID: .*size/)
   })
@@ -37,6 +52,12 @@ describe('a manifest', () => {
     ['an index by its type', manifest(), mediaTypes.ociIndex, 'MANIFEST_INVALID: .*does not fit'],
     ['one thing, sent as another', manifest({ mediaType: mediaTypes.ociManifest }), mediaTypes.dockerManifest, 'MANIFEST_INVALID: .*was sent as'],
     ['of a foreign layer', manifest({ layers: [{ ...layer, urls: ['http://169.254.169.254/'] }] }), undefined, 'MANIFEST_UNSUPPORTED: .*lies elsewhere'],
+    ['of a layer that is foreign by its type (Docker)', manifest({ layers: [{ ...layer, mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip' }] }), undefined, 'MANIFEST_UNSUPPORTED: .*lies elsewhere'],
+    ['of a layer that is foreign by its type (OCI)', manifest({ layers: [{ ...layer, mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip' }] }), undefined, 'MANIFEST_UNSUPPORTED: .*lies elsewhere'],
+    ['of an encrypted layer', manifest({ layers: [{ ...layer, mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip+encrypted' }] }), undefined, 'MANIFEST_UNSUPPORTED: .*which is encrypted'],
+    ['of a layer that only sounds like one', manifest({ layers: [{ ...layer, mediaType: 'application/vnd.oci.image.config.v1.tar' }] }), undefined, 'MANIFEST_UNSUPPORTED: .*no file system layer'],
+    ['a page of a proxy', '<html>', 'text/html', 'MANIFEST_INVALID: .*no JSON.*"text/html"'],
+    ['behind a mark of byte order', `\ufeff${manifest()}`, undefined, 'MANIFEST_INVALID: .*no JSON'],
     ['of a layer that is none', manifest({ layers: [{ ...layer, mediaType: 'application/x-sh' }] }), undefined, 'MANIFEST_UNSUPPORTED: .*no file system layer'],
   ])('attack 17: that is %s is refused', (_, text, type, said) => expect(refused(text, type)).toMatch(new RegExp(`^${said}`)))
 
@@ -69,6 +90,10 @@ describe('a configuration', () => {
     ['a label that is no text', { Labels: { a: 1 } }],
     ['an environment of numbers', { Env: [1] }],
   ])('attack 18: with %s is refused', (_, inner) => expect(Either.getLeft(read(image(inner)))).toMatchObject({ value: matching(/^IMAGE_CONFIG_INVALID/) }))
+
+  it('that is wrong deep inside says where', () => {
+    expect(Either.getLeft(read(image({ Entrypoint: [null] })))).toMatchObject({ value: matching(/"config\.Entrypoint\.0": Expected string, actual null/) })
+  })
 
   it('attack 18: with an environment nested without end is refused', () => {
     const bomb = image({ Env: 0 }).replace('"Env":0', `"Env":${'['.repeat(5_000_000)}${']'.repeat(5_000_000)}`)

@@ -104,6 +104,19 @@ describe('the HTTP client', () => {
     }
   })
 
+  it('attack 19: waits for no body of a connection that broke off before anybody read', async () => {
+    const server = await speaking((socket) => socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello', () => socket.destroy())))
+    const late = Effect.gen(function* () {
+      const http = HttpClient.withScope(yield* HttpClient.HttpClient)
+      const response = yield* http.execute(HttpClientRequest.get(`http://127.0.0.1:${server.port}/`)).pipe(Effect.provideService(Reach, anywhere))
+      yield* Effect.promise(() => server.closed)
+      // Both ends know it now.
+      yield* Effect.sleep('50 millis')
+      return yield* Effect.flip(Stream.runDrain(response.stream))
+    }).pipe(Effect.scoped, Effect.provide(layer({ ...defaultNetwork })), Effect.timeout('10 seconds'))
+    expect(await Effect.runPromise(late)).toHaveProperty('cause')
+  })
+
   it('closes its connection at once when it is interrupted, before and after the answer', async () => {
     for (const answer of ['', 'HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello']) {
       let asked: () => void = () => undefined

@@ -1,6 +1,7 @@
 /** Which requests take a proxy, and that they do. */
 import { createServer, type Server } from 'node:http'
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
+import { inspect } from 'node:util'
 import * as HttpClient from '@effect/platform/HttpClient'
 import * as HttpClientRequest from '@effect/platform/HttpClientRequest'
 import * as Effect from 'effect/Effect'
@@ -12,6 +13,7 @@ import { proxyFor } from '../../../src/backends/docker/Proxy.js'
 import { defaultNetwork, environmentProxy } from '../../../src/core/Registries.js'
 import cases from '../../cases/no_proxy.json' with { type: 'json' }
 
+const containing = (text: string): unknown => expect.stringContaining(text)
 const through = (noProxy: string) => environmentProxy({ HTTPS_PROXY: 'http://proxy.example:3128', NO_PROXY: noProxy })
 
 describe('no_proxy', () => {
@@ -22,7 +24,7 @@ describe('no_proxy', () => {
 
   it.each([
     ['*', 'x.org', false], ['.blah.com', 'a.blah.com', false], ['.blah.com', 'blah.com', false], ['blah.com', 'notblah.com', true], ['blah.com', 'blah.com.evil.org', true],
-    ['BLAH.com', 'blah.com', false], ['blah.com:5000', 'blah.com:5000', false], ['blah.com:5000', 'blah.com', true],
+    ['BLAH.com', 'blah.com', false], ['blah.com:5000', 'blah.com:5000', false], ['blah.com:5000', 'blah.com', true], ['blah.com:443', 'blah.com', false], ['blah.com:80', 'blah.com', true],
     ['10.0.0.0/8', '10.1.2.3', false], ['10.0.0.0/8', '11.1.2.3', true], ['10.1.2.3', '10.1.2.3', false], ['fd00::/8', '[fd12::1]', false], ['10.0.0.0/99', '10.1.2.3', true],
     ['', 'localhost', false], ['', '127.0.0.1:5000', false], ['', '[::1]', false],
   ])('"%s" and %s', (rule, host, uses) => expect(proxyFor(through(rule), new URL(`https://${host}/`)) !== undefined).toBe(uses))
@@ -31,7 +33,8 @@ describe('no_proxy', () => {
     const settings = environmentProxy({ http_proxy: 'http://small', HTTP_PROXY: 'http://large', ALL_PROXY: 'socks5h://all', NO_PROXY: '' })
     expect(proxyFor(settings, new URL('http://x.org/'))).toBe('http://small')
     expect(proxyFor(settings, new URL('https://x.org/'))).toBe('socks5h://all')
-    expect(proxyFor(environmentProxy({ HTTPS_PROXY: 'nonsense' }), new URL('https://x.org/'))).toBeUndefined()
+    expect(proxyFor(environmentProxy({ HTTPS_PROXY: 'proxy.example:3128' }), new URL('https://x.org/'))).toBe('http://proxy.example:3128')
+    expect(proxyFor(environmentProxy({ HTTPS_PROXY: 'ftp://proxy.example' }), new URL('https://x.org/'))).toBeUndefined()
   })
 })
 
@@ -46,7 +49,7 @@ const reading = (url: string, proxy: string) =>
     return { text, address: response.remoteAddress._tag }
   }).pipe(
     Effect.scoped,
-    Effect.provide(layer(defaultNetwork, { http: proxy, https: proxy, noProxy: [] })),
+    Effect.provide(layer({ ...defaultNetwork, connectSeconds: 0.5 }, { http: proxy, https: proxy, noProxy: [] })),
     Effect.either,
     Effect.runPromise,
   ).then(Either.getOrThrowWith((error) => error))
@@ -101,6 +104,37 @@ describe('a proxy', () => {
     await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
     await expect(reading('https://registry.invalid/v2/', `http://127.0.0.1:${port(proxy)}`)).rejects.toMatchObject({ cause: { code: 'PROXY_REFUSED' } })
     expect(asked).toBe('registry.invalid:443')
+  })
+
+  it.each([['http', 'https://registry.invalid/'], ['socks5h', 'https://registry.invalid/'], ['socks5h', 'http://registry.invalid/']])('of %s that takes a connection to %s and says nothing is given up', async (scheme, url) => {
+    const silent = createTcpServer((socket) => socket.on('error', () => undefined).resume())
+    const left = new Promise<void>((resolve) => silent.on('connection', (socket) => socket.once('close', () => resolve())))
+    servers.push(silent)
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    await expect(reading(url, `${scheme}://127.0.0.1:${port(silent)}`)).rejects.toMatchObject({ cause: { code: 'TOO_SLOW', message: containing(`by the proxy 127.0.0.1:${port(silent)}`) } })
+    // What knows SOCKS lets go by a limit of its own, of half a minute.
+    if (scheme === 'http') await left
+  })
+
+  it('that is not there is named, without its password', async () => {
+    const gone = createTcpServer()
+    await new Promise<void>((resolve) => gone.listen(0, '127.0.0.1', resolve))
+    const at = port(gone)
+    await new Promise<void>((resolve) => gone.close(() => resolve()))
+    for (const scheme of ['http', 'socks5h']) {
+      for (const url of ['https://registry.invalid/', 'http://registry.invalid/']) {
+        const error = (await reading(url, `${scheme}://ann:secret@127.0.0.1:${at}`).catch((caught: unknown) => caught)) as { readonly cause: Error & { readonly code: string } }
+        expect(error.cause).toMatchObject({ code: 'PROXY_REFUSED', message: containing(`127.0.0.1:${at}`) })
+        expect(inspect(error, { depth: 9 })).not.toContain('secret')
+      }
+    }
+  })
+
+  it('that wants a password is told apart from a registry that does', async () => {
+    const proxy = createServer((_, response) => response.writeHead(407, { 'proxy-authenticate': 'Basic realm="p"' }).end())
+    servers.push(proxy)
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    await expect(reading('http://registry.invalid/v2/', `http://127.0.0.1:${port(proxy)}`)).rejects.toMatchObject({ cause: { code: 'PROXY_REFUSED', message: containing('HTTP 407') } })
   })
 
   it('takes nothing into the network that an address names', async () => {
