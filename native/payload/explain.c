@@ -8,6 +8,7 @@
 
 #include "limits.gen.h"
 #include "mechanism/open.h"
+#include "policy/environment.h"
 #include "policy/path.h"
 
 #define MOUNTINFO_BYTES (16 << 20)
@@ -60,6 +61,20 @@ static void note_module(struct origins *origins, const struct module *module) {
   note_map(origins, &site->volumes, module, "siteFs", site->line);
 }
 
+// The variable that a setting of the caller's comes from, if it is set: the plain one, or its twin of the workload manager's plugin.
+static bool add_variable(struct buffer *out, char *const *environment, const char *name) {
+  static const char *const prefixes[] = {"", "SLURM_SPANK_"};
+  for (size_t i = 0; i < COUNT_OF(prefixes); i++) {
+    AUTO_BUFFER whole = {0};
+    buffer_print(&whole, "%s%s", prefixes[i], name);
+    const char *value = environment_value(environment, whole.at);
+    if (value == NULL || *value == '\0') continue;
+    buffer_text(out, whole.at);
+    return true;
+  }
+  return false;
+}
+
 // In the order in which they are mounted: of two on one place the later is seen.
 static void note_all(struct origins *origins, const struct start *start, const struct account *caller) {
   static const char *const of_host[] = {"/tmp", "/var/tmp", "/proc", "/sys", "/dev"};
@@ -71,7 +86,9 @@ static void note_all(struct origins *origins, const struct start *start, const s
   note_map(origins, &conf[UDIROOT_SITE_FS].volumes, NULL, "siteFs", conf[UDIROOT_SITE_FS].line);
   if (opt->text != NULL) note(origins, "/opt/udiImage", "optUdiImage (udiRoot.conf:%u) %s", opt->line, opt->text);
   for (size_t i = 0; i < plan->modules.count; i++) note_module(origins, plan->modules.items[i]);
-  note_map(origins, &plan->volumes, NULL, start->arguments->volumes != NULL ? "--volume" : "SHIFTER_VOLUME", 0);
+  AUTO_BUFFER variable = {0};
+  add_variable(&variable, start->environment, "SHIFTER_VOLUME");
+  note_map(origins, &plan->volumes, NULL, start->arguments->volumes != NULL ? "--volume" : variable.at, 0);
 }
 
 // The last one at the place, or else the nearest above it.
@@ -157,10 +174,12 @@ static void explain_identity(struct buffer *out, const struct start *start, cons
 
 static void explain_modules(struct buffer *out, const struct start *start) {
   const struct conf_value *defaults = &start->plan->config.udiroot[UDIROOT_DEFAULT_MODULES];
-  AUTO_BUFFER by_default = {0};
-  buffer_print(&by_default, "defaultModules (udiRoot.conf:%u)", defaults->line);
-  const char *origin = start->arguments->modules != NULL ? "--module" : arguments_modules(start->arguments, start->environment) != NULL ? "SHIFTER_MODULE" : by_default.at;
-  for (size_t i = 0; i < start->plan->modules.count; i++) line(out, "module", start->plan->modules.items[i]->name, origin);
+  AUTO_BUFFER origin = {0};
+  if (start->arguments->modules != NULL)
+    buffer_text(&origin, "--module");
+  else if (!add_variable(&origin, start->environment, "SHIFTER_MODULE"))
+    buffer_print(&origin, "defaultModules (udiRoot.conf:%u)", defaults->line);
+  for (size_t i = 0; i < start->plan->modules.count; i++) line(out, "module", start->plan->modules.items[i]->name, origin.at);
 }
 
 static void explain_program(struct buffer *out, const struct start *start) {
@@ -184,7 +203,13 @@ _Noreturn void explain_and_exit(const struct start *start, const struct composit
   const struct account *caller = &plan->accounts.caller;
   if (is_joined(start) && find_account(plan->who.uid, &found)) caller = &found;
   const char *made = plan->writable ? "--writable (writableSize of runtime.conf)" : is_joined(start) ? "prepared by setupRoot" : "the default";
-  line(&out, "image", plan->image.id, plan->request);
+  AUTO_BUFFER named = {0};
+  buffer_print(&named, "%s by ", plan->request);
+  if (start->arguments->image != NULL)
+    buffer_text(&named, "--image");
+  else if (!add_variable(&named, start->environment, "SHIFTER_IMAGE"))
+    add_variable(&named, start->environment, "SHIFTER_IMAGEREQUEST");
+  line(&out, "image", plan->image.id, named.at);
   line(&out, "root", plan->writable ? "writable" : "read-only", made);
   explain_identity(&out, start, caller);
   explain_modules(&out, start);

@@ -54,9 +54,10 @@ static bool read_env_files(const struct start *start, struct words *settings, st
 
 static struct environment_sources sources_of(const struct start *start, const struct words *file) {
   const struct root_plan *plan = start->plan;
+  const char *asked = arguments_request(start->arguments, start->environment);
   return (struct environment_sources){
       .caller = start->arguments->clear_environment ? NULL : start->environment,
-      .request = plan->request,
+      .request = asked != NULL ? asked : plan->request,
       .image = plan->image.id,
       .image_env = &plan->image.facts.env,
       .file = file,

@@ -49,6 +49,10 @@ bool arguments_image(const struct arguments *arguments, char *const *environment
   return true;
 }
 
+const char *arguments_request(const struct arguments *arguments, char *const *environment) {
+  return arguments->image != NULL ? NULL : setting(environment, "SHIFTER_IMAGEREQUEST");
+}
+
 const char *arguments_volumes(const struct arguments *arguments, char *const *environment) {
   return arguments->volumes != NULL ? arguments->volumes : setting(environment, "SHIFTER_VOLUME");
 }

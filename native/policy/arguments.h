@@ -21,6 +21,8 @@ option_taker take_setting; // struct words: one more NAME=VALUE
 bool arguments_parse(int argc, char *const *argv, struct arguments *out, struct failure *why) MUST_USE;
 // The image from --image or, without it, from the SHIFTER_* variables of the caller: TYPE:REFERENCE as asked for.
 bool arguments_image(const struct arguments *arguments, char *const *environment, char **request, struct failure *why) MUST_USE;
+// What the workload manager was asked for, where the caller's variables name the image that it means; or NULL.
+const char *arguments_request(const struct arguments *arguments, char *const *environment);
 // The user's volume map and modules, from the option or else from the environment; NULL for none asked for.
 const char *arguments_volumes(const struct arguments *arguments, char *const *environment);
 const char *arguments_modules(const struct arguments *arguments, char *const *environment);

@@ -21,8 +21,11 @@ int main(int argc, char **argv) {
   if (!parsed) refuse(&usage);
   root_only();
 
-  if (!site_load(CONFIG_DIRECTORY, &config, &why)) refuse(&why);
-  const char *place = run_directory(&config, arguments.run_directory);
+  // A directory that root names will do: what the configuration names no longer, or can't be read for, is cleared all the same.
+  const char *place = arguments.run_directory;
+  if (place != NULL && *place != '/') refuse((fail(&why, ERROR_USAGE, "--run-directory=%s is no absolute path", place), &why));
+  if (place == NULL && !site_load(CONFIG_DIRECTORY, &config, &why)) refuse(&why);
+  if (place == NULL) place = run_directory(&config, NULL);
   if (arguments.has_uid) buffer_print(&uid, "%u", arguments.uid);
   if (arguments.mode == MODE_LIST) {
     prepared_list(place, arguments.has_job ? arguments.job : NULL, uid.at, &list);

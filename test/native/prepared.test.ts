@@ -415,7 +415,9 @@ describe('setupRoot', () => {
     expect(Object.values(pinned(OTHER_RUN))).toContain(await space('131', [], { reference: other.reference }))
     await takeDown('--job=131', `--run-directory=${OTHER_RUN}`)
     expect(refused(await setup('131', userA, image.reference, '--run-directory=/run'))).toBe('USAGE')
-    expect(refused(await unsetup('--run-directory=/tmp'))).toBe('USAGE')
+    expect(refused(await unsetup('--run-directory=/tmp'))).toBe('PREPARE_FAILED')
+    expect(refused(await unsetup('--run-directory=tmp'))).toBe('USAGE')
+    expect(await unsetup('--run-directory=/nowhere')).toMatchObject({ status: 0, stderr: '' })
     await expectNothing()
   })
 
@@ -520,7 +522,7 @@ describe('setupRoot', () => {
   it('tells a refusal on the pipe of --report-fd', async () => {
     const told = (argv: readonly string[]) => run(['bash', '-c', '{ "$@" 9>&1 >/dev/null; } | cat; exit ${PIPESTATUS[0]}', 'bash', ...argv])
     expect(await told([...setupArgs('181', userA, 'id:none'), ...[]].toSpliced(1, 0, '--report-fd=9'))).toMatchObject({ status: 1, stdout: expect.stringMatching(/^IMAGE_NOT_FOUND there is no image 'id:none'/) as string, stderr: '' })
-    expect(await told([UNSETUP, '--report-fd=9', '--run-directory=/nowhere'])).toMatchObject({ status: 2, stdout: expect.stringMatching(/^USAGE --run-directory=\/nowhere/) as string, stderr: '' })
+    expect(await told([UNSETUP, '--report-fd=9', '--run-directory=nowhere'])).toMatchObject({ status: 2, stdout: expect.stringMatching(/^USAGE --run-directory=nowhere/) as string, stderr: '' })
   })
 
   it('is for root alone, as is unsetupRoot; both are no setuid programs', async () => {

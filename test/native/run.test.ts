@@ -115,6 +115,11 @@ describe('an image', () => {
     expect((await shifter(script, { env: { SHIFTER_IMAGETYPE: 'id', SHIFTER_IMAGE: id } })).stdout).toBe(`${id}\n`)
     expect((await shifter(script, { env: { SHIFTER_IMAGEREQUEST: image.reference } })).stdout).toBe(`${id}\n`)
     expect(refusal(await shifter(script, { env: { SHIFTER_IMAGE: id } }))).toBe('USAGE')
+    // What the job was submitted with stays known, when the workload manager has made it an id.
+    const job = { SHIFTER_IMAGETYPE: 'id', SLURM_SPANK_SHIFTER_IMAGE: id, SHIFTER_IMAGEREQUEST: 'docker:asked:for' }
+    expect((await shifter(['sh', '-c', 'echo "$SHIFTER_IMAGE $SHIFTER_IMAGEREQUEST"'], { env: job })).stdout).toBe(`${id} docker:asked:for\n`)
+    expect((await shifter(['--explain', 'true'], { env: { ...job, SLURM_SPANK_SHIFTER_VOLUME: '/tmp:/mnt' } })).stdout)
+      .toMatch(new RegExp(`^image\t${id}\tid:${id} by SLURM_SPANK_SHIFTER_IMAGE$.*^mount\t/mnt .*SLURM_SPANK_SHIFTER_VOLUME`, 'ms'))
     expect(refusal(await shifter(script))).toBe('USAGE')
   })
 
