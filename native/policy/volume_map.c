@@ -62,11 +62,19 @@ static bool add_flag(struct volume *volume, const char *at, size_t length, struc
   return flag != VOLUME_CACHE || take_cache(volume, value, size, what);
 }
 
+// Each directory on the way is walked again for every place that a volume may not cover.
+static bool is_too_deep(const char *path) {
+  size_t depth = 0;
+  for (; *path != '\0'; path++)
+    if (*path == '/') depth++;
+  return depth > LIMIT_VOLUME_DEPTH;
+}
+
 static bool take_path(char **out, const char *at, size_t length, struct buffer *what) {
   if (has_control(at, length)) return refuse_flag(at, length, "holds a control character", what);
   if (!path_is_plain(at, length)) return refuse_flag(at, length, "is not an absolute path without '..'", what);
   *out = path_clean(at, length);
-  return true;
+  return !is_too_deep(*out) || refuse_flag(at, length, "lies too deep", what);
 }
 
 static bool site_target(const struct volume *volume) {

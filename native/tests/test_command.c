@@ -290,12 +290,18 @@ static void volumes_and_modules(void **state) {
   assert_string_equal(arguments_modules(&a, environment), "gpu");
   assert_null(arguments_volumes(&a, &environment[3]));
   assert_null(arguments_modules(&a, &environment[3]));
+  char *const job[] = {"SLURM_SPANK_SHIFTER_IMAGEREQUEST=docker:x", NULL};
+  assert_string_equal(arguments_request(&a, job), "docker:x");
+  assert_null(arguments_request(&a, environment));
   assert_true(a.writable);
   assert_false(a.explain);
   assert_true(parse(ARGV("-V/c:/d", "--volume", "/e:/f;/g:/h", "--module=mpich", "-m", "gpu,mpich", "--explain"), &a, &why));
   assert_string_equal(arguments_volumes(&a, environment), "/c:/d;/e:/f;/g:/h");
   assert_string_equal(arguments_modules(&a, environment), "gpu,mpich");
   assert_true(a.explain);
+  arguments_free(&a);
+  assert_true(parse(ARGV("--image=id:1"), &a, &why));
+  assert_null(arguments_request(&a, job));
   arguments_free(&a);
 }
 

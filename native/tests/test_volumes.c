@@ -75,6 +75,19 @@ static void many(void **state) {
   volume_map_free(&map);
 }
 
+static void depth(void **state) {
+  for (int more = 0; more <= 1; more++) {
+    struct volume_map map = {0};
+    AUTO_BUFFER text = {0}, what = {0};
+    buffer_text(&text, "/a:");
+    for (int i = 0; i < LIMIT_VOLUME_DEPTH + more; i++) buffer_text(&text, "/d");
+    assert_int_equal(volume_map_add_user(&map, text.at, &what), more == 0);
+    assert_true(more == 0 || strstr(what.at, "lies too deep") != NULL);
+    volume_map_free(&map);
+  }
+  (void)state;
+}
+
 static void sizes(void **state) {
   (void)state;
   static const struct {
@@ -197,7 +210,7 @@ static void description(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(site_maps), cmocka_unit_test(user_maps), cmocka_unit_test(more_user_maps),
-                                     cmocka_unit_test(many),      cmocka_unit_test(sizes),     cmocka_unit_test(covering),
+                                     cmocka_unit_test(many), cmocka_unit_test(depth),      cmocka_unit_test(sizes),     cmocka_unit_test(covering),
                                      cmocka_unit_test(spared),    cmocka_unit_test(modules),   cmocka_unit_test(settled),
                                      cmocka_unit_test(description)};
   return cmocka_run_group_tests(tests, NULL, NULL);

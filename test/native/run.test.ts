@@ -3,6 +3,7 @@ import { chmodSync, chownSync, readFileSync, rmSync, statSync, writeFileSync } f
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import commandSelection from '../cases/command_selection.json' with { type: 'json' }
+import containerFacts from '../cases/container_facts.json' with { type: 'json' }
 import environmentCases from '../cases/environment.json' with { type: 'json' }
 import runtimeLive from '../cases/runtime_live.json' with { type: 'json' }
 import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
@@ -361,6 +362,29 @@ describe('refusals', () => {
     chmodSync(record, 0o600)
     chownSync(record, service.uid, service.gid)
     expect(refusal(await shifter([`--image=${reference}`, 'true']))).toBe('RECORD_NEWER')
+  })
+})
+
+describe('what a user sees inside', () => {
+  const facts: Readonly<Record<string, () => Promise<void>>> = {
+    'shifter --image=I echo test': async () => expect(await inside('echo test')).toBe('test\n'),
+    'cat /proc/self/status': async () => {
+      const { CapBnd, CapEff, CapInh, CapPrm } = status(await inside('cat /proc/self/status'))
+      expect([CapInh, CapPrm, CapEff, CapBnd]).toEqual(Array.from({ length: 4 }, () => '0'.repeat(16)))
+    },
+    'ls -ld /etc/mtab': async () => expect(await inside('readlink /etc/mtab')).toBe('/proc/mounts\n'),
+    'cat /etc/passwd': async () => expect(await inside('cat /etc/passwd')).toContain(`${userA.name}:x:${userA.uid}:${userA.gid}:`),
+    'cat /var/shifterConfig.json': async () =>
+      expect(JSON.parse(await inside('cat /var/shifterConfig.json'))).toEqual({ identifier: image.record.id, user: userA.name, volMap: '', modules: '' }),
+    'ls -ld /var/tmp after the run': async () => {
+      await inside('true')
+      expect(statSync('/var/tmp').isDirectory()).toBe(true)
+    },
+  }
+  it.each(containerFacts.cases.map((fact) => fact.cmd ?? fact.host))('as of the reference system: %s', async (name) => {
+    const fact = facts[name ?? '']
+    if (fact === undefined) throw new Error(`no check for "${name}"`)
+    await fact()
   })
 })
 
