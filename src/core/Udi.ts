@@ -90,7 +90,7 @@ export class Udi extends Context.Tag("shifter-sdk/Udi")<
      * captured the programs it started as well: SIGTERM first, SIGKILL after five seconds.
      */
     readonly run: (image: string, command: ReadonlyArray<string>, options?: RunOptions) => Effect.Effect<RunResult, UdiError>
-    /** Tells where every variable, mount and identity of a {@link run} would come from, for people to read, and runs nothing. */
+    /** Tells where every variable, mount and identity of a run would come from, for people to read, and runs nothing. */
     readonly explain: (image: string, command: ReadonlyArray<string>, options?: Omit<RunOptions, "stdio">) => Effect.Effect<string, UdiError>
     /** Prepares a job's root; one that is there already stays. Root only. */
     readonly prepare: (request: PrepareRequest) => Effect.Effect<void, UdiError>
