@@ -135,6 +135,9 @@ describe('a person alone', () => {
     writeLayout(layout, { tag: 'v1', layers: [busyboxRoot()], config: { Env: ['PATH=/bin'] } })
     mkdirSync(workspace.at('person-state'))
     own(workspace.at('person-state'), userA, 0o700)
+    // As the guide says, from the package itself: npx shifter-build-native.
+    const built = fileURLToPath(new URL('../../build-native', import.meta.url))
+    if (!existsSync(join(built, 'shifter-merge'))) await runOk(['bash', join(built, '../scripts/build-native.sh')], { timeoutMs: 200_000 })
     const { status, stdout, stderr } = await run([process.execPath, join(BUNDLE, 'person.mjs'), String(userA.uid), String(userA.gid), PREFIX, `oci:${layout}:v1`], {
       env: { ...environment(), PATH: `${PREFIX}/bin:/usr/bin:/bin`, HOME: userA.home, XDG_STATE_HOME: workspace.at('person-state') },
       timeoutMs: 60_000,
@@ -396,7 +399,7 @@ describe('volumes, modules and writable roots', () => {
   it('--explain says where things come from and runs nothing', async () => {
     const result = await shifter([`--image=${ours}`, '--explain', 'echo', 'RAN'])
     expect(result).toMatchObject({ status: 0, stderr: '' })
-    expect(result.stdout).toContain(`image\tours\t${ours}\n`)
+    expect(result.stdout).toContain(`image\tours\t${ours} by --image\n`)
     expect(result.stdout).not.toMatch(/^RAN$/m)
   })
 })

@@ -283,7 +283,7 @@ describe('--explain', () => {
     const mark = join(mine, 'ran')
     const lines = await explain([`--volume=${mine}:/data`, '--env=X=1', '--workdir=/bin', 'touch', mark], { OUTER: 'a\tb' })
     expect(existsSync(mark)).toBe(false)
-    expect(origin(lines, 'image', new RegExp(image.record.id))).toEqual([image.reference])
+    expect(origin(lines, 'image', new RegExp(image.record.id))).toEqual([`${image.reference} by --image`])
     expect(origin(lines, 'identity', new RegExp(`^uid ${userA.uid} \\(${userA.name}\\) gid ${userA.gid}$`))).toEqual(['the caller'])
     expect(origin(lines, 'variable', /^X=1$/)).toEqual(['--env'])
     expect(origin(lines, 'variable', /^PATH=/)).toEqual(['the image'])
