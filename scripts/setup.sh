@@ -60,6 +60,10 @@ test_packages=(
   groff-base    # formats the manual pages, with every warning
   mandoc        # reads the manual pages, and says what it does not like
   man-db        # finds a manual page as a reader would
+  munge         # signs what users ask of the gateway
+  openssh-server # a system that images reach by ssh
+  openssh-client # makes its keys
+  postgresql    # the catalogue of several replicas
 )
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
