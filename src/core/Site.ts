@@ -14,6 +14,7 @@ import { AbsolutePath } from "./AbsolutePath.js"
 import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
 import * as Registries from "./Registries.js"
+import * as ServiceConfig from "./ServiceConfig.js"
 import { Verify } from "./Verify.js"
 
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
@@ -27,10 +28,15 @@ export interface SystemConfig {
    * images are always `0600`. Default: `0600`.
    */
   readonly publicMode?: "0600" | "0644" | undefined
+  /** Accounts, by name or number, that may do what its owner may with every image of this system. root always may. */
+  readonly admins?: ReadonlyArray<string | number> | undefined
+  /** Socket of the munge daemon with this system's key. Default: `/run/munge/munge.socket.2`. */
+  readonly munge?: string | undefined
 }
 const SystemConfig = Schema.Struct({
   imagePath: AbsolutePath,
-  publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const })
+  publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const }),
+  ...ServiceConfig.SystemService
 })
 
 const limit = Schema.Int.pipe(Schema.positive())
@@ -62,6 +68,14 @@ export interface GatewayConfig {
   readonly defaultImageType?: "docker" | "custom" | "id" | undefined
   /** How much content of a packed image is read back before it is published; its structure always is. Default: `sampled`. */
   readonly readBack?: Verify | undefined
+  /** How the gateway service is reached. */
+  readonly server?: typeof ServiceConfig.Server.Encoded | undefined
+  /** How many pulls the service runs at once, and how often. */
+  readonly pulls?: typeof ServiceConfig.PullPolicy.Encoded | undefined
+  /** How long images and what is known of them are kept. */
+  readonly lifetime?: typeof ServiceConfig.Lifetime.Encoded | undefined
+  /** The database that several replicas share. Without it: one file in `stateDirectory`. */
+  readonly postgres?: typeof ServiceConfig.Postgres.Encoded | undefined
   /** What a pull accepts; see `PullLimits`. */
   readonly limits?: { readonly [K in keyof PullLimits]?: number | undefined } | undefined
 }
@@ -89,6 +103,10 @@ export const GatewayConfig = Schema.Struct({
   ),
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
   readBack: Schema.optionalWith(Verify, { default: () => "sampled" as const }),
+  server: Schema.optionalWith(ServiceConfig.Server, { default: () => ServiceConfig.defaultServer }),
+  pulls: Schema.optionalWith(ServiceConfig.PullPolicy, { default: () => ServiceConfig.defaultPullPolicy }),
+  lifetime: Schema.optionalWith(ServiceConfig.Lifetime, { default: () => ServiceConfig.defaultLifetime }),
+  postgres: Schema.optional(ServiceConfig.Postgres),
   limits: Schema.optionalWith(
     Schema.Struct({
       layers: Schema.optional(limit.pipe(Schema.lessThanOrEqualTo(4000))),
@@ -113,6 +131,10 @@ export interface System {
   readonly imagePath: string
   /** Mode of public images. */
   readonly publicMode: "0600" | "0644"
+  /** Accounts that may do what owners may. */
+  readonly admins: ReadonlyArray<string | number>
+  /** Socket of its munge daemon. */
+  readonly munge: string
   /** A person's own image path: made when it is missing. No setuid helper runs images from there. */
   readonly isPersonal: boolean
 }
@@ -136,6 +158,10 @@ export interface Site {
   readonly proxy: Registries.ProxySettings
   /** The directory of `docker login`; undefined where no logins are taken from one. */
   readonly dockerLogins: string | undefined
+  readonly server: ServiceConfig.Server
+  readonly pulls: ServiceConfig.PullPolicy
+  readonly lifetime: ServiceConfig.Lifetime
+  readonly postgres: ServiceConfig.Postgres | undefined
   /** The file it came from; undefined for a person's own directories. */
   readonly source: string | undefined
 }
@@ -207,6 +233,10 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     cache: config.cache,
     proxy: config.proxy ?? Registries.environmentProxy(process.env),
     dockerLogins: config.dockerLogins === false ? undefined : (config.dockerLogins ?? Registries.dockerDirectory(process.env)),
+    server: config.server,
+    pulls: config.pulls,
+    lifetime: config.lifetime,
+    postgres: config.postgres,
     source
   })
 }
@@ -228,7 +258,7 @@ const personal = (): Site => {
     stateDirectory: directory("XDG_STATE_HOME", ".local/state"),
     isPersonal: true,
     prefix: undefined,
-    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", isPersonal: true }]]),
+    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", admins: [], munge: "", isPersonal: true }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",
     readBack: "sampled",
@@ -239,6 +269,10 @@ const personal = (): Site => {
     cache: Registries.defaultCache,
     proxy: Registries.environmentProxy(process.env),
     dockerLogins: Registries.dockerDirectory(process.env),
+    server: ServiceConfig.defaultServer,
+    pulls: ServiceConfig.defaultPullPolicy,
+    lifetime: ServiceConfig.defaultLifetime,
+    postgres: undefined,
     source: undefined
   }
 }

@@ -1,0 +1,136 @@
+/**
+ * The service `PullQueue`: pulls that were asked of a gateway service, which outlive the process that was asked. Any replica takes one, holds
+ * it by a lease, and another one takes it over when the lease runs out. Whoever asks for what is waiting or running already joins it.
+ *
+ * @module
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import type { CatalogError } from "./Errors.js"
+import type { Requester } from "./ImageRecord.js"
+import type { Phase } from "./Progress.js"
+
+/** What is to be pulled, for whom. Credentials are never among it: they stay in the memory of the process that was given them. */
+export interface PullOrder {
+  readonly system: string
+  /** Canonical. */
+  readonly reference: string
+  readonly platform: string | undefined
+  readonly requester: Required<Requester>
+  readonly allowUids: ReadonlyArray<number> | undefined
+  readonly allowGids: ReadonlyArray<number> | undefined
+  readonly verify: boolean
+  /** Host of the registry; empty for other sources. */
+  readonly registry: string
+  /** Orders of one key are the same pull. It holds the uid, unless everyone would be given the same. */
+  readonly key: string
+  /** Whether the process that was asked has credentials for it, so that another one can't go on without being asked again. */
+  readonly hasCredentials: boolean
+}
+
+/** What is shown of a running pull; replaced as a whole, about once a second. */
+export interface PullProgress {
+  readonly phase: Phase
+  readonly imageId: string | undefined
+  /** Bytes of layers that are here, and of all; both 0 while unknown. */
+  readonly received: number
+  readonly bytes: number
+  /** Layers that are here whole, and all. */
+  readonly layersDone: number
+  readonly layers: number
+  /** Bytes of the root file system that went into the packer. */
+  readonly packed: number
+  /** It waits for another pull of the same image. */
+  readonly isWaiting: boolean
+  /** What a person should know, at most the last ten. */
+  readonly warnings: ReadonlyArray<string>
+}
+
+export type PullOutcome =
+  | { readonly _tag: "Done"; readonly imageId: string }
+  | { readonly _tag: "Failed"; readonly code: string; readonly what: string; readonly remedy: string }
+  | { readonly _tag: "Cancelled" }
+
+/** A pull of the queue. */
+export interface QueuedPull {
+  /** Random, 32 hexadecimal digits. */
+  readonly id: string
+  readonly order: PullOrder
+  /** Who asked for it: the first one, and those who joined. Who has cancelled is not among them. */
+  readonly askers: ReadonlyArray<number>
+  readonly state: "waiting" | "running" | "done" | "failed" | "cancelled"
+  readonly outcome: PullOutcome | undefined
+  readonly progress: PullProgress | undefined
+  /** How often it was begun. */
+  readonly attempts: number
+  /** Times in milliseconds since 1970, of the database's clock. */
+  readonly created: number
+  readonly changed: number
+  /** Before this it is not begun again. */
+  readonly notBefore: number
+}
+
+/** How many pulls run beside each other, over all replicas. */
+export interface QueueLimits {
+  readonly perUser: number
+  readonly perRegistry: number
+}
+
+export interface QueueFilter {
+  readonly system?: string | undefined
+  /** Pulls that this user asked for. */
+  readonly asker?: number | undefined
+  readonly states?: ReadonlyArray<QueuedPull["state"]> | undefined
+  readonly reference?: string | undefined
+  readonly limit: number
+}
+
+/** A pull that a process runs. */
+export interface Taken {
+  readonly pull: QueuedPull
+  /** Of this attempt alone: who holds an older one of the same pull can change nothing any more. */
+  readonly lease: string
+}
+
+export class PullQueue extends Context.Tag("shifter-sdk/PullQueue")<
+  PullQueue,
+  {
+    /** Adds a pull, or joins the one of the same key that waits or runs. At most `perUser` may wait for one user: fails with `QUEUE_FULL`. */
+    readonly submit: (order: PullOrder, waitingPerUser: number) => Effect.Effect<{ readonly pull: QueuedPull; readonly isNew: boolean }, CatalogError>
+    /**
+     * Takes a pull to run: of the user with the fewest running ones, the oldest that its registry has room for. A pull that has credentials
+     * is taken by `runner`, the process that has them, unless that is gone.
+     */
+    readonly take: (runner: string, limits: QueueLimits) => Effect.Effect<Taken | undefined, CatalogError>
+    /** Extends the lease and says how far it is. `Lost`: it is another's. `Cancelled`: nobody wants it any more. */
+    readonly renew: (taken: Taken, progress: PullProgress | undefined) => Effect.Effect<"Held" | "Cancelled" | "Lost", CatalogError>
+    /** Ends it; false: it was another's. */
+    readonly finish: (taken: Taken, outcome: PullOutcome) => Effect.Effect<boolean, CatalogError>
+    /** Puts it back, to be begun in so many milliseconds; one that is put back by a process that ends loses no attempt. */
+    readonly putBack: (taken: Taken, delay: number, countsAsAttempt: boolean) => Effect.Effect<void, CatalogError>
+    /** This runner lives. */
+    readonly alive: (runner: string) => Effect.Effect<void, CatalogError>
+    /**
+     * Puts back pulls whose lease has run out; ends those with too many attempts, and those whose credentials are gone with their process
+     * (`CREDENTIALS_GONE`: ask again).
+     */
+    readonly recover: (attempts: number) => Effect.Effect<ReadonlyArray<string>, CatalogError>
+    /** He wants it no more. It is cancelled when nobody is left who does; `byForce` at once. */
+    readonly cancel: (id: string, uid: number, byForce: boolean) => Effect.Effect<QueuedPull | undefined, CatalogError>
+    readonly get: (id: string) => Effect.Effect<QueuedPull | undefined, CatalogError>
+    /** The newest first. */
+    readonly list: (filter: QueueFilter) => Effect.Effect<ReadonlyArray<QueuedPull>, CatalogError>
+    /** How many wait and run, for metrics. */
+    readonly counts: Effect.Effect<ReadonlyArray<{ readonly system: string; readonly state: QueuedPull["state"]; readonly count: number }>, CatalogError>
+    /** Forgets pulls that ended so many milliseconds ago. */
+    readonly prune: (olderThan: number) => Effect.Effect<number, CatalogError>
+    /** Ids of pulls that changed, in this process or another; one may be missed, so who waits also looks now and then. */
+    readonly changes: Stream.Stream<string>
+  }
+>() {}
+
+/** How long a process may be silent before its pulls are another's. */
+export const queueLeaseMillis = 6000
+/** How often a process renews, and says how far it is. */
+export const queueRenewMillis = 1500
