@@ -561,8 +561,8 @@ static enum merge_result link_names(struct merger *m, const struct path *path, c
       case SAID_NOTHING: break;
     }
   }
-  // Below a name that newer layers hide nothing is remembered, so the target may lie in this very layer.
-  if (target == NULL && m->plan == NULL && is_under_hidden(m, &m->target)) return MERGE_PLAN_NEEDED;
+  // Below a name that newer layers hide nothing is remembered, so the target may lie in this very layer; a node there is of newer layers.
+  if (m->plan == NULL && is_under_hidden(m, &m->target)) return MERGE_PLAN_NEEDED;
   if (is_removed_here(m, &m->target)) return no_target(m, names->items[0], m->target.text.at);
   return wait_for(m, path, names);
 }

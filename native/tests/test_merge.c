@@ -243,6 +243,7 @@ static void rules(void **state) {
     {"link to a replaced name of its layer", LAYERS("f=1 g>f f=2"), "g=1 f=2", true, .inodes = 3},
     {"link to a hidden file of its layer", LAYERS("f=1 g>f", "f=2"), "f=2 g=1", true, .inodes = 3},
     {"link to a file below a hidden name", LAYERS("d/f=1 g>d/f", ".wh.d"), "g=1", true, .inodes = 2},
+    {"link to a file below a hidden name, where a newer layer has one too", LAYERS("d/f=1 g>d/f", "d/f=2 d/.wh..wh..opq"), "d/f=2 g=1 d/", true, .inodes = 4},
     {"the last statement counts", LAYERS("f=1 d/ d/x f=2 d@f"), "f=2 d@f", true, .inodes = 3},
     {"a directory twice", LAYERS("d/ d/x d/"), "d/x d/", true, .inodes = 3},
     {"the root twice", LAYERS("./ f ./"), "f ./", true, .inodes = 2},
