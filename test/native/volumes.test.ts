@@ -284,15 +284,21 @@ must(libc.syscall(442, tree, b'', 0x1000, attributes, 32), 'mount_setattr')
 must(libc.syscall(429, tree, b'', -100, target, 4), 'move_mount')
 os.execvp(sys.argv[5], sys.argv[5:])
 `
-  /** A start whose home is such a file system, of what \`make\` put there; mode 0700. */
+  /** Where it is shown, on the node and inside: no volume may lie below the /var of the tests' homes. */
+  let home: string
+  beforeAll(() => {
+    home = mkdtempSync('/tmp/shifter-home-')
+  })
+  afterAll(() => rmSync(home, { recursive: true }))
+  /** A start where such a file system is mounted, of what `make` put there; mode 0700. */
   const atHome = async (make: (home: string) => void, argv: readonly string[], as = userA): Promise<ProcessResult> => {
-    const home = mkdtempSync(workspace.at('home-'))
-    make(home)
-    own(home, userA, 0o700)
-    await runOk(['chown', '-R', '-h', `${userA.uid}:0`, home])
+    const source = mkdtempSync(workspace.at('home-'))
+    make(source)
+    own(source, userA, 0o700)
+    await runOk(['chown', '-R', '-h', `${userA.uid}:0`, source])
     // Were root let in, the test would show nothing.
     const script = 'if ls "$0" >/dev/null 2>&1; then echo root is let in >&2; exit 9; fi; exec "$@"'
-    return run(['unshare', '--mount', 'python3', '-c', SQUASH, home, userA.home, String(userA.uid), String(userA.gid), 'sh', '-c', script, userA.home,
+    return run(['unshare', '--mount', 'python3', '-c', SQUASH, source, home, String(userA.uid), String(userA.gid), 'sh', '-c', script, home,
       'setpriv', `--reuid=${as.uid}`, `--regid=${as.gid}`, '--clear-groups', '--reset-env', ...argv], { cwd: '/' })
   }
   const withVolume = (volume: string, ...command: readonly string[]): string[] => [HELPER, `--image=${image.reference}`, `--volume=${volume}`, ...command]
@@ -305,7 +311,6 @@ os.execvp(sys.argv[5], sys.argv[5:])
   }
 
   it('are a place for volumes, as sources and as targets, for him whose they are', async () => {
-    const home = userA.home
     const shown = mkdtempSync('/tmp/shifter-squashed-')
     writeFileSync(join(shown, 'file'), 'shown\n')
     for (const path of ['', 'file']) own(join(shown, path), userA, path === '' ? 0o755 : 0o644)
@@ -333,7 +338,7 @@ os.execvp(sys.argv[5], sys.argv[5:])
     const file = workspace.at('shown.squashfs')
     squashfs(file, [{ name: 'below', type: 'dir' }, { name: 'below/file', type: 'file', data: 'of FUSE\n' }])
     chmodSync(file, 0o644)
-    const place = mkdtempSync(join(userA.home, 'fuse-'))
+    const place = mkdtempSync('/tmp/shifter-fuse-')
     own(place, userA, 0o755)
     const asA = `setpriv --reuid=${userA.uid} --regid=${userA.gid} --clear-groups`
     // The server ends with the mount, and that with its namespace.
