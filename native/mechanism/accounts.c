@@ -87,9 +87,9 @@ static bool ask_name_service(const struct identity *who, const char *user, const
   if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
     return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names the unknown account %s", reply.at == NULL ? "" : reply.at);
   // It is the user's process, which others of his can signal.
-  if (!complete || !WIFEXITED(status) || WEXITSTATUS(status) > 2)
-    return fail(why, ERROR_CALLER_UNKNOWN, "uid %u: the look-up was stopped or killed, which a process of that user can do, or took more than %d seconds", who->uid, LOOK_UP_SECONDS);
-  if (WEXITSTATUS(status) == 1) return fail(why, ERROR_RESOURCE, "the account look-up failed");
+  if (!complete || !WIFEXITED(status))
+    return fail(why, ERROR_RESOURCE, "uid %u: the account look-up was stopped or killed, which processes of that user can do, or took more than %d seconds", who->uid, LOOK_UP_SECONDS);
+  if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 2) return fail(why, ERROR_RESOURCE, "the account look-up failed");
   return accounts_from_reply(&reply, who, user == NULL ? NULL : "", import, out, why);
 }
 
