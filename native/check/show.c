@@ -80,7 +80,7 @@ void show_root(struct buffer *out, const struct prepared *entry) {
   static const struct {
     const char *key;
     enum prepared_field field;
-  } fields[] = {{"build", PREPARED_BUILD}, {"configuration", PREPARED_CONFIGURATION}, {"file", PREPARED_FILE}, {"gid", PREPARED_GID},
+  } fields[] = {{"boot", PREPARED_BOOT}, {"build", PREPARED_BUILD}, {"configuration", PREPARED_CONFIGURATION}, {"file", PREPARED_FILE}, {"gid", PREPARED_GID},
                 {"groups", PREPARED_GROUPS}, {"image", PREPARED_IMAGE}, {"job", PREPARED_JOB}, {"key", PREPARED_COUNT}, {"loop", PREPARED_LOOP},
                 {"made", PREPARED_MADE}, {"meta", PREPARED_META}, {"modules", PREPARED_MODULES}, {"namespace", PREPARED_NAMESPACE},
                 {"nodes", PREPARED_NODES}, {"pin", PREPARED_PIN}, {"record", PREPARED_RECORD}, {"references", PREPARED_COUNT},

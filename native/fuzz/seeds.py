@@ -110,7 +110,7 @@ def numbered(values):
 
 long_hash = b"0123456789abcdef" * 4
 entry = [
-    b"reference 6:id:abc", b"job 4:12.a", b"uid 4:1000", b"gid 3:100", b"groups 5:7,100", b"configuration 64:" + long_hash, b"build 1:b", b"view 1:v",
+    b"reference 6:id:abc", b"job 4:12.a", b"uid 4:1000", b"gid 3:100", b"groups 5:7,100", b"configuration 64:" + long_hash, b"boot 2:b0", b"build 1:b", b"view 1:v",
     b"image 3:abc", b"record 1:\n", b"pin 31:pins/1000.0123456789abcdef.12.a", b"namespace 3:4:5", b"loop 1:7", b"file 3:8:9", b"made 2:10", b"end",
 ]
 passwd = b"root:x:0:0:root:/root:/bin/sh\nalice:x:1000:100:Alice, 1:/home/alice:/bin/sh\nsshd:x:22:22::/run:/bin/false\n"
@@ -139,7 +139,7 @@ policy = {
     "metadata": numbered(some(b"\0", inputs("../../formats/vectors/record.json"), 20) + some(b"\1", inputs("../../formats/vectors/meta.json"), 30)),
     "index": numbered(
         some(b"\0", inputs("../../formats/vectors/image-reference.json"), 30) + some(b"\1", inputs("../../formats/vectors/name.json"), 8)
-        + [b"\2shifter-root 1\n" + b"\n".join(entry) + b"\n", b"\x031000.0123456789abcdef.12.a"]
+        + [b"\2shifter-root 2\n" + b"\n".join(entry) + b"\n", b"\x031000.0123456789abcdef.12.a"]
     ),
     "accounts": numbered([bytes([settings]) + passwd + b"\0" + groups + (b"\0" if settings & 32 else b"") for settings in (0xC3, 0xD7, 0x4F, 0xE3, 0xF7, 0x01)]),
 }

@@ -80,29 +80,25 @@ static bool ask_name_service(const struct identity *who, const char *user, const
   cleanup_fd(&writer);
 
   AUTO_BUFFER reply = {0};
-  bool complete = pipe_read(reader, LOOK_UP_SECONDS, LIMIT_ACCOUNT_REPLY_BYTES, &reply);
+  bool complete = pipe_read(reader, child, LOOK_UP_SECONDS, LIMIT_ACCOUNT_REPLY_BYTES, &reply);
   if (!complete) kill(child, SIGKILL);
   int status = -1;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
     return fail(why, ERROR_UDIROOT_CONF_INVALID, "usersToImport names the unknown account %s", reply.at == NULL ? "" : reply.at);
-  if (!complete || !WIFEXITED(status) || WEXITSTATUS(status) > 2) return fail(why, ERROR_CALLER_UNKNOWN, "uid %u: the look-up failed", who->uid);
-  if (WEXITSTATUS(status) == 1) return fail(why, ERROR_RESOURCE, "the account look-up failed");
+  // It is the user's process, which others of his can signal.
+  if (!complete || !WIFEXITED(status))
+    return fail(why, ERROR_RESOURCE, "uid %u: the account look-up was stopped or killed, which processes of that user can do, or took more than %d seconds", who->uid, LOOK_UP_SECONDS);
+  if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 2) return fail(why, ERROR_RESOURCE, "the account look-up failed");
   return accounts_from_reply(&reply, who, user == NULL ? NULL : "", import, out, why);
-}
-
-static bool read_site_file(int directory, const char *path, const char *name, struct buffer *content, struct failure *why) {
-  enum walk walk = open_protected_file(directory, name, 0, LIMIT_ACCOUNT_REPLY_BYTES, content, NULL);
-  if (walk == WALK_OK) return true;
-  return fail(why, walk == WALK_UNSAFE ? ERROR_UDIROOT_CONF_UNSAFE : ERROR_UDIROOT_CONF_INVALID, "%s/%s can't be used", path, name);
 }
 
 static bool read_files(const char *path, const struct identity *who, const char *user, const struct words *import, struct accounts *out,
                        struct failure *why) {
   AUTO_FD directory = -1;
   AUTO_BUFFER passwd = {0}, group = {0};
-  return site_open("etcPath", path, S_IFDIR, &directory, why) && read_site_file(directory, path, "passwd", &passwd, why) &&
-         read_site_file(directory, path, "group", &group, why) && accounts_from_files(&passwd, &group, who, user, import, out, why);
+  return site_open("etcPath", path, S_IFDIR, &directory, why) && site_read_etc(directory, path, "passwd", &passwd, why) &&
+         site_read_etc(directory, path, "group", &group, why) && accounts_from_files(&passwd, &group, who, user, import, out, why);
 }
 
 bool accounts_look_up(const struct config *config, const struct identity *who, const char *user, struct accounts *out, struct failure *why) {

@@ -1,11 +1,9 @@
 #include "mechanism/descriptors.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/magic.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -59,25 +57,14 @@ static void filter_one(int fd) {
 // Through /proc, and false when that is not there.
 static bool filter_listed(void) {
   AUTO_FD directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  AUTO_WORDS names = {0}; // noted first: closing while reading the list could skip entries
   struct statfs system;
-  if (directory < 0 || fstatfs(directory, &system) != 0 || (long)system.f_type != PROC_SUPER_MAGIC) return false;
-  int list_fd = directory;
-  DIR *list = fdopendir(directory);
-  if (list == NULL) return false;
-  directory = -1;
-  struct ids fds = {0}; // noted first: closing while reading the list could skip entries
-  errno = 0;
-  for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list)) {
+  if (directory < 0 || fstatfs(directory, &system) != 0 || (long)system.f_type != PROC_SUPER_MAGIC || !names_in(directory, false, &names)) return false;
+  for (size_t i = 0; i < names.count; i++) {
     uint64_t fd;
-    size_t length = 0;
-    while (entry->d_name[length] != '\0') length++;
-    if (number_parse(entry->d_name, length, INT32_MAX, false, &fd) && fd > 2 && (int)fd != list_fd) ids_add(&fds, (uint32_t)fd);
+    if (number_parse(names.items[i], strlen(names.items[i]), INT32_MAX, false, &fd) && fd > 2 && (int)fd != directory) filter_one((int)fd);
   }
-  bool complete = errno == 0;
-  closedir(list);
-  for (size_t i = 0; i < fds.count; i++) filter_one((int)fds.items[i]);
-  ids_free(&fds);
-  return complete;
+  return true;
 }
 
 // Before: no descriptor of ours is open. After: every open descriptor is one the program inside may keep.

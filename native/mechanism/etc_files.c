@@ -53,9 +53,7 @@ static bool add_host_file(struct made_files *files, const char *path, const char
 
 static bool add_site_file(struct made_files *files, int directory, const char *path, const char *name, struct failure *why) {
   AUTO_BUFFER content = {0};
-  enum walk walk = open_protected_file(directory, name, 0, FILE_BYTES, &content, NULL);
-  if (walk != WALK_OK)
-    return fail(why, walk == WALK_UNSAFE ? ERROR_UDIROOT_CONF_UNSAFE : ERROR_UDIROOT_CONF_INVALID, "etcPath: %s/%s can't be used", path, name);
+  if (!site_read_etc(directory, path, name, &content, why)) return false;
   buffer_add(&made_files_add(files, name)->content, content.at, content.length);
   return true;
 }

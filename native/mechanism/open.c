@@ -128,12 +128,14 @@ bool names_in(int directory, bool hidden, struct words *names) {
   DIR *list = readable < 0 ? NULL : fdopendir(readable);
   if (list == NULL) return false;
   readable = -1;
+  errno = 0;
   for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list)) {
     bool itself = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
     if (!itself && (hidden || entry->d_name[0] != '.')) words_add_text(names, entry->d_name);
   }
+  bool complete = errno == 0;
   closedir(list);
-  return true;
+  return complete;
 }
 
 bool read_all(int fd, size_t most, struct buffer *content) {

@@ -111,7 +111,8 @@ static void survey(int run, int directory, const struct pins *pins, const struct
     AUTO_PREPARED entry = {0};
     struct failure ignored;
     AUTO_FD pin = -1;
-    bool readable = strcmp(name, UNFINISHED) != 0 && entry_read(directory, name, &entry, &ignored);
+    bool readable = strcmp(name, UNFINISHED) != 0 && entry_read(directory, name, &entry, &ignored) &&
+                    prepared_same(&entry, wanted, PREPARED_BOOT, PREPARED_BOOT); // of another boot is as good as damaged
     // One of another mount namespace: its pin can't be seen from here.
     bool elsewhere = readable && !prepared_same(&entry, wanted, PREPARED_VIEW, PREPARED_VIEW);
     if (readable && !elsewhere) pin = pin_open(run, &entry);
@@ -171,11 +172,11 @@ static _Noreturn void build(const struct root_plan *plan, const cpu_set_t *proce
   _exit(0);
 }
 
-static bool take_answer(int reply, struct failure *why) {
+static bool take_answer(int reply, pid_t builder, struct failure *why) {
   struct answer answer;
   AUTO_BUFFER bytes = {0};
-  bool whole = pipe_read(reply, BUILD_SECONDS, sizeof answer, &bytes) && bytes.length == sizeof answer;
-  if (!whole) return fail(why, ERROR_PREPARE_FAILED, "the process that builds the root has ended, or does not end");
+  bool whole = pipe_read(reply, builder, BUILD_SECONDS, sizeof answer, &bytes) && bytes.length == sizeof answer;
+  if (!whole) return fail(why, ERROR_PREPARE_FAILED, "the process that builds the root has ended, was stopped, or does not end");
   memcpy(&answer, bytes.at, sizeof answer);
   if (!answer.built) *why = answer.why;
   return answer.built;
@@ -199,7 +200,7 @@ static bool build_once(const struct root_plan *plan, const cpu_set_t *processors
   }
   cleanup_fd(&order);
   cleanup_fd(&answer);
-  bool pinned = take_answer(reply, why) && pin_make(place, name, child, space, order_matters, why);
+  bool pinned = take_answer(reply, child, why) && pin_make(place, name, child, space, order_matters, why);
   if (!pinned) kill(child, SIGKILL);
   cleanup_fd(&end);
   while (waitpid(child, NULL, 0) < 0 && errno == EINTR) continue;

@@ -65,6 +65,14 @@ bool describe_view(struct buffer *out) {
   return true;
 }
 
+// Numbers of devices and inodes mean what they meant for one boot alone.
+bool describe_boot(struct buffer *out) {
+  AUTO_FD fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || !read_all(fd, 64, out) || out->length == 0) return false;
+  out->at[--out->length] = '\0'; // the line end
+  return true;
+}
+
 bool describe(const struct root_plan *plan, const char *job, struct prepared *entry) {
   struct buffer *fields = entry->fields;
   set_field(entry, PREPARED_JOB, job);
@@ -77,7 +85,7 @@ bool describe(const struct root_plan *plan, const char *job, struct prepared *en
   for (size_t i = 0; i < plan->modules.count; i++) buffer_print(&fields[PREPARED_MODULES], "%s%s", i == 0 ? "" : ",", plan->modules.items[i]->name);
   buffer_text(&fields[PREPARED_VOLUMES], "");
   volume_map_signature(&plan->volumes, &fields[PREPARED_VOLUMES]);
-  return describe_view(&fields[PREPARED_VIEW]);
+  return describe_boot(&fields[PREPARED_BOOT]) && describe_view(&fields[PREPARED_VIEW]);
 }
 
 // The image as the entry knows it, if it is the one that is meant and the caller may use it.

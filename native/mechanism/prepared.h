@@ -22,6 +22,8 @@ bool device_hold(const struct prepared *entry, int *device) MUST_USE;
 bool set_field(struct prepared *entry, enum prepared_field field, const char *text); // always true
 // Where this process looks from: its mount namespace and root directory.
 bool describe_view(struct buffer *out) MUST_USE;
+// Which boot this is.
+bool describe_boot(struct buffer *out) MUST_USE;
 // Job and the fields that follow from the plan, up to that view.
 bool describe(const struct root_plan *plan, const char *job, struct prepared *entry) MUST_USE;
 
@@ -41,5 +43,5 @@ struct preparation {
 bool prepared_set_up(const struct preparation *asked, struct failure *why) MUST_USE;
 // What is left of the job (uid NULL: of every user's) is gone; processes inside keep what they have. Waits for nobody.
 bool prepared_tear_down(const char *run_directory, const char *job, const char *uid, struct failure *why) MUST_USE;
-// Job, uid, image, age and state of every root, a line each; of one job, of one user, where they are not NULL.
+// Job, uid, image, age and state of every root, a line each, sorted, in columns; of one job, of one user, where they are not NULL.
 void prepared_list(const char *run_directory, const char *only_job, const char *only_uid, struct buffer *out);

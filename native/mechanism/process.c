@@ -8,10 +8,12 @@
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LARGEST_ARGUMENTS (8 << 20) // of arguments and environment: the kernel takes three quarters of this
+#define GLANCE_MILLISECONDS 250       // how often a child that says nothing is looked at: no descriptor tells that one was stopped
 
 // Limits that could break the building of a root half-way; and that on processes, since who becomes a user with more of them than his
 // limit can't execute anything.
@@ -84,15 +86,17 @@ static time_t now(void) {
   return time.tv_sec;
 }
 
-bool pipe_read(int pipe, int seconds, size_t most, struct buffer *reply) {
+bool pipe_read(int pipe, pid_t writer, int seconds, size_t most, struct buffer *reply) {
   time_t end = now() + seconds;
   char chunk[8192];
   for (;;) {
     struct pollfd wait = {.fd = pipe, .events = POLLIN};
-    time_t left = end - now();
-    int ready = left <= 0 ? 0 : poll(&wait, 1, (int)left * 1000);
+    siginfo_t stop = {0};
+    int ready = poll(&wait, 1, GLANCE_MILLISECONDS);
     if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) return false;
+    bool stopped = ready == 0 && (waitid(P_PID, (id_t)writer, &stop, WSTOPPED | WNOHANG | WNOWAIT) != 0 || stop.si_pid != 0);
+    if (ready < 0 || stopped || now() >= end) return false;
+    if (ready == 0) continue;
     ssize_t size = read(pipe, chunk, sizeof chunk);
     if (size < 0 && errno == EINTR) continue;
     if (size <= 0) return size == 0;

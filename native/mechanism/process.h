@@ -22,5 +22,5 @@ bool standard_descriptors_open(void) MUST_USE;
 char *const *environment_whole(int argc, char *const *argv, char *const *left);
 // Notes what the caller gave, and sets what the privileged part needs.
 bool inherited_take(struct inherited *inherited, struct failure *why) MUST_USE;
-// What a child writes until it closes its end, bounded in length and time.
-bool pipe_read(int pipe, int seconds, size_t most, struct buffer *reply) MUST_USE;
+// What a child writes until it closes its end, bounded in length and time; false as soon as it was stopped.
+bool pipe_read(int pipe, pid_t writer, int seconds, size_t most, struct buffer *reply) MUST_USE;

@@ -56,3 +56,8 @@ bool site_open(const char *setting, const char *path, mode_t type, int *fd, stru
   *fd = steal_fd(&found);
   return true;
 }
+
+bool site_read_etc(int directory, const char *path, const char *name, struct buffer *content, struct failure *why) {
+  enum walk walk = open_protected_file(directory, name, 0, LIMIT_ACCOUNT_REPLY_BYTES, content, NULL);
+  return walk == WALK_OK || fail(why, walk == WALK_UNSAFE ? ERROR_UDIROOT_CONF_UNSAFE : ERROR_UDIROOT_CONF_INVALID, "etcPath: %s/%s can't be used", path, name);
+}

@@ -39,19 +39,30 @@ static int directory_of(const struct root *root, int file) {
   return place_of(again, &found) && place_of(file, &wanted) && same_place(&found, &wanted) ? steal_fd(&directory) : -1;
 }
 
-// Whether what `fd` shows is `above`, or below it: by walking up, so that no name is compared. A walk that goes wrong says yes.
-static bool lies_within(const struct root *root, int fd, const struct place *above) {
+// Whether what `fd` shows was seen to be neither `above` nor below it: by walking up, so that no name is compared.
+static bool is_outside(const struct root *root, int fd, const struct place *above) {
   struct place here, top;
-  if (!place_of(root->fd, &top) || !place_of(fd, &here) || same_place(&here, above)) return true;
+  if (!place_of(root->fd, &top) || !place_of(fd, &here) || same_place(&here, above)) return false;
   AUTO_FD at = here.directory ? open_resolved(fd, ".", O_PATH | O_DIRECTORY, 0, 0) : directory_of(root, fd);
   for (int steps = 0; steps < DEEPEST && place_of(at, &here); steps++) {
-    if (same_place(&here, above)) return true;
-    if (same_place(&here, &top)) return false;
+    if (same_place(&here, above)) return false;
+    if (same_place(&here, &top)) return true;
     int next = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
     cleanup_fd(&at);
     at = next;
   }
-  return true;
+  return false;
+}
+
+// Where root may not walk, on a root-squashed file system, the user does: the kernel itself knows what is above a directory, so whoever
+// asks gets the same answer or none. A walk that neither of them can make says yes.
+static bool lies_within(const struct root *root, int fd, const struct place *above) {
+  struct failure ignored;
+  if (is_outside(root, fd, above)) return false;
+  if (!file_identity_set(&root->plan->who, &ignored)) return true;
+  bool outside = is_outside(root, fd, above);
+  file_identity_root();
+  return !outside;
 }
 
 bool note_etc(struct root *root) {
@@ -101,17 +112,23 @@ static bool spares_all(const struct root *root, int target, const struct volume 
   return true;
 }
 
+// What a permission that is missing can mean besides: FUSE shows nothing to a process of which not every id is its user's.
+static const char *hint(void) {
+  return errno == EACCES ? " (what FUSE shows, only where it is mounted with allow_other)" : "";
+}
+
 // Before: nothing of the user's is attached. After: a copy of what he can reach inside.
 static int clone_source(const struct root *root, const struct volume *volume, struct failure *why) {
   if (!file_identity_set(&root->plan->who, why)) return -1;
   AUTO_FD source = open_resolved(root->fd, volume->from, O_PATH, 0, INSIDE);
   file_identity_root();
   AUTO_FD tree = source < 0 ? -1 : tree_clone(source, "", true);
+  struct place place;
   // The root becomes read-only at the end; copies of it are so from the start.
   bool read_only = (volume->flags & VOLUME_READ_ONLY) != 0, top = tree >= 0 && !root->plan->writable && on_root_mount(root, source);
   bool set = tree >= 0 && tree_set(tree, SAFE | (read_only ? MOUNT_ATTR_RDONLY : 0), root->propagation, true) &&
-             (!top || tree_set(tree, MOUNT_ATTR_RDONLY, 0, false));
-  if (!set) return fail(why, ERROR_VOLUME_FAILED, "'%s' is not there inside, or not yours to reach", volume->from), -1;
+             (!top || tree_set(tree, MOUNT_ATTR_RDONLY, 0, false)) && place_of(tree, &place);
+  if (!set) return fail(why, ERROR_VOLUME_FAILED, "'%s' is not there inside, or not yours to reach%s", volume->from, hint()), -1;
   return steal_fd(&tree);
 }
 
@@ -125,10 +142,10 @@ static bool add_source(const struct root *root, const struct volume *volume, str
 }
 
 // Directories of the image are found and made with root's rights, since the image is the user's to see; what he reaches beyond them
-// must be reachable with his own.
+// must be reachable with his own, and whether root reaches it (root-squashed file systems) means nothing. errno is of what he may see.
 static int user_target(const struct root *root, const struct tree *tree, struct failure *why) {
   AUTO_FD target = tree->directory ? inside_directory(root, tree->to) : inside_file(root, tree->to);
-  if (target < 0 || on_root_mount(root, target)) return steal_fd(&target);
+  if (target >= 0 && on_root_mount(root, target)) return steal_fd(&target);
   if (!file_identity_set(&root->plan->who, why)) return -1;
   cleanup_fd(&target);
   target = open_resolved(root->fd, tree->to, O_PATH | (tree->directory ? O_DIRECTORY : 0), 0, INSIDE);
@@ -136,12 +153,22 @@ static int user_target(const struct root *root, const struct tree *tree, struct 
   return steal_fd(&target);
 }
 
-static bool attach(const struct root *root, const struct tree *tree, const struct volume *volume, struct failure *why) {
-  fail(why, ERROR_VOLUME_FAILED, "%s is no place for a %s", tree->to, tree->directory ? "directory" : "file");
+static bool refuse_target(const struct root *root, const struct tree *tree, size_t number, struct failure *why) {
+  const struct volume *volumes = root->plan->volumes.items;
+  size_t above = number; // behind the volume that shows the directory in which this one's target would be
+  while (above > 0 && !path_is_within(tree->to, volumes[above - 1].to)) above--;
+  if (errno == ENOENT && above > 0)
+    return fail(why, ERROR_VOLUME_FAILED, "%s is not in what the volume at %s shows, where nothing is made; make it there first", tree->to, volumes[above - 1].to);
+  return fail(why, ERROR_VOLUME_FAILED, "%s is no place for a %s%s", tree->to, tree->directory ? "directory" : "file", hint());
+}
+
+static bool attach(const struct root *root, const struct tree *tree, size_t number, struct failure *why) {
   AUTO_FD target = user_target(root, tree, why);
-  if (target < 0) return false;
-  if (!spares_all(root, target, volume)) return fail(why, ERROR_VOLUME_INVALID, "'%s' leads to a place that can't be a target", tree->to);
-  return tree_attach(tree->fd, target) || fail(why, ERROR_VOLUME_FAILED, "%s is no place for a %s", tree->to, tree->directory ? "directory" : "file");
+  struct place place;
+  if (target < 0 || !place_of(target, &place)) return refuse_target(root, tree, number, why);
+  if (!spares_all(root, target, &root->plan->volumes.items[number]))
+    return fail(why, ERROR_VOLUME_INVALID, "'%s' leads to a place that can't be a target", tree->to);
+  return tree_attach(tree->fd, target) || refuse_target(root, tree, number, why);
 }
 
 bool attach_user_volumes(const struct root *root, struct failure *why) {
@@ -150,7 +177,7 @@ bool attach_user_volumes(const struct root *root, struct failure *why) {
   bool done = true;
   // All sources first: they mean the root without the user's volumes, so their order means nothing, and copies do not copy copies.
   for (size_t i = 0; done && i < map->count; i++) done = add_source(root, &map->items[i], &trees, why);
-  for (size_t i = 0; done && i < trees.count; i++) done = attach(root, &trees.items[i], &map->items[i], why);
+  for (size_t i = 0; done && i < trees.count; i++) done = attach(root, &trees.items[i], i, why);
   trees_free(&trees);
   return done;
 }

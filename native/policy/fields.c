@@ -4,8 +4,6 @@
 
 #include "limits.gen.h"
 
-#define SUPPORTED_VERSION 1
-
 static bool invalid(const struct field_form *form, const char *what, struct failure *why) {
   return fail(why, ERROR_RECORD_INVALID, "%s: %s", form->kind, what);
 }
@@ -18,10 +16,10 @@ static const char *read_version(const struct field_form *form, const char *at, s
     return invalid(form, "the first line is not what this kind of file starts with", why), NULL;
   const char *digits = at + magic + 1;
   uint64_t version;
-  if (!number_parse(digits, (size_t)(line_end - digits), 999999999, false, &version) || version == 0)
-    return invalid(form, "the version is not a number", why), NULL;
-  if (version > SUPPORTED_VERSION)
-    return fail(why, ERROR_RECORD_NEWER, "%s: version %u, this program knows %d", form->kind, (unsigned)version, SUPPORTED_VERSION), NULL;
+  if (!number_parse(digits, (size_t)(line_end - digits), 999999999, false, &version) || version < form->version)
+    return invalid(form, "the version is not one that this program knows", why), NULL;
+  if (version > form->version)
+    return fail(why, ERROR_RECORD_NEWER, "%s: version %u, this program knows %u", form->kind, (unsigned)version, form->version), NULL;
   return line_end + 1;
 }
 

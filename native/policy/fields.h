@@ -19,6 +19,7 @@ struct field_key {
 };
 struct field_form {
   const char *kind;
+  unsigned version; // the one that is written and read
   size_t most; // bytes
   const struct field_key *keys;
   size_t count; // at most 32

@@ -53,6 +53,7 @@ const struct field_key prepared_keys[] = {
     [PREPARED_GID] = {"gid", FIELD_NEEDED, FIELD(PREPARED_GID), is_number},
     [PREPARED_GROUPS] = {"groups", FIELD_NEEDED, FIELD(PREPARED_GROUPS), is_text},
     [PREPARED_CONFIGURATION] = {"configuration", FIELD_NEEDED, FIELD(PREPARED_CONFIGURATION), hash_is_valid},
+    [PREPARED_BOOT] = {"boot", FIELD_NEEDED, FIELD(PREPARED_BOOT), is_text},
     [PREPARED_BUILD] = {"build", FIELD_NEEDED, FIELD(PREPARED_BUILD), is_text},
     [PREPARED_MODULES] = {"modules", FIELD_ONCE, FIELD(PREPARED_MODULES), is_text},
     [PREPARED_VOLUMES] = {"volumes", FIELD_ONCE, FIELD(PREPARED_VOLUMES), is_text},
@@ -70,7 +71,7 @@ const struct field_key prepared_keys[] = {
 };
 
 bool prepared_parse(const char *at, size_t length, struct prepared *entry, struct failure *why) {
-  static const struct field_form form = {PREPARED_KIND, 2 * LIMIT_RECORD_BYTES, prepared_keys, COUNT_OF(prepared_keys)};
+  static const struct field_form form = {PREPARED_KIND, PREPARED_VERSION, 2 * LIMIT_RECORD_BYTES, prepared_keys, COUNT_OF(prepared_keys)};
   *entry = (struct prepared){0};
   bool read = fields_parse(&form, at, length, entry, why);
   bool record = entry->fields[PREPARED_RECORD].at != NULL, meta = entry->fields[PREPARED_META].at != NULL;

@@ -15,7 +15,7 @@ static void write_fields(const struct prepared *entry, size_t first, size_t end,
 }
 
 void prepared_write(const struct prepared *entry, struct buffer *out) {
-  buffer_text(out, PREPARED_KIND " 1\n");
+  buffer_print(out, PREPARED_KIND " %d\n", PREPARED_VERSION);
   for (size_t i = 0; i < entry->references.count; i++) add_field(out, "reference", entry->references.items[i], strlen(entry->references.items[i]));
   write_fields(entry, 0, PREPARED_COUNT, out);
   buffer_text(out, "end\n");
@@ -23,7 +23,7 @@ void prepared_write(const struct prepared *entry, struct buffer *out) {
 
 void prepared_key(const struct prepared *entry, char key[static SHA256_HEX]) {
   AUTO_BUFFER text = {0};
-  buffer_text(&text, PREPARED_KIND " 1\n");
+  buffer_print(&text, PREPARED_KIND " %d\n", PREPARED_VERSION);
   write_fields(entry, 0, PREPARED_NODES, &text);
   buffer_text(&text, "end\n");
   sha256_hex(text.at, text.length, key);

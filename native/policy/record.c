@@ -71,7 +71,7 @@ static const struct field_key record_keys[] = {
 };
 
 bool record_parse(const char *at, size_t length, struct record *record, struct failure *why) {
-  static const struct field_form form = {"shifter-record", LIMIT_RECORD_BYTES, record_keys, COUNT_OF(record_keys)};
+  static const struct field_form form = {"shifter-record", 1, LIMIT_RECORD_BYTES, record_keys, COUNT_OF(record_keys)};
   *record = (struct record){0};
   if (fields_parse(&form, at, length, record, why)) return true;
   record_free(record);
@@ -95,7 +95,7 @@ static const struct field_key name_keys[] = {
 };
 
 bool name_parse(const char *at, size_t length, struct name_entry *name, struct failure *why) {
-  static const struct field_form form = {"shifter-name", LIMIT_NAME_BYTES, name_keys, COUNT_OF(name_keys)};
+  static const struct field_form form = {"shifter-name", 1, LIMIT_NAME_BYTES, name_keys, COUNT_OF(name_keys)};
   *name = (struct name_entry){0};
   if (fields_parse(&form, at, length, name, why)) return true;
   name_free(name);

@@ -32,7 +32,7 @@ static bool take_cache_key(struct volume *volume, const char *at, size_t length,
   uint64_t *number = is_word(at, name, "size") ? &volume->cache_size : is_word(at, name, "bs") ? &volume->cache_block : NULL;
   if (number != NULL) return (*number == 0 && bytes_parse(value, size, LARGEST_SIZE, number) && *number > 0) || refuse_flag(at, length, "is no size, or is there twice", what);
   if (is_word(at, name, "method")) return is_word(value, size, "loop") || refuse_flag(at, length, "is not method=loop", what);
-  if (is_word(at, name, "fs") || is_word(at, name, "fstype")) return is_word(value, size, "xfs") || refuse_flag(at, length, "is not fs=xfs", what);
+  if (is_word(at, name, "fs") || is_word(at, name, "fstype")) return is_word(value, size, "xfs") || refuse_flag(at, length, "is not fs=xfs, the only type that there is", what);
   return refuse_flag(at, length, "is no setting of perNodeCache", what);
 }
 

@@ -12,6 +12,7 @@
 #include "check/explain.h"
 #include "check/json.h"
 #include "check/show.h"
+#include "check/unprivileged.h"
 #include "limits.gen.h"
 #include "mechanism/open.h"
 #include "mechanism/site.h"
@@ -127,15 +128,18 @@ struct report {
   bool ok;
 };
 
-static void add_check(struct report *report, const char *name, bool ok, const char *detail) {
+static void add(struct report *report, const char *name, bool ok, const char *detail, bool advice) {
   struct buffer *out = &report->out;
-  if (out->length > 0) buffer_byte(out, ',');
-  buffer_text(out, "{\"detail\":");
+  buffer_print(out, "%s{%s\"detail\":", out->length > 0 ? "," : "", advice ? "\"advice\":true," : "");
   json_text(out, detail);
   buffer_text(out, ",\"name\":");
   json_text(out, name);
   buffer_print(out, ",\"ok\":%s}", ok ? "true" : "false");
-  report->ok = report->ok && ok;
+  report->ok = report->ok && (ok || advice);
+}
+
+static void add_check(struct report *report, const char *name, bool ok, const char *detail) {
+  add(report, name, ok, detail, false);
 }
 
 static void check_kernel(struct report *report) {
@@ -168,11 +172,25 @@ static void check_loop(struct report *report) {
   add_check(report, "loop-control", ok, ok ? "/dev/loop-control" : "/dev/loop-control is missing; load the loop module");
 }
 
-static void check_program(struct report *report) {
+static bool check_program(struct report *report) {
   struct stat status;
   bool there = stat(SHIFTER_PROGRAM, &status) == 0;
   bool ok = there && S_ISREG(status.st_mode) && status.st_uid == 0 && (status.st_mode & S_ISUID) != 0 && (status.st_mode & 0022) == 0;
   add_check(report, "shifter", ok, ok ? SHIFTER_PROGRAM : SHIFTER_PROGRAM " is not installed owned by root with mode 4755");
+  return ok;
+}
+
+// Where there is a setuid program nobody has to do without, so these are advice then.
+static void check_unprivileged(struct report *report, bool advice) {
+  static const struct {
+    const char *name;
+    bool (*ask)(struct buffer *detail);
+  } needs[] = {{"squashfuse", squashfuse_found}, {"fuse", fuse_is_open}, {"user-namespaces", namespaces_work}};
+  for (size_t i = 0; i < COUNT_OF(needs); i++) {
+    AUTO_BUFFER detail = {0};
+    bool ok = needs[i].ask(&detail);
+    add(report, needs[i].name, ok, detail.at, advice);
+  }
 }
 
 // `owned`: which setting says the owner, or an empty text.
@@ -199,10 +217,6 @@ static void check_settings(struct report *report, const struct config *config) {
   add_check(report, "settings", ok, ok ? "what they name can be used" : detail.at);
 }
 
-static bool uses_etc_path(const struct config *config) {
-  return config->udiroot[UDIROOT_ALLOW_LIBC_PWD_CALLS].number == 0 || config->udiroot[UDIROOT_POPULATE_ETC_DYNAMICALLY].number == 0;
-}
-
 static int check_node(void) {
   struct report report = {.ok = true};
   struct config config = {0};
@@ -211,7 +225,7 @@ static int check_node(void) {
   check_filesystem(&report, "squashfs");
   check_filesystem(&report, "overlay");
   check_loop(&report);
-  check_program(&report);
+  check_unprivileged(&report, check_program(&report));
   bool loaded = site_load(CONFIG_DIRECTORY, &config, &why);
   AUTO_BUFFER detail = {0}, out = {0};
   if (!loaded) buffer_print(&detail, "%s: %s", error_name(why.code), why.what);
@@ -219,7 +233,7 @@ static int check_node(void) {
   if (loaded) {
     check_settings(&report, &config);
     check_directory(&report, "udiMount", config.udiroot[UDIROOT_UDI_MOUNT].text, 0, "");
-    if (uses_etc_path(&config)) check_directory(&report, "etcPath", config.udiroot[UDIROOT_ETC_PATH].text, 0, "");
+    if (site_uses_etc(&config)) check_directory(&report, "etcPath", config.udiroot[UDIROOT_ETC_PATH].text, 0, "");
     uid_t owner = (uid_t)config.runtime[RUNTIME_IMAGE_OWNER].number;
     AUTO_BUFFER owned = {0};
     buffer_print(&owned, "; runtime.conf says imageOwner=%u", owner);

@@ -3,6 +3,7 @@
 #include "testing.h"
 
 #include <fcntl.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -154,15 +155,33 @@ static bool to_file(void *to, const void *at, size_t length) {
   return fwrite(at, 1, length, to) == length;
 }
 
-static int pack(const char *packer_command) {
+// A packer whose standard input is the stream; the last of its arguments is the file that it writes.
+static FILE *start_packer(const char *const *packer, const char *file, pid_t *child) {
+  AUTO_WORDS arguments = {0};
+  for (; *packer != NULL; packer++) words_add_text(&arguments, *packer);
+  words_add_text(&arguments, file);
+  static char epoch[] = "SOURCE_DATE_EPOCH=0", path[] = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+  char *const environment[] = {path, epoch, NULL};
+  int ends[2];
+  posix_spawn_file_actions_t actions;
+  assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+  assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+  assert_int_equal(posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO), 0);
+  assert_int_equal(posix_spawnp(child, arguments.items[0], &actions, NULL, arguments.items, environment), 0);
+  posix_spawn_file_actions_destroy(&actions);
+  close(ends[0]);
+  return fdopen(ends[1], "w");
+}
+
+static int pack(const char *const *packer_command) {
   make_noise();
   blob_prepare();
   char directory[] = "/tmp/shifter-contents-XXXXXX";
   assert_non_null(mkdtemp(directory));
-  AUTO_BUFFER file = {0}, command = {0};
+  AUTO_BUFFER file = {0};
   buffer_print(&file, "%s/image", directory);
-  buffer_print(&command, "SOURCE_DATE_EPOCH=0 %s %s", packer_command, file.at);
-  FILE *packer = popen(command.at, "w");
+  pid_t child = -1;
+  FILE *packer = start_packer(packer_command, file.at, &child);
   assert_non_null(packer);
   struct writer *writer = writer_open((struct writer_output){to_file, packer});
   for (size_t i = 0; i < COUNT_OF(tree); i++) {
@@ -176,7 +195,9 @@ static int pack(const char *packer_command) {
   }
   assert_true(writer_end(writer));
   writer_close(&writer);
-  int status = pclose(packer);
+  int status = -1;
+  assert_int_equal(fclose(packer), 0);
+  assert_int_equal(waitpid(child, &status, 0), child);
   assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   image = open(file.at, O_RDWR | O_CLOEXEC);
   off_t size = lseek(image, 0, SEEK_END);
@@ -188,13 +209,13 @@ static int pack(const char *packer_command) {
 
 static int pack_packed(void **state) {
   (void)state;
-  return pack("tar2sqfs -q -s -c zstd");
+  return pack((const char *const[]){"tar2sqfs", "-q", "-s", "-c", "zstd", NULL});
 }
 
 // Nothing is compressed: damage goes through to the fields.
 static int pack_plain(void **state) {
   (void)state;
-  return pack("sqfstar -quiet -no-progress -comp zstd -noI -noId -noD -noF -noX");
+  return pack((const char *const[]){"sqfstar", "-quiet", "-no-progress", "-comp", "zstd", "-noI", "-noId", "-noD", "-noF", "-noX", NULL});
 }
 
 static int drop(void **state) {

@@ -310,14 +310,14 @@ static void facts(void **state) {
 // A prepared root as it could be: each field in the order of the enum.
 static const char *const entry_fields[PREPARED_COUNT] = {
     [PREPARED_JOB] = "job 4:12.a\n", [PREPARED_UID] = "uid 4:1000\n", [PREPARED_GID] = "gid 3:100\n", [PREPARED_GROUPS] = "groups 5:7,100\n",
-    [PREPARED_CONFIGURATION] = "configuration 64:" HASH "\n", [PREPARED_BUILD] = "build 1:b\n", [PREPARED_MODULES] = "modules 1:m\n",
+    [PREPARED_CONFIGURATION] = "configuration 64:" HASH "\n", [PREPARED_BOOT] = "boot 2:b0\n", [PREPARED_BUILD] = "build 1:b\n", [PREPARED_MODULES] = "modules 1:m\n",
     [PREPARED_VOLUMES] = "volumes 5:/a:/b\n", [PREPARED_VIEW] = "view 1:v\n", [PREPARED_IMAGE] = "image 3:abc\n", [PREPARED_RECORD] = "record 3:\n\t\x01\n",
     [PREPARED_META] = NULL, [PREPARED_NODES] = "nodes 64:" HASH "\n", [PREPARED_PIN] = "pin 31:pins/1000.0123456789abcdef.12.a\n", [PREPARED_NAMESPACE] = "namespace 3:4:5\n",
     [PREPARED_LOOP] = "loop 1:7\n", [PREPARED_FILE] = "file 3:8:9\n", [PREPARED_MADE] = "made 2:10\n"};
 
 static void entry_text(struct buffer *out, size_t changed, const char *as, bool references) {
   out->length = 0;
-  buffer_text(out, "shifter-root 1\n");
+  buffer_text(out, "shifter-root 2\n");
   if (references) buffer_text(out, "reference 6:id:abc\nreference 6:id:abd\n");
   for (size_t i = 0; i < PREPARED_COUNT; i++) {
     const char *text = i == changed ? as : entry_fields[i];
@@ -342,6 +342,8 @@ static void entries(void **state) {
               {PREPARED_GROUPS, "groups 1:\x01\n", false},
               {PREPARED_CONFIGURATION, "configuration 1:a\n", false},
               {PREPARED_IMAGE, "image 3:a/b\n", false},
+              {PREPARED_BOOT, NULL, false},
+              {PREPARED_BOOT, "boot 1:\x01\n", false},
               {PREPARED_PIN, "pin 9:pins/1000\n", false},
               {PREPARED_PIN, "pin 33:pins.2/1000.0123456789abcdef.12.a\n", true},
               {PREPARED_PIN, "pin 32:pins./1000.0123456789abcdef.12.a\n", false},
@@ -372,7 +374,7 @@ static void entries(void **state) {
   }
   entry_text(&text, PREPARED_COUNT, NULL, false);
   assert_false(prepared_parse(text.at, text.length, &entry, &why));
-  static const char job_nul[] = "shifter-root 1\njob 2:a\0\nend\n", pin_nul[] = "shifter-root 1\npin 32:pins/1000.0123456789abcdef.12.a\0\nend\n";
+  static const char job_nul[] = "shifter-root 2\njob 2:a\0\nend\n", pin_nul[] = "shifter-root 2\npin 32:pins/1000.0123456789abcdef.12.a\0\nend\n";
   assert_false(prepared_parse(job_nul, sizeof job_nul - 1, &entry, &why));
   assert_false(prepared_parse(pin_nul, sizeof pin_nul - 1, &entry, &why));
 }

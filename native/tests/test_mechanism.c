@@ -16,6 +16,7 @@
 #include "mechanism/drop.h"
 #include "mechanism/identity.h"
 #include "mechanism/open.h"
+#include "mechanism/process.h"
 
 static bool without_root(void) {
   if (geteuid() == 0) return false;
@@ -211,9 +212,34 @@ static void file_identity(void **state) {
   assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+// What a child says is taken to its end; one that was stopped is not waited for, one that ended has nothing more to say.
+static void children(void **state) {
+  (void)state;
+  enum { WRITES, STOPS, ENDS, COUNT };
+  for (int kind = WRITES; kind < COUNT; kind++) {
+    int ends[2], status = 0;
+    AUTO_BUFFER reply = {0};
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+      bool written = write_all(ends[1], "said", 4);
+      if (kind == STOPS) raise(SIGSTOP);
+      if (kind == ENDS) raise(SIGKILL);
+      _exit(written ? 0 : 1);
+    }
+    close(ends[1]);
+    assert_int_equal(pipe_read(ends[0], child, 600, 4, &reply), kind != STOPS);
+    assert_string_equal(reply.at, "said");
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    close(ends[0]);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(descriptor_kinds), cmocka_unit_test(reports), cmocka_unit_test(protection),
                                      cmocka_unit_test(walking), cmocka_unit_test(foreign_owner),
-                                     cmocka_unit_test(files), cmocka_unit_test(dropping), cmocka_unit_test(file_identity)};
+                                     cmocka_unit_test(children), cmocka_unit_test(files), cmocka_unit_test(dropping), cmocka_unit_test(file_identity)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

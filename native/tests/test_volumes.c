@@ -64,6 +64,25 @@ static void more_user_maps(void **state) {
   }
 }
 
+// A cache of another kind than there is, and one beside it that is good.
+static void cache_types(void **state) {
+  (void)state;
+  static const struct {
+    const char *setting;
+    bool accept;
+  } cases[] = {{"fs=xfs", true}, {"fstype=xfs", true}, {"FS=XFS", true}, {"fs=ext4", false}, {"fstype=ext3", false}, {"fs=", false}, {"fs", false}, {"fs=xfs2", false}};
+  for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
+    struct volume_map map = {0};
+    AUTO_BUFFER text = {0}, what = {0};
+    const char *setting = cases[i / 2].setting;
+    buffer_print(&text, "/a:/b:perNodeCache=size=1G,%s", setting);
+    bool accepted = (i % 2 == 0 ? volume_map_add_user : volume_map_add_site)(&map, text.at, &what);
+    check(accepted == cases[i / 2].accept, setting);
+    if (!accepted) check(strstr(what.at, setting) != NULL && strstr(what.at, "is not fs=xfs, the only type") != NULL, what.at);
+    volume_map_free(&map);
+  }
+}
+
 static void many(void **state) {
   (void)state;
   AUTO_BUFFER text = {0}, what = {0};
@@ -210,7 +229,7 @@ static void description(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(site_maps), cmocka_unit_test(user_maps), cmocka_unit_test(more_user_maps),
-                                     cmocka_unit_test(many), cmocka_unit_test(depth),      cmocka_unit_test(sizes),     cmocka_unit_test(covering),
+                                     cmocka_unit_test(cache_types), cmocka_unit_test(many), cmocka_unit_test(depth),      cmocka_unit_test(sizes),     cmocka_unit_test(covering),
                                      cmocka_unit_test(spared),    cmocka_unit_test(modules),   cmocka_unit_test(settled),
                                      cmocka_unit_test(description)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,8 @@ export interface NodeCheck {
   readonly name: string
   readonly ok: boolean
   readonly detail: string
+  /** Only the mode without setuid needs it, and this node has the setuid program: `ok: false` is no fault. */
+  readonly advice?: boolean | undefined
 }
 
 export interface RunOptions {
@@ -25,6 +27,8 @@ export interface RunOptions {
   readonly workdir?: string | undefined
   /** `NAME=VALUE`, added to the image's environment. */
   readonly env?: ReadonlyArray<string> | undefined
+  /** Files of `NAME=VALUE` lines, by their paths inside: in the image, or in what is shown there. `env` comes after them. */
+  readonly envFile?: ReadonlyArray<string> | undefined
   /** Leave the caller's environment out. */
   readonly clearEnv?: boolean | undefined
   /** Use the image's entry point, or this one. */

@@ -17,7 +17,7 @@ import * as Native from "../core/Native.js"
 import { type JobRequest, type PreparedRoot, type PreparedState, type PrepareRequest, type RunOptions, type RunResult, Udi } from "../core/Udi.js"
 
 const Checks = Schema.parseJson(
-  Schema.Struct({ ok: Schema.Boolean, checks: Schema.Array(Schema.Struct({ name: Schema.String, ok: Schema.Boolean, detail: Schema.String })) })
+  Schema.Struct({ ok: Schema.Boolean, checks: Schema.Array(Schema.Struct({ name: Schema.String, ok: Schema.Boolean, detail: Schema.String, advice: Schema.optional(Schema.Boolean) })) })
 )
 
 /** Of each captured stream. */
@@ -96,6 +96,7 @@ const argumentsOf = (image: string, command: ReadonlyArray<string>, options: Run
   ...rootArguments(options),
   ...(options.writable === true ? ["--writable"] : []),
   ...(options.workdir === undefined ? [] : [`--workdir=${options.workdir}`]),
+  ...(options.envFile ?? []).map((file) => `--env-file=${file}`),
   ...(options.env ?? []).map((entry) => `--env=${entry}`),
   ...(options.clearEnv === true ? ["--clearenv"] : []),
   ...(options.entrypoint === undefined || options.entrypoint === false ? [] : [options.entrypoint === true ? "--entrypoint" : `--entrypoint=${options.entrypoint}`]),

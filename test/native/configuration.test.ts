@@ -46,6 +46,8 @@ describe('the configuration', () => {
     const { status, stdout } = await run([CHECK, 'config', '--json', at('etc')])
     return { status, answer: JSON.parse(stdout) as Answer }
   }
+  /** Accounts come from the name service, as most sites have it: the table's etcPath is nowhere. */
+  const base = `${table.base}allowLibcPwdCalls=1\npopulateEtcDynamically=1\n`
   const program = (name: string, mode = 0o755) => {
     writeFileSync(at(name), '#!/bin/sh\n')
     chmodSync(at(name), mode)
@@ -54,8 +56,8 @@ describe('the configuration', () => {
 
   it.each(table.cases)('as the reference reads it: $name', async ({ name, added, mode, validate, accept }) => {
     const missing = /^missing (\w+)/.exec(name)?.[1]
-    const base = missing === undefined ? table.base + added : table.base.replace(new RegExp(`^${missing}=.*\n`, 'm'), '')
-    write(base, Number(mode))
+    const text = missing === undefined ? table.base + added : table.base.replace(new RegExp(`^${missing}=.*\n`, 'm'), '')
+    write(`allowLibcPwdCalls=1\npopulateEtcDynamically=1\n${text}`, Number(mode))
     const { status, answer } = await asked()
     // 255 looks at what the file names, 0 at the text alone.
     const fine = answer.error === undefined && (validate === 0 || status === 0)
@@ -75,8 +77,8 @@ describe('the configuration', () => {
         expect(status).toBe(answer.wrong?.length === 0 ? 0 : 1)
         return answer.wrong?.join('\n') ?? JSON.stringify(answer)
       }
-      write(`${table.base}${key}=${named}\n`)
-      const line = table.base.split('\n').length
+      write(`${base}${key}=${named}\n`)
+      const line = base.split('\n').length
       const about = (what: string) => expect.stringMatching(new RegExp(`^udiRoot\\.conf:${line}: ${key}: ${what}$`)) as string
       expect(await said(), key).toBe('')
       for (const place of [named, at('site/hooks'), at('site')]) {
@@ -91,31 +93,55 @@ describe('the configuration', () => {
       }
       // A link of root's is followed, and what it leads through is looked at too.
       symlinkSync('../site/hooks', at('etc/link'))
-      write(`${table.base}${key}=${named.replace(at('site/hooks'), at('etc/link'))}\n`)
+      write(`${base}${key}=${named.replace(at('site/hooks'), at('etc/link'))}\n`)
       expect(await said()).toBe('')
       chmodSync(at('site/hooks'), 0o777)
       expect(await said()).toEqual(about(`${at('etc/\\.\\./site/hooks')} can be changed by others \\(mode 0777\\)`))
       chmodSync(at('site/hooks'), 0o755)
       rmSync(at('etc/link'))
       symlinkSync('loop', at('site/hooks/loop'))
-      write(`${table.base}${key}=${at('site/hooks/loop')}\n`)
+      write(`${base}${key}=${at('site/hooks/loop')}\n`)
       expect(await said()).toEqual(about(`${at('site/hooks/loop')}: Too many levels of symbolic links`))
       rmSync(at('site/hooks/loop'))
-      write(`${table.base}${key}=${at('site/hooks/nothing')}\n`)
+      write(`${base}${key}=${at('site/hooks/nothing')}\n`)
       expect(await said()).toEqual(about(`${at('site/hooks/nothing')}: No such file or directory`))
-      write(`${table.base}${key}=${directory === '' ? tree : program('site/hooks/hook')}\n`)
+      write(`${base}${key}=${directory === '' ? tree : program('site/hooks/hook')}\n`)
       expect(await said()).toEqual(about(`\\S+ is no ${directory === '' ? 'executable file' : 'directory'}`))
       if (directory !== '') continue
       program('site/hooks/hook', 0o644)
-      write(`${table.base}${key}=${named}\n`)
+      write(`${base}${key}=${named}\n`)
       expect(await said()).toEqual(about(`${named} is no executable file`))
+    }
+  })
+
+  it('finds accounts that are missing where starts read them from etcPath', async () => {
+    const etc = at('site/accounts')
+    const files = { passwd: 'root:x:0:0::/:/bin/sh\n', group: 'root:x:0:\n' }
+    const wrong = async (settings: string): Promise<readonly string[] | undefined> => {
+      write(`${base.replace(/^etcPath=.*$/m, `etcPath=${etc}`)}${settings}`)
+      return (await asked()).answer.wrong
+    }
+    const line = base.split('\n').findIndex((text) => text.startsWith('etcPath=')) + 1
+    const about = (what: string): string => `udiRoot.conf:${line}: etcPath: ${what}`
+    for (const settings of ['allowLibcPwdCalls=0\n', 'populateEtcDynamically=0\n']) {
+      expect(await wrong(settings)).toEqual([about(`${etc}: No such file or directory`)])
+      mkdirSync(etc, { mode: 0o755 })
+      expect(await wrong(settings)).toEqual([about(`${etc}/passwd can't be used`), about(`${etc}/group can't be used`)])
+      writeFileSync(join(etc, 'passwd'), files.passwd, { mode: 0o644 })
+      expect(await wrong(settings)).toEqual([about(`${etc}/group can't be used`)])
+      writeFileSync(join(etc, 'group'), files.group, { mode: 0o644 })
+      expect(await wrong(settings)).toEqual([])
+      chmodSync(join(etc, 'group'), 0o666)
+      expect(await wrong(settings)).toEqual([about(`${etc}/group can't be used`)])
+      rmSync(etc, { recursive: true })
+      expect(await wrong('')).toEqual([])
     }
   })
 
   it('attack 44: the files, as shifter-check tells it', async () => {
     const code = async () => (await asked()).answer.error?.code
     expect(await code()).toBe('UDIROOT_CONF_MISSING')
-    write(table.base)
+    write(base)
     expect(await code()).toBeUndefined()
     write('imageOwner=0\n', 0o666, 'runtime.conf')
     expect(await code()).toBe('UDIROOT_CONF_UNSAFE')
@@ -128,7 +154,7 @@ describe('the configuration', () => {
   })
 
   it('is explained: every key, its value, where that comes from and what it means', async () => {
-    write(`${table.base}siteFs=/home\nsiteFs=/data:/data:ro\nmodule_mpich_siteEnv=A=1\nkmodBasePath=/x\nmodule_mpich_wrong=1\n`)
+    write(`${base}siteFs=/home\nsiteFs=/data:/data:ro\nmodule_mpich_siteEnv=A=1\nkmodBasePath=/x\nmodule_mpich_wrong=1\n`)
     write('# nothing\nimageOwner=990\n', 0o644, 'runtime.conf')
     const { status, stdout } = await run([CHECK, 'config', at('etc')])
     expect(status).toBe(0)
@@ -140,7 +166,7 @@ describe('the configuration', () => {
       expect(flat).toContain(text)
     }
     expect(stdout).toContain(`  imageOwner = 990    (runtime.conf:2)\n`)
-    expect(stdout).toContain(`  siteFs = /home;/data:/data:ro    (udiRoot.conf:${table.base.split('\n').length + 1})\n`)
+    expect(stdout).toContain(`  siteFs = /home;/data:/data:ro    (udiRoot.conf:${base.split('\n').length + 1})\n`)
     expect(stdout).toContain('  mountHome = 1    (default)\n')
     expect(stdout.split('\n').filter((line) => line.startsWith('warning: '))).toEqual([
       expect.stringContaining('kmodBasePath is deprecated and has no effect') as string, expect.stringContaining('module_mpich_wrong is no known setting') as string,
@@ -158,5 +184,58 @@ describe('the configuration', () => {
     expect(told).toMatchObject({ status: 1, stdout: '', stderr: expect.stringMatching(/^shifter-check: UDIROOT_CONF_INVALID: .*udiRoot\.conf:1: nonsense is an unknown key\. [^\n]*\n$/) as string })
     expect((await asked()).answer.error?.code).toBe('UDIROOT_CONF_INVALID')
     expect((await run([CHECK, 'config', at('nowhere')])).stderr).toMatch(/^shifter-check: UDIROOT_CONF_MISSING: /)
+  })
+})
+
+describe('shifter-check node', () => {
+  interface Check {
+    readonly name: string
+    readonly ok: boolean
+    readonly detail: string
+    readonly advice?: boolean
+  }
+  const UNPRIVILEGED = ['squashfuse', 'fuse', 'user-namespaces']
+  /** In a mount namespace where the script has changed something, as root or as an ordinary user. */
+  const node = async (script: string, as: readonly string[] = []): Promise<{ readonly status: number | null; readonly ok: boolean; readonly told: ReadonlyMap<string, Check> }> => {
+    const { status, stdout } = await run(['unshare', '--mount', 'sh', '-ec', `${script}\nexec "$@"`, 'sh', ...as, CHECK, 'node'])
+    const { ok, checks } = JSON.parse(stdout) as { readonly ok: boolean; readonly checks: readonly Check[] }
+    return { status, ok, told: new Map(checks.filter(({ name }) => UNPRIVILEGED.includes(name)).map((check) => [check.name, check])) }
+  }
+  const without = `mount --bind /usr/bin/true ${join(DEFAULT_PREFIX, 'bin/shifter')}`
+  // Another device file in the place of /dev/fuse, since a change of its mode would be everybody's.
+  const lacking = `${['squashfuse', 'squashfuse_ll'].map((name) => `mount --bind /dev/null /usr/bin/${name}`).join('\n')}
+    mount -t tmpfs hidden /mnt; mknod -m 600 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse`
+
+  it('tells what the mode without setuid has, to root and to users', async () => {
+    const { uid, gid } = (await ensureTestAccounts()).userA
+    for (const as of [[], ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups']]) {
+      const { status, ok, told } = await node(':', as)
+      expect([status, ok, [...told.values()].map((check) => [check.name, check.ok, check.advice])]).toEqual([0, true, UNPRIVILEGED.map((name) => [name, true, true])])
+      expect(told.get('squashfuse')?.detail).toMatch(/^\/.*\/squashfuse(_ll)?$/)
+    }
+  })
+
+  it('tells what it lacks: as advice where the setuid program is there, as a fault where it is not', async () => {
+    for (const [script, advice] of [[lacking, true], [`${lacking}\n${without}`, undefined]] as const) {
+      const { status, ok, told } = await node(script)
+      expect([status, ok]).toEqual(advice ? [0, true] : [1, false])
+      expect(told.get('squashfuse')).toEqual({ name: 'squashfuse', ok: false, detail: 'there is no squashfuse_ll or squashfuse in PATH; install squashfuse', ...(advice && { advice }) })
+      expect(told.get('fuse')).toEqual({ name: 'fuse', ok: false, detail: '/dev/fuse has mode 0600; with 0666 everybody can open it', ...(advice && { advice }) })
+    }
+    const { told } = await node('mount -t tmpfs hidden /mnt; : > /mnt/file; mount --bind /mnt/file /dev/fuse')
+    expect(told.get('fuse')).toMatchObject({ ok: false, detail: '/dev/fuse is missing; load the fuse module' })
+  })
+
+  it('tells that ordinary users can make no namespace, though root could', async () => {
+    const root = mkdtempSync('/opt/shifter-sdk-chroot-')
+    try {
+      const { told, ok } = await node(`mount --rbind / ${root}; set -- chroot ${root} "$@"`)
+      expect(ok).toBe(true)
+      expect(told.get('user-namespaces')).toEqual({
+        name: 'user-namespaces', ok: false, advice: true, detail: expect.stringMatching(/^an ordinary user can't make them: Operation not permitted; user\.max_user_namespaces, /) as string,
+      })
+    } finally {
+      rmSync(root, { recursive: true })
+    }
   })
 })

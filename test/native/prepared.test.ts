@@ -421,6 +421,28 @@ describe('setupRoot', () => {
     await expectNothing()
   })
 
+  it('is listed by job and user, in columns as wide as what is in them', async () => {
+    const short = publishMeta(IMAGES, service, 'listed', busyboxRoot())
+    for (const [job, as, reference] of [['9', userA, image.reference], ['10', userB, short], ['10', userA, short], ['10', userA, image.reference], ['9.a', userA, short]] as const) await prepare(job, as, reference)
+    mkdirSync(join(RUN, 'jobs/8', String(userA.uid)), { recursive: true, mode: 0o700 })
+    const { stdout } = await runOk([UNSETUP, '--list'])
+    const [head = '', ...rows] = stdout.trimEnd().split('\n')
+    const [low = 0, high = 0] = [userA.uid, userB.uid].sort((one, other) => one - other)
+    const [first = '', second = ''] = [short, image.reference].sort()
+    const ofJob10 = [low, high].flatMap((uid) => (uid === userA.uid ? [first, second].map((reference) => `10 ${uid} ${reference}`) : [`10 ${uid} ${short}`]))
+    expect(rows.map((row) => row.split(/ +/).slice(0, 3).join(' '))).toEqual([`8 ${userA.uid} -`, `9 ${userA.uid} ${image.reference}`, `9.a ${userA.uid} ${short}`, ...ofJob10])
+    // Longer than what any fixed width was made for.
+    expect(image.reference.length).toBeGreaterThan(40)
+    for (const title of ['JOB', 'UID', 'IMAGE', 'STATE']) {
+      const at = head.indexOf(title)
+      for (const row of rows) expect([row.slice(at - 1, at).trim(), row.slice(at, at + 1).trim().length], `${title}: ${row}`).toEqual(['', 1])
+    }
+    const end = head.indexOf(' AGE ') + ' AGE'.length
+    for (const row of rows) expect(row.slice(end - 1, end + 1), row).toMatch(/^\S $/)
+    for (const job of ['8', '9', '9.a', '10']) await takeDown(`--job=${job}`)
+    await expectNothing()
+  })
+
   it('takes the groups of the job user from the account database', async () => {
     const group = 'shifter-tg'
     await run(['groupdel', group])
@@ -619,6 +641,43 @@ describe('a setupRoot that does not end well', () => {
     await expectNothing()
   })
 
+  // A name service that does not answer: the file of accounts is a FIFO that nobody writes to, in a mount namespace of the test's own.
+  it.each([
+    ['setupRoot', 'STOP'], ['setupRoot', 'KILL'], ['shifter', 'STOP'], ['shifter', 'KILL'],
+  ] as const)('%s does not wait for a look-up that a process of the user has sent SIG%s', { timeout: 40_000 }, async (program, signal) => {
+    const fifo = workspace.at(`accounts-${program}-${signal}`)
+    await runOk(['mkfifo', '--mode=644', fifo])
+    const argv = program === 'setupRoot'
+      ? setupArgs('213', userA, image.reference)
+      // No program that looks up accounts itself.
+      : ['python3', '-c', `import os, sys; os.setgroups([]); os.setgid(${userA.gid}); os.setuid(${userA.uid}); os.execv(sys.argv[1], sys.argv[1:])`, helper, `--image=${image.reference}`, 'true']
+    const child = spawn('unshare', ['--mount', 'sh', '-c', 'mount --bind "$0" /etc/passwd && exec "$@"', fifo, ...argv], { cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] })
+    onTestFinished(() => void child.kill('SIGKILL'))
+    let stderr = ''
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+    const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+    const statusOf = (pid: string): string => {
+      try {
+        return readFileSync(`/proc/${pid}/status`, 'utf8')
+      } catch {
+        return '' // it ended meanwhile
+      }
+    }
+    const parent = new RegExp(`^PPid:\\t${child.pid}$`, 'm')
+    // Its real, effective and saved ids are the user's: he can signal it.
+    const own = new RegExp(`^Uid:\\t${userA.uid}\\t${userA.uid}\\t${userA.uid}\\t`, 'm')
+    const lookUp = await vi.waitFor(() => {
+      const found = readdirSync('/proc').find((pid) => /^\d+$/.test(pid) && parent.test(statusOf(pid)) && own.test(statusOf(pid)))
+      expect(found).toBeDefined()
+      return found ?? ''
+    }, { timeout: 10_000, interval: 20 })
+    expect(await runAs(userA, ['sh', '-c', `kill -${signal} ${lookUp}`])).toMatchObject({ status: 0, stderr: '' })
+    expect(await ended).toBe(1)
+    expect(stderr).toMatch(new RegExp(`^${program}: RESOURCE: uid ${userA.uid}: the account look-up was stopped or killed, which processes of that user can do, .*\\n$`))
+    expect(statusOf(lookUp)).toBe('')
+    await expectNothing()
+  })
+
   it('waits for another of the same job and user, but not without end', { timeout: 60_000 }, async () => {
     const stopped = setupWithSignal('221', 'SIGSTOP', 'mount', 1)
     await stopped.stopped()
@@ -657,7 +716,8 @@ describe('what is left over', () => {
     const good = readFileSync(join(directory, name))
     const put = (to: string, content: string | Buffer, mode = 0o600) => writeFileSync(join(directory, to), content, { mode })
     put('00-damaged', good.subarray(0, -5))
-    put('01-newer', good.toString('latin1').replace('shifter-root 1', 'shifter-root 2'))
+    put('01-newer', good.toString('latin1').replace('shifter-root 2', 'shifter-root 3'))
+    put('08-older', good.toString('latin1').replace('shifter-root 2', 'shifter-root 1'))
     put('02-empty', '')
     put('03-huge', Buffer.alloc(9 << 20))
     symlinkSync(join(directory, name), join(directory, '04-link'))
@@ -672,9 +732,43 @@ describe('what is left over', () => {
     expect((await states()).filter((state) => state.endsWith('of a newer version'))).toHaveLength(1)
     await prepare('311')
     expect(readdirSync(directory)).toEqual([name])
-    put('01-newer', good.toString('latin1').replace('shifter-root 1', 'shifter-root 2'))
+    put('01-newer', good.toString('latin1').replace('shifter-root 2', 'shifter-root 3'))
     put('.new', good)
     await takeDown('--job=311')
+    await expectNothing()
+  })
+
+  it('of another boot: the numbers in its entry mean nothing, so that neither its root nor its device is used', async () => {
+    await prepare('312')
+    const rank = await waiting('312', 'echo still here')
+    const file = join(RUN, 'jobs/312', String(userA.uid), entries('312')[0] ?? '')
+    const good = readFileSync(file, 'latin1')
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    expect(good).toContain(`\nboot 36:${boot}\n`)
+    const away = `${IMAGES}-away`
+    renameSync(IMAGES, away)
+    try {
+      // Held by the rank and known from the entry, the device is all that a start needs, with its pin or without.
+      expect(await joins('312', [])).toBe(true)
+      for (const line of mounts().reverse()) await runOk(['umount', '--lazy', line.split(' ')[4] ?? ''])
+      expect((await start('312', ['true'])).status).toBe(0)
+      writeFileSync(file, good.replace(boot, boot.replace(/^./, (first) => (first === '0' ? '1' : '0'))), 'latin1')
+      expect(refused(await start('312', ['true']))).toBe('IMAGE_NOT_FOUND')
+    } finally {
+      renameSync(away, IMAGES)
+    }
+    expect(await states()).toEqual([`312 ${userA.uid} gone`])
+    await prepare('312')
+    expect(entries('312')).toHaveLength(1)
+    expect(await joins('312', [])).toBe(true)
+    // Where its pin is there, too.
+    const again = join(RUN, 'jobs/312', String(userA.uid), entries('312')[0] ?? '')
+    const now = readFileSync(again, 'latin1')
+    writeFileSync(again, now.replace(boot, boot.replace(/^./, (first) => (first === '0' ? '1' : '0'))), 'latin1')
+    expect(await states()).toEqual([`312 ${userA.uid} gone`])
+    expect(await joins('312', [])).toBe(false)
+    expect(await rank.goOn()).toBe('still here\n')
+    await takeDown('--job=312')
     await expectNothing()
   })
 

@@ -6,9 +6,9 @@ import siteMaps from '../cases/volumemap_site.json' with { type: 'json' }
 import userMaps from '../cases/volumemap_user.json' with { type: 'json' }
 import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, SHARED_IMAGE_PATH, SHARED_SITE_VOLUME } from '../harness/native.js'
-import { type ProcessResult, run } from '../harness/process.js'
+import { type ProcessResult, run, runOk } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
-import { pullTestImage, refusal, type TestImage } from './fixture.js'
+import { pullTestImage, refusal, squashfs, type TestImage } from './fixture.js'
 
 const HELPER = join(DEFAULT_PREFIX, 'bin/shifter')
 const CHECK = join(DEFAULT_PREFIX, 'bin/shifter-check')
@@ -255,6 +255,134 @@ describe('attacks on targets', () => {
     expect(await say('/site/hidden/in:/data')).toBe((await say('/site/hidden/no:/data')).replaceAll('/no', '/in'))
     expect(await say(`${mine}:/to-hidden`)).toBe((await say(`${mine}:/to-absent`)).replaceAll('absent', 'hidden'))
     expect(await say('/site/hidden/in:/data')).toContain('VOLUME_FAILED')
+  })
+})
+
+describe('file systems that do not let root in', () => {
+  // An id-mapped mount that knows the user's uid and not the group of the files: root has no rights over such files, as on a root-squashed
+  // file system, while the user is their owner.
+  const SQUASH = `
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+source, target, uid, gid = os.fsencode(sys.argv[1]), os.fsencode(sys.argv[2]), sys.argv[3], sys.argv[4]
+def must(result, what):
+    if result < 0: sys.exit(f'{what}: {os.strerror(ctypes.get_errno())}')
+    return result
+ready, go = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    must(libc.unshare(0x10000000), 'unshare')
+    os.write(ready[1], b'x'); os.read(go[0], 1); os._exit(0)
+os.read(ready[0], 1)
+for name, one in (('uid_map', uid), ('gid_map', gid)):
+    with open(f'/proc/{child}/{name}', 'w') as file: file.write(f'{one} {one} 1')
+space = os.open(f'/proc/{child}/ns/user', os.O_RDONLY)
+os.write(go[1], b'x'); os.waitpid(child, 0)
+tree = must(libc.syscall(428, -100, source, 1 | 0x80000), 'open_tree')
+attributes = (ctypes.c_uint64 * 4)(0x100000, 0, 0, space)
+must(libc.syscall(442, tree, b'', 0x1000, attributes, 32), 'mount_setattr')
+must(libc.syscall(429, tree, b'', -100, target, 4), 'move_mount')
+os.execvp(sys.argv[5], sys.argv[5:])
+`
+  /** Where it is shown, on the node and inside: no volume may lie below the /var of the tests' homes. */
+  let home: string
+  beforeAll(() => {
+    home = mkdtempSync('/tmp/shifter-home-')
+  })
+  afterAll(() => rmSync(home, { recursive: true }))
+  /** A start where such a file system is mounted, of what `make` put there; mode 0700. */
+  const atHome = async (make: (home: string) => void, argv: readonly string[], as = userA): Promise<ProcessResult> => {
+    const source = mkdtempSync(workspace.at('home-'))
+    make(source)
+    own(source, userA, 0o700)
+    await runOk(['chown', '-R', '-h', `${userA.uid}:0`, source])
+    // Were root let in, the test would show nothing.
+    const script = 'if ls "$0" >/dev/null 2>&1; then echo root is let in >&2; exit 9; fi; exec "$@"'
+    return run(['unshare', '--mount', 'python3', '-c', SQUASH, source, home, String(userA.uid), String(userA.gid), 'sh', '-c', script, home,
+      'setpriv', `--reuid=${as.uid}`, `--regid=${as.gid}`, '--clear-groups', '--reset-env', ...argv], { cwd: '/' })
+  }
+  const withVolume = (volume: string, ...command: readonly string[]): string[] => [HELPER, `--image=${image.reference}`, `--volume=${volume}`, ...command]
+  const make = (home: string): void => {
+    mkdirSync(join(home, 'open/deep'), { recursive: true })
+    mkdirSync(join(home, 'closed/deep'), { recursive: true })
+    for (const name of ['open/deep/file', 'closed/file']) writeFileSync(join(home, name), 'below\n')
+    chmodSync(join(home, 'closed'), 0o700)
+    for (const [name, to] of [['to-etc', '/etc'], ['to-site', '/site'], ['to-root', '/'], ['to-dev', '/dev'], ['to-image', '/data'], ['to-deep', 'open/deep']] as const) symlinkSync(to, join(home, name))
+  }
+
+  it('are a place for volumes, as sources and as targets, for him whose they are', async () => {
+    const shown = mkdtempSync('/tmp/shifter-squashed-')
+    writeFileSync(join(shown, 'file'), 'shown\n')
+    for (const path of ['', 'file']) own(join(shown, path), userA, path === '' ? 0o755 : 0o644)
+    try {
+      for (const to of ['open', 'open/deep', 'closed', 'closed/deep', 'to-deep', ''])
+        expect([to, await atHome(make, withVolume(`${shown}:${join(home, to)}`, 'cat', join(home, to, 'file')))]).toEqual([to, { status: 0, signal: null, stdout: 'shown\n', stderr: '' }])
+      for (const to of ['open/deep/file', 'closed/file'])
+        expect([to, await atHome(make, withVolume(`${shown}/file:${home}/${to}`, 'cat', `${home}/${to}`))]).toEqual([to, { status: 0, signal: null, stdout: 'shown\n', stderr: '' }])
+      for (const from of ['closed', 'open/deep'])
+        expect(await atHome(make, withVolume(`${home}/${from}:/mnt`, 'cat', '/mnt/file'))).toMatchObject({ status: 0, stdout: 'below\n', stderr: '' })
+      // A link there means what it means inside, and leads to no place that is kept.
+      expect(await atHome(make, withVolume(`${shown}:${home}/to-image`, 'cat', '/data/file'))).toMatchObject({ status: 0, stdout: 'shown\n', stderr: '' })
+      for (const to of ['to-etc', 'to-site', 'to-root', 'to-dev', 'to-etc/passwd', 'to-site/hidden'])
+        expect([to, refusal(await atHome(make, withVolume(`${shown}${to.endsWith('passwd') ? '/file' : ''}:${home}/${to}`, 'echo', 'RAN')))]).toEqual([to, expect.stringMatching(/^VOLUME_(INVALID|FAILED)$/) as string])
+      expect(refusal(await atHome(make, withVolume(`${shown}:${home}/to-etc`, 'echo', 'RAN')))).toBe('VOLUME_INVALID')
+      // Nothing is made in a directory of the host, and nobody else comes in.
+      expect(refusal(await atHome(make, withVolume(`${shown}:${home}/open/absent`, 'echo', 'RAN')))).toBe('VOLUME_FAILED')
+      expect(refusal(await atHome(make, withVolume(`${shown}:${home}/closed/deep`, 'echo', 'RAN'), userB))).toBe('VOLUME_FAILED')
+    } finally {
+      rmSync(shown, { recursive: true })
+    }
+  })
+
+  it('of FUSE, without allow_other, are no place for volumes, and the refusal says why', async () => {
+    const file = workspace.at('shown.squashfs')
+    squashfs(file, [{ name: 'below', type: 'dir' }, { name: 'below/file', type: 'file', data: 'of FUSE\n' }])
+    chmodSync(file, 0o644)
+    const place = mkdtempSync('/tmp/shifter-fuse-')
+    own(place, userA, 0o755)
+    const asA = `setpriv --reuid=${userA.uid} --regid=${userA.gid} --clear-groups`
+    // The server ends with the mount, and that with its namespace.
+    const shows = (options: string, argv: readonly string[]) => run(['unshare', '--mount', 'sh', '-ec', `
+      exec 3<>/dev/fuse
+      mount -i -t fuse -o "fd=3,rootmode=40000,user_id=${userA.uid},group_id=${userA.gid}${options}" fuse "${place}"
+      ${asA} squashfuse -f "${file}" /dev/fd/3 >/dev/null 2>&1 &
+      server=$!
+      exec 3>&-
+      ${asA} cat "${place}/below/file" >&2
+      ${asA} --reset-env "$@" && status=0 || status=$?
+      kill $server; wait $server || true; exit $status`, 'sh', ...argv], { cwd: '/', timeoutMs: 20_000 })
+    const hint = 'what FUSE shows, only where it is mounted with allow_other'
+    try {
+      for (const volume of [`${place}:/mnt`, `${place}/below:/mnt`, `${mine}:${place}`, `${mine}:${place}/below`]) {
+        const result = await shows('', withVolume(volume, 'echo', 'RAN'))
+        expect([volume, result.status, result.stdout]).toEqual([volume, 1, ''])
+        expect(result.stderr).toMatch(new RegExp(`^of FUSE\nshifter: VOLUME_FAILED: [^\n]*\\(${hint}\\)[^\n]*\n$`))
+      }
+      expect(await shows(',allow_other', withVolume(`${place}/below:/mnt`, 'cat', '/mnt/file'))).toMatchObject({ status: 0, stdout: 'of FUSE\n' })
+      expect(await shows(',allow_other', withVolume(`${mine}/sub:${place}/below`, 'cat', `${place}/below/file`))).toMatchObject({ status: 0, stdout: 'deeper\n' })
+    } finally {
+      rmSync(place, { recursive: true })
+    }
+  })
+})
+
+describe('volumes inside one another', () => {
+  it('need the directory, or file, of the inner one in what the outer one shows, and say so where it is missing', async () => {
+    expect(await inside([`${mine}:/x`, `${mine}/other:/x/sub`], 'ls -A /x/sub; cat /x/file')).toBe('of the user\n')
+    for (const [volumes, target, outer] of [
+      [['/tmp:/x;/tmp:/x/absent'], '/x/absent', '/x'],
+      [[`${mine}:/x`, `${mine}:/x/sub/absent/deeper`], '/x/sub/absent/deeper', '/x'],
+      [[`${mine}:/x`, `${mine}/other:/x/sub`, `${mine}/file:/x/sub/absent`], '/x/sub/absent', '/x/sub'],
+    ] as const) {
+      const result = await start(volumes, 'echo RAN')
+      expect(result.stdout).toBe('')
+      expect(result.stderr).toMatch(new RegExp(`^shifter: VOLUME_FAILED: ${target} is not in what the volume at ${outer} shows, where nothing is made; make it there first\. `))
+    }
+    expect(readdirSync(mine)).not.toContain('absent')
+    // A kind that does not fit is another matter.
+    expect((await start([`${mine}:/x`, `${mine}:/x/file`], 'echo RAN')).stderr).toContain('/x/file is no place for a directory')
+    // One beside it that only begins alike.
+    expect(await inside([`${mine}:/x`, `${mine}:/x-ray/absent`], 'cat /x-ray/absent/file')).toBe('of the user\n')
   })
 })
 

@@ -68,7 +68,10 @@ describe('a consumer of the packed package', () => {
   })
 
   it('builds the native programs of the package and pulls with them', async () => {
-    await runOk(['npx', 'shifter-build-native'], { cwd: workspace.path, timeoutMs: 240_000 })
+    const built = await runOk(['npx', 'shifter-build-native'], { cwd: workspace.path, timeoutMs: 240_000 })
+    const programs = ['shifter', 'shifter-userns', 'setupRoot', 'unsetupRoot', 'shifter-check', 'shifter-merge', 'shifter-inflate', 'shifter-verify']
+    const [, named = ''] = /^build-native: made (.*) in \//m.exec(built.stdout) ?? []
+    expect(named.split(/, | and /)).toEqual(programs)
     writeLayout(workspace.at('layout'), { tag: 'v1', layers: [[{ name: 'f', type: 'file', data: 'x' }]] })
     const site = { version: 1, stateDirectory: workspace.at('state'), systems: { one: { imagePath: workspace.at('images') } } }
     const reference = `oci:${workspace.at('layout')}:v1`

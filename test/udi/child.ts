@@ -46,6 +46,8 @@ console.log(
   JSON.stringify({
     release: await outcome(image, ['cat', '/etc/os-release']),
     options: await outcome(image, ['sh', '-c', 'pwd; echo $A; echo "[$OUTER]"; echo err >&2; exit 3'], { workdir: '/start', env: ['A=b c'], clearEnv: true }),
+    files: await outcome(image, ['sh', '-c', 'echo "$A, $B, $C"'], { envFile: ['/variables', '/more-variables'], env: ['B=given'] }),
+    noFile: await outcome(image, ['true'], { envFile: ['/nowhere'] }),
     entrypoint: await outcome(image, ['you'], { entrypoint: true }),
     override: await outcome(image, ['-x'], { entrypoint: '/bin/echo' }),
     signal: await outcome(image, ['sh', '-c', 'kill -9 $$']),

@@ -27,6 +27,7 @@ beforeAll(async () => {
   ;({ userA } = await ensureTestAccounts())
   image = await pullTestImage({
     directory: workspace.path, imagePath: SHARED_IMAGE_PATH, tag: 'udi', config: { Env: ['PATH=/bin'], WorkingDir: '/work', Entrypoint: ['echo', 'howdy'], Cmd: ['guys'] },
+    more: [{ name: 'variables', type: 'file', data: '# comment\nA=of a file\nB=of a file\n' }, { name: 'more-variables', type: 'file', data: 'C=of another\n' }],
   })
   mkdirSync(BUNDLE, { recursive: true })
   await build({
@@ -48,14 +49,16 @@ const failure = <A, E>(f: (udi: typeof Udi.Udi.Service) => Effect.Effect<A, E>, 
 describe('check', () => {
   it('names what a node needs', async () => {
     const checks = await use((udi) => udi.check)
-    expect(checks.map(({ name }) => name)).toEqual(['kernel', 'squashfs', 'overlay', 'loop-control', 'shifter', 'configuration', 'settings', 'udiMount', 'imagePath'])
+    expect(checks.map(({ name }) => name)).toEqual(['kernel', 'squashfs', 'overlay', 'loop-control', 'shifter', 'squashfuse', 'fuse', 'user-namespaces', 'configuration', 'settings', 'udiMount', 'imagePath'])
     expect(checks.filter(({ ok }) => !ok)).toEqual([])
+    // The setuid program is there, so nobody needs the other mode.
+    expect(checks.filter(({ advice }) => advice).map(({ name }) => name)).toEqual(['squashfuse', 'fuse', 'user-namespaces'])
   })
 
   it('says when the programs are not there', async () => {
     expect(await failure((udi) => udi.check, '/nonexistent')).toMatchObject({ _tag: 'UdiError', code: 'NATIVE_MISSING' })
     // Options may be there and say nothing, as in every other function.
-    const silent = { workdir: undefined, env: undefined, clearEnv: undefined, entrypoint: undefined, stdio: undefined }
+    const silent = { workdir: undefined, env: undefined, envFile: undefined, clearEnv: undefined, entrypoint: undefined, stdio: undefined }
     await expect(runImage('docker:debian', ['true'], { prefix: '/nonexistent', ...silent })).rejects.toMatchObject({
       code: 'NATIVE_MISSING', message: expect.stringMatching(/no \/nonexistent\/bin\/shifter .* the option prefix\.$/) as string,
     })
@@ -85,6 +88,8 @@ describe('run', () => {
     expect(told).toMatchObject({
       release: { status: 0, stdout: 'PRETTY_NAME="Test image"\n', stderr: '' },
       options: { status: 3, stdout: '/start\nb c\n[]\n', stderr: 'err\n' },
+      files: { status: 0, stdout: 'of a file, given, of another\n' },
+      noFile: { _tag: 'UdiError', code: 'ENV_FILE_UNREADABLE' },
       entrypoint: { status: 0, stdout: 'howdy you\n' },
       override: { status: 0, stdout: '-x\n' },
       signal: { status: 137 },
