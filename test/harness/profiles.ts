@@ -25,7 +25,11 @@ export interface Asked {
   readonly volumes?: readonly string[]
   readonly modules?: string
 }
-export type StartOptions = RunAsOptions & { readonly as?: Account }
+export type StartOptions = RunAsOptions & {
+  readonly as?: Account
+  /** Not looked at where a start is made that is not what was prepared. */
+  readonly joins?: boolean
+}
 
 export interface Profile {
   readonly name: ProfileName
@@ -103,11 +107,11 @@ export const profileOn = (name: ProfileName, prefix: string, mark: Readonly<Reco
     }))
   }
 
-  const once = (words: readonly string[], { as = userA, env, ...rest }: StartOptions, more: Readonly<Record<string, string>> = {}): Promise<ProcessResult> =>
+  const once = (words: readonly string[], { as = userA, env, joins: _, ...rest }: StartOptions, more: Readonly<Record<string, string>> = {}): Promise<ProcessResult> =>
     runAs(as, [helper, ...words], { ...rest, env: { ...environment, ...more, ...env } })
   /** Groups that the account has not got belong to no preparation, and a root that is written is nobody else's. */
-  const canJoin = (words: readonly string[], { as = userA, groups = [] }: StartOptions): boolean =>
-    groups.every((group) => group === as.gid) && !optionsOf(words).includes('--writable')
+  const canJoin = (words: readonly string[], { as = userA, groups = [], joins = true }: StartOptions): boolean =>
+    joins && groups.every((group) => group === as.gid) && !optionsOf(words).includes('--writable')
   const start = async (words: readonly string[], options: StartOptions = {}): Promise<ProcessResult> => {
     if (!joined) return once(words, options)
     const of = `${job}.${++jobs}`
@@ -127,7 +131,9 @@ export const profileOn = (name: ProfileName, prefix: string, mark: Readonly<Reco
       }
       return result
     } finally {
-      await takeDown(of)
+      // What was refused may have left its directory; where that was for the configuration, nothing can be taken down either.
+      if (prepared.status === 0) await takeDown(of)
+      else await run([join(prefix, 'sbin/unsetupRoot'), `--job=${of}`])
     }
   }
 
