@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { DEFAULT_PREFIX, installNative, type NativeConfig, type NativeInstallation, removeNative } from './native.js'
 import { own, service } from './people.js'
-import { runOk } from './process.js'
+import { run, runOk } from './process.js'
 
 export interface TestNode {
   readonly prefix: string
@@ -25,6 +25,12 @@ export interface TestNode {
   readonly configure: (more?: Partial<NativeConfig>) => void
 }
 
+/** Take away what is mounted below a directory: what a run that was killed left would be in the way. */
+export const unmountBelow = async (directory: string): Promise<void> => {
+  const places = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')[4] ?? '').filter((place) => place.startsWith(`${directory}/`))
+  for (const place of places.reverse()) await run(['umount', '--lazy', place])
+}
+
 /** Install below a prefix of this name, and remove it at the end. Hooks of the file that are defined later come before that. */
 export const useNode = (name: string, standard: Partial<NativeConfig> = {}): TestNode => {
   const prefix = `${DEFAULT_PREFIX}-${name}`
@@ -36,7 +42,7 @@ export const useNode = (name: string, standard: Partial<NativeConfig> = {}): Tes
   }
   const configure = (more: Partial<NativeConfig> = {}): void => installed().configure({ imagePath: images, imageOwner: service.uid, ...standard, ...more })
   beforeAll(async () => {
-    // What a run that was killed left would be in the way.
+    await unmountBelow(prefix)
     removeNative(prefix)
     native = await installNative({ prefix })
     mkdirSync(images, { recursive: true })

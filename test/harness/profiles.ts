@@ -44,12 +44,14 @@ export interface Profile {
   /** What a start needs in its environment; as words it fits behind `env`. */
   readonly environment: Readonly<Record<string, string>>
   readonly words: readonly string[]
-  /** Show the images that the site has here too. */
-  readonly adopt: () => Promise<void>
+  /** Have images of the site here too: those with these ids, or all with their names. */
+  readonly adopt: (...ids: readonly string[]) => Promise<void>
   /** Joined: prepare the root that starts with {@link environment} find; it must work. */
   readonly prepare: (reference: string, asked?: Asked) => Promise<void>
   /** The command line of a preparation. */
   readonly preparation: (reference: string, asked?: Asked) => readonly string[]
+  /** The same for a shell that root runs, such as one in a mount namespace of its own; nothing in the other profiles. */
+  readonly preparing: (reference: string, asked?: Asked) => string
   /** Joined: take that root down. */
   readonly clear: () => Promise<void>
   /** A shell script that first tells where it runs in a root of its own instead of the prepared one. */
@@ -80,12 +82,16 @@ const PROOF = 'test -e /var/hostsfile || echo did-not-join; '
 
 let jobs = 0
 
-/** A profile, over the installation below a prefix. `mark` is in the environment of all that is started. */
-export const profileOn = (name: ProfileName, prefix: string, mark: Readonly<Record<string, string>> = {}): Profile => {
+const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`
+
+/**
+ * A profile, over the installation below a prefix. `mark` is in the environment of all that is started; `data` is where a person's own images
+ * are kept, where several files use the installation.
+ */
+export const profileOn = (name: ProfileName, prefix: string, mark: Readonly<Record<string, string>> = {}, data = join(prefix, 'data')): Profile => {
   const joined = name === 'setuid joined'
   const userns = name === 'user namespace'
   const job = `p${process.pid}.${++jobs}`
-  const data = join(prefix, 'data')
   const images = userns ? join(data, 'shifter/images') : join(prefix, 'images')
   const owner = userns ? userA : service
   const helper = join(prefix, userns ? 'libexec/shifter/shifter-userns' : 'bin/shifter')
@@ -141,16 +147,19 @@ export const profileOn = (name: ProfileName, prefix: string, mark: Readonly<Reco
     name, joined, userns, helper, images, owner, environment, preparation, pinned, start,
     others: userns ? [service, userB] : [userA, userB],
     words: Object.entries(environment).map(([key, value]) => `${key}=${value}`),
-    adopt: async () => {
+    adopt: async (...ids) => {
       if (!userns) return
+      const site = join(prefix, 'images')
+      const wanted = ids.length === 0 ? [`${site}/.`] : readdirSync(site).filter((file) => ids.some((id) => file.startsWith(`${id}.`))).map((file) => join(site, file))
       mkdirSync(images, { recursive: true })
-      await runOk(['cp', '-a', `${join(prefix, 'images')}/.`, images])
+      await runOk(['cp', '-a', ...wanted, images])
       await runOk(['chown', '-R', `${owner.uid}:${owner.gid}`, data])
       own(images, owner, 0o755)
     },
     prepare: async (reference, asked) => {
       if (joined) await runOk(preparation(reference, asked))
     },
+    preparing: (reference, asked) => (joined ? preparation(reference, asked).map(quoted).join(' ') : 'true'),
     clear: () => takeDown(job),
     script: (text) => (joined ? PROOF + text : text),
   }
