@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll } from 'vitest'
@@ -31,8 +31,11 @@ export const unmountBelow = async (directory: string): Promise<void> => {
   for (const place of places.reverse()) await run(['umount', '--lazy', place])
 }
 
-/** Install below a prefix of this name, and remove it at the end. Hooks of the file that are defined later come before that. */
-export const useNode = (name: string, standard: Partial<NativeConfig> = {}): TestNode => {
+/**
+ * Install below a prefix of this name, and remove it at the end. Hooks of the file that are defined later come before that. Without a standard
+ * (`undefined`) there is no configuration but what a test makes, as for a person alone.
+ */
+export const useNode = (name: string, standard: Partial<NativeConfig> | undefined): TestNode => {
   const prefix = `${DEFAULT_PREFIX}-${name}`
   const images = join(prefix, 'images')
   let native: NativeInstallation | undefined
@@ -40,7 +43,10 @@ export const useNode = (name: string, standard: Partial<NativeConfig> = {}): Tes
     if (native === undefined) throw new Error('the installation exists only while tests run')
     return native
   }
-  const configure = (more: Partial<NativeConfig> = {}): void => installed().configure({ imagePath: images, imageOwner: service.uid, ...standard, ...more })
+  const configure = (more: Partial<NativeConfig> | undefined = standard): void => {
+    if (more !== undefined) return installed().configure({ imagePath: images, imageOwner: service.uid, ...standard, ...more })
+    for (const file of [installed().udiRootConf, installed().runtimeConf]) rmSync(file, { recursive: true, force: true })
+  }
   beforeAll(async () => {
     await unmountBelow(prefix)
     removeNative(prefix)

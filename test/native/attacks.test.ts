@@ -25,7 +25,7 @@ import { busyboxRoot, publishMeta, pullTestImage, refusal, settings, squashfs, t
 const MARK = 'SHIFTER_ATTACK_TESTS'
 
 // A prefix of its own: these tests spoil configuration and image path.
-const node = useNode('attacks')
+const node = useNode('attacks', {})
 const { prefix: PREFIX, images: IMAGES } = node
 const workspace = useWorkspace('attacks')
 let launch: string

@@ -13,7 +13,7 @@ import { attackIn } from './absent.js'
 import { busyboxRoot, publishMeta, pullTestImage, refusal, type TestImage } from './fixture.js'
 
 // A prefix of its own: these tests change the configuration, and tell their loop devices by it.
-const node = useNode('surroundings')
+const node = useNode('surroundings', {})
 const { prefix: PREFIX, images: IMAGES } = node
 const workspace = useWorkspace('surroundings')
 let image: TestImage
