@@ -10,8 +10,9 @@ import {
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { runAs, type RunAsOptions } from '../harness/accounts.js'
+import { nothingLeft } from '../harness/leftovers.js'
 import { compileLaunch, useNode } from '../harness/node.js'
 import { becoming, own, service, userA, userB } from '../harness/people.js'
 import { PROFILES, profileOn, type StartOptions } from '../harness/profiles.js'
@@ -37,24 +38,7 @@ beforeAll(async () => {
   image = await pullTestImage({ directory: workspace.path, imagePath: IMAGES, tag: 'good', config: { Env: ['PATH=/bin'] } })
 })
 
-/** Programs, loop devices and mounts of these tests that are still there. */
-const leftovers = async (): Promise<string[]> => {
-  const processes = readdirSync('/proc').filter((pid) => {
-    try {
-      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').some((entry) => entry === `${MARK}=1`)
-    } catch {
-      return false // it ended meanwhile
-    }
-  })
-  const { stdout: loops } = await runOk(['losetup', '--list', '--noheadings', '--output', 'NAME,BACK-FILE'])
-  return [
-    ...processes.map((pid) => `process ${pid}`),
-    ...loops.split('\n').filter((line) => line.includes(PREFIX)),
-    ...readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(PREFIX) || / - (squashfs|overlay) .*(loop|shifter)/.test(line)),
-  ]
-}
-// The kernel lets go of a loop device some time after its last user.
-afterAll(() => vi.waitFor(async () => expect(await leftovers()).toEqual([]), { timeout: 10_000, interval: 100 }))
+afterAll(() => nothingLeft(PREFIX, MARK))
 
 it('what is tried under which profile', () => {
   const texts = readdirSync(fileURLToPath(new URL('.', import.meta.url))).filter((name) => name.endsWith('.test.ts'))

@@ -7,6 +7,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vite
 import environmentCases from '../cases/environment.json' with { type: 'json' }
 import { runAs } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, type NativeConfig } from '../harness/native.js'
+import { loopsOf } from '../harness/leftovers.js'
 import { useNode } from '../harness/node.js'
 import { service, userA, userB } from '../harness/people.js'
 import { profileOn, SETUID_PROFILES, type StartOptions } from '../harness/profiles.js'
@@ -270,8 +271,7 @@ describe('per-node caches', () => {
   const cached = (extra: Readonly<Record<string, string | undefined>> = {}, runtime: NativeConfig['runtime'] = {}): void =>
     node.configure(config({ perNodeCachePath: CACHE, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: join(SITE, 'mkfs'), ...extra }, runtime))
   const volume = (size: string, more = ''): string => `--volume=/none:/cache:perNodeCache=size=${size}${more}`
-  const devices = async (): Promise<string[]> =>
-    (await runOk(['losetup', '--list', '--noheadings', '--output', 'NAME,BACK-FILE'])).stdout.split('\n').filter((line) => line.includes(CACHE))
+  const devices = (): Promise<string[]> => loopsOf(CACHE)
   beforeEach(() => {
     cached()
     write(join(LOG, 'mkfs'), '')

@@ -8,6 +8,7 @@ import hostsfile from '../cases/hostsfile.json' with { type: 'json' }
 import reuseSignature from '../cases/reuse_signature.json' with { type: 'json' }
 import { type Account, runAs, type RunAsOptions } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, type NativeConfig } from '../harness/native.js'
+import { loopsOf, mountsOf } from '../harness/leftovers.js'
 import { unmountBelow, useNode } from '../harness/node.js'
 import { service, userA, userB } from '../harness/people.js'
 import { run, runOk, type ProcessResult } from '../harness/process.js'
@@ -91,9 +92,8 @@ const list = async (...args: readonly string[]): Promise<string[][]> => {
   })
 }
 const states = async (): Promise<string[]> => (await list()).map(([job, uid, , , state]) => `${job} ${uid} ${state}`).sort()
-const mounts = (): string[] => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(PREFIX))
-const loops = async (): Promise<string[]> =>
-  (await runOk(['losetup', '--list', '--noheadings', '--output', 'NAME,BACK-FILE'])).stdout.split('\n').filter((line) => line.includes(IMAGES))
+const mounts = (): string[] => mountsOf(PREFIX)
+const loops = (): Promise<string[]> => loopsOf(IMAGES)
 const entries = (job: string, as = userA, directory = RUN): string[] => {
   const path = join(directory, 'jobs', job, String(as.uid))
   return existsSync(path) ? readdirSync(path) : []

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'tsup'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { runAs, type RunAsOptions } from '../harness/accounts.js'
+import { isMarked, markedProcesses, mountsOf } from '../harness/leftovers.js'
 import { compileLaunch, useNode } from '../harness/node.js'
 import { writeLayout } from '../harness/ociLayout.js'
 import { own, service, userA, userB } from '../harness/people.js'
@@ -68,18 +69,8 @@ beforeAll(async () => {
   ours = publish('ours', [{ name: 'suid/cat', type: 'file', mode: 0o6755, data: readFileSync('/usr/bin/busybox') }])
 })
 
-const environOf = (pid: string): readonly string[] => {
-  try {
-    return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0')
-  } catch {
-    return [] // it ended meanwhile
-  }
-}
 /** Programs of these tests that are still there; squashfuse has their environment too. */
-const leftovers = (): string[] => [
-  ...readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && environOf(pid).includes(`${MARK}=1`)),
-  ...readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => / - (fuse|overlay)\S* shifter /.test(line)),
-]
+const leftovers = (): string[] => [...markedProcesses(MARK), ...mountsOf(' shifter ').filter((line) => / - (fuse|overlay)\S* shifter /.test(line))]
 /** The server ends when the kernel tells it that the mount is gone. */
 const nothingLeft = () => vi.waitFor(() => expect(leftovers()).toEqual([]), { timeout: 10_000, interval: 20 })
 afterEach(nothingLeft)
@@ -468,7 +459,7 @@ describe('a run', () => {
     const { child, ended } = await started('read x; ls /start && echo STILL THERE; exec /bin/busybox true')
     const server = leftovers().find((pid) => readlinkSync(`/proc/${pid}/exe`).includes('squashfuse'))
     process.kill(Number(server), 'SIGKILL')
-    await vi.waitFor(() => expect(environOf(String(server))).not.toContain(`${MARK}=1`))
+    await vi.waitFor(() => expect(isMarked(String(server), MARK)).toBe(false))
     child.stdin?.end('go\n')
     // What of the shell itself was not in memory yet may be missing too, so that it ends by a signal.
     const { status, out } = await ended
