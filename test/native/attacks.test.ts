@@ -44,7 +44,7 @@ it('what is tried under which profile', () => {
   const texts = readdirSync(fileURLToPath(new URL('.', import.meta.url))).filter((name) => name.endsWith('.test.ts'))
     .map((name) => readFileSync(new URL(name, import.meta.url), 'utf8').replaceAll("\\'", "'")).join('\n')
   for (let number = 23; number <= 45; number++) expect([number, texts.includes(`attack ${number}: `)]).toEqual([number, true])
-  for (const { attack } of ABSENT) expect([attack, texts.includes(attack) || attack.startsWith('attack 40: a ')]).toEqual([attack, true])
+  for (const { attack } of ABSENT) expect([attack, texts.includes(attack)]).toEqual([attack, true])
   console.info(`All attacks 23 to 45 are tried under: ${PROFILES.join(', ')}. But not:`)
   console.table(ABSENT.map(({ attack, profiles, reason }) => ({ attack, under: profiles.join(', '), reason })))
 })
@@ -572,6 +572,22 @@ libc.execve(b"${helper}",argv,env)`], { env: { PATH: '/usr/bin:/bin' } })
       expect(await outcome()).toBe('IMAGE_NOT_FOUND')
     })
 
+    attack('attack 28: that root can not read, as on a root-squashed file system, is opened as its owner', async () => {
+      squashfs(fileOf(id), busyboxRoot())
+      own(fileOf(id), profile.owner, 0o600)
+      const closed = join(profile.images, '..')
+      const squashed = ['setpriv', '--bounding-set=-dac_override,-dac_read_search']
+      own(profile.images, profile.owner, 0o700)
+      try {
+        expect((await run([...squashed, 'cat', fileOf(id)], { cwd: closed })).status).not.toBe(0)
+        // What is mounted afterwards is what was opened here; without these rights an overlay can't be.
+        const asked = profile.joined ? [node.sbin('setupRoot'), '-U', String(userA.uid), '-G', String(userA.gid)] : [...becoming(userA), 'env', ...profile.words, helper]
+        expect(await run([...squashed, ...asked, `--resolve=id:${id}`], { cwd: '/', env: { PATH: '/usr/bin:/bin' } })).toMatchObject({ status: 0, stdout: `${id}\n`, stderr: '' })
+      } finally {
+        own(profile.images, profile.owner, 0o755)
+      }
+    })
+
     attack('attack 28: ids are names, never ways', async () => {
       for (const bad of ['../good-meta', 'a/b', '.', '..', '.hidden', '', 'x\n', '%2e', '/etc/passwd', 'a'.repeat(129)]) {
         expect(await refused([`--image=id:${bad}`]), JSON.stringify(bad)).toBe('REFERENCE_INVALID')
@@ -902,7 +918,7 @@ libc.execve(b"${helper}",argv,env)`], { env: { PATH: '/usr/bin:/bin' } })
       if (call !== 'setfsuid') expect(codes).toContain('DROP_FAILED')
     })
 
-    for (const call of ['setgroups', 'setresgid', 'setresuid', 'capset', 'prctl']) attack(`attack 40: a ${call} that only claims to have worked is found out`, { timeout: 60_000 }, async () => {
+    for (const call of ['setgroups', 'setresgid', 'setresuid', 'capset', 'prctl']) attack(`attack 40: a call that only claims to have worked is found out: ${call}`, { timeout: 60_000 }, async () => {
       const trace = workspace.at(`lie-${slug}-${call}`)
       await traced(['-e', `trace=${call}`, '-o', trace], 'echo RAN')
       const lines = readFileSync(trace, 'utf8').split('\n').filter((line) => line.startsWith(`${call}(`))

@@ -1,5 +1,5 @@
 /** Volumes, writable roots and --explain, of the installed helper and as two ordinary users. */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import siteMaps from '../cases/volumemap_site.json' with { type: 'json' }
@@ -302,6 +302,18 @@ describe.each(PROFILES)('attacks on targets: %s', (name) => {
     own(shared, userB, 0o700)
     expect(await refused([`${mine}/sub:${shared}/absent`])).toBe('VOLUME_FAILED')
     rmSync(shared, { recursive: true })
+  })
+
+  attack('attack 35: a volume over the configuration, the programs or a setuid program is seen inside alone, and lends nothing there', async () => {
+    const copied = join(mine, 'other/busybox')
+    copyFileSync('/usr/bin/busybox', copied)
+    own(copied, userA, 0o4755)
+    const before = readFileSync(join(DEFAULT_PREFIX, 'etc/shifter/udiRoot.conf'), 'utf8')
+    const volumes = [`${mine}/sub:${DEFAULT_PREFIX}/etc/shifter`, `${mine}/other:${DEFAULT_PREFIX}/bin`, `${mine}/other:/usr/bin`]
+    const out = await inside(volumes, `ls ${DEFAULT_PREFIX}/etc/shifter; /usr/bin/busybox grep -E "^(Uid|CapEff|NoNewPrivs)" /proc/self/status; echo kept > ${DEFAULT_PREFIX}/etc/shifter/udiRoot.conf`)
+    expect(out).toBe(`deeper\nfile\nUid:\t${Array(4).fill(userA.uid).join('\t')}\nCapEff:\t${'0'.repeat(16)}\nNoNewPrivs:\t1\n`)
+    expect(readFileSync(join(DEFAULT_PREFIX, 'etc/shifter/udiRoot.conf'), 'utf8')).toBe(before)
+    for (const file of [copied, join(mine, 'sub/udiRoot.conf')]) rmSync(file)
   })
 
   attack('attack 45: a refused place is told in the same words whether it exists or not', async () => {
