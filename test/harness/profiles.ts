@@ -17,7 +17,6 @@ import { type ProcessResult, run, runOk } from './process.js'
 
 export const PROFILES = ['setuid fresh', 'setuid joined', 'user namespace'] as const
 export type ProfileName = (typeof PROFILES)[number]
-export const SETUID_PROFILES = ['setuid fresh', 'setuid joined'] as const satisfies readonly ProfileName[]
 
 export interface Asked {
   readonly as?: Account

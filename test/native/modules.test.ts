@@ -10,11 +10,12 @@ import { DEFAULT_PREFIX, type NativeConfig } from '../harness/native.js'
 import { loopsOf } from '../harness/leftovers.js'
 import { useNode } from '../harness/node.js'
 import { service, userA, userB } from '../harness/people.js'
-import { profileOn, SETUID_PROFILES, type StartOptions } from '../harness/profiles.js'
+import { profileOn, PROFILES, type StartOptions } from '../harness/profiles.js'
 import { type ProcessResult, runOk } from '../harness/process.js'
 import type { TarItem } from '../harness/tarWriter.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { blocksOf } from '../docs/guides.js'
+import { attackIn } from './absent.js'
 import { busyboxRoot, publishMeta, refusal, settings } from './fixture.js'
 
 const PREFIX = `${DEFAULT_PREFIX}-modules`
@@ -347,7 +348,8 @@ describe('per-node caches', () => {
   })
 })
 
-describe.each(SETUID_PROFILES)('attacks on what root runs and makes: %s', (name) => {
+describe.each(PROFILES)('attacks on what root runs and makes: %s', (name) => {
+  const attack = attackIn(name)
   const { start, inside, refused } = callers(profileOn(name, PREFIX).start)
   /** A preparation looks at all that is configured, a start at what it uses. */
   const sound = { module_absent_roothook: undefined, module_lost_copyPath: undefined, module_unsafe_roothook: undefined, module_broken_roothook: undefined }
@@ -365,13 +367,13 @@ describe.each(SETUID_PROFILES)('attacks on what root runs and makes: %s', (name)
   })
   const log = (what: string): string => readFileSync(join(LOG, what), 'utf8')
 
-  it("attack 34: a link of the image leads no hook to the host's files", async () => {
+  attack("attack 34: a link of the image leads no hook to the host's files", async () => {
     script('roothook', `echo bad > hook-out; echo bad > hook-dir/new; ln -s /etc fine; [ -L fine ] && : > ${LOG}/went-on`)
     await inside(['--module=rooted'], 'true')
     expect([log('victim'), existsSync(join(LOG, 'new')), existsSync(join(LOG, 'went-on'))]).toEqual(['untouched\n', false, true])
   })
 
-  it('attack 32: what a hook mounts is nosuid and nodev, and ends with the root', async () => {
+  attack('attack 32: what a hook mounts is nosuid and nodev, and ends with the root', async () => {
     script('roothook', 'mkdir extra && mount -t tmpfs -o suid,dev,mode=755 none extra && echo there > extra/file')
     const out = await inside(['--module=rooted'], 'cat /extra/file; cat /proc/self/mountinfo')
     expect(out).toMatch(/^there\n/)
@@ -379,7 +381,7 @@ describe.each(SETUID_PROFILES)('attacks on what root runs and makes: %s', (name)
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(PREFIX)
   })
 
-  it('attack 44: hooks that others can change, or that are not there, are not run', async () => {
+  attack('attack 44: hooks that others can change, or that are not there, are not run', async () => {
     node.configure(config({ ...sound, module_unsafe_roothook: join(SITE, 'unsafe') }))
     script('unsafe', `: > ${LOG}/ran`, 0o777)
     expect((await refused(['--module=unsafe'])).code).toBe('UDIROOT_CONF_UNSAFE')
@@ -402,7 +404,7 @@ describe.each(SETUID_PROFILES)('attacks on what root runs and makes: %s', (name)
     expect((await refused(['--module=absent'])).code).toBe('UDIROOT_CONF_INVALID')
   })
 
-  it('attack 29: caches are not mounted while a process of the making account has the file open', async () => {
+  attack('attack 29: caches are not mounted while a process of the making account has the file open', async () => {
     cached()
     script('mkfs', `sleep 60 >/dev/null 2>&1 & echo $! >> ${LOG}/mkfs; exec /usr/sbin/mkfs.xfs "$@"`)
     const kept = await start([volume('320M')], 'echo RAN')
@@ -414,7 +416,7 @@ describe.each(SETUID_PROFILES)('attacks on what root runs and makes: %s', (name)
     expect([refusal(kept), kept.stderr]).toEqual(['CACHE_REFUSED', expect.stringContaining('a process of uid 65534 has the cache\'s file open') as string])
   })
 
-  it('attack 44: caches are not made where others can write', async () => {
+  attack('attack 44: caches are not made where others can write', async () => {
     cached()
     chmodSync(CACHE, 0o1777)
     expect((await refused([volume('320M')])).code).toBe('UDIROOT_CONF_UNSAFE')
