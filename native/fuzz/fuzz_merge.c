@@ -5,33 +5,13 @@
 // bytes, of which archives are made here, so that names meet.
 #include "fuzz/fuzzing.h"
 #include "merge/merger.h"
+#include "tests/making.h"
 
 #define LAYERS 4
 #define OUTPUT_LIMIT ((size_t)4 << 20)
 #define KEY UINT64_C(0x5eed)
 
 // --- input ---------------------------------------------------------------------------------------------------------------------
-
-// Hands the archive on in pieces, each a copy of its own: the sanitizer sees a read past its end, and a use after the next was asked for.
-struct source {
-  const unsigned char *at;
-  size_t left, piece;
-  unsigned char *copy;
-};
-
-static bool more(void *from, const unsigned char **at, size_t *length, struct failure *why) {
-  (void)why;
-  struct source *source = from;
-  size_t n = source->left < source->piece ? source->left : source->piece;
-  free(source->copy);
-  source->copy = memory_get(n == 0 ? 1 : n, 1);
-  if (n > 0) memcpy(source->copy, source->at, n);
-  source->at += n;
-  source->left -= n;
-  *at = source->copy;
-  *length = n;
-  return true;
-}
 
 struct bytes {
   const uint8_t *at;
@@ -44,43 +24,17 @@ static uint8_t next(struct bytes *bytes) {
   return *bytes->at++;
 }
 
-static void number(struct buffer *out, size_t at, size_t length, uint64_t value) {
-  for (size_t i = length - 1; i-- > 0; value >>= 3) out->at[at + i] = (char)('0' + (value & 7));
-}
-
-static void sum_up(struct buffer *out, size_t start) {
-  memset(out->at + start + 148, ' ', 8);
-  unsigned sum = 0;
-  for (size_t i = 0; i < TAR_BLOCK; i++) sum += (unsigned char)out->at[start + i];
-  number(out, start + 148, 7, sum);
-}
-
 // No mutation finds a checksum: what looks like a header gets its own.
 static void sum_up_all(struct buffer *layer) {
   for (size_t start = 0; layer->length - start >= TAR_BLOCK; start += TAR_BLOCK)
-    if (memcmp(layer->at + start + 257, "ustar", 5) == 0) sum_up(layer, start);
+    if (memcmp(layer->at + start + 257, "ustar", 5) == 0) tar_sum((unsigned char *)layer->at + start);
 }
 
-static void header(struct buffer *out, char flag, const struct buffer *name, const struct buffer *link, uint64_t size, unsigned mode) {
-  static const char zeros[TAR_BLOCK];
-  size_t start = out->length;
-  buffer_add(out, zeros, TAR_BLOCK);
-  memcpy(out->at + start, name->at, name->length < 100 ? name->length : 100);
-  number(out, start + 100, 8, mode);
-  number(out, start + 108, 8, 0);
-  number(out, start + 116, 8, 0);
-  number(out, start + 124, 12, size);
-  number(out, start + 136, 12, mode * 7);
-  out->at[start + 156] = flag;
-  if (link->length > 0) memcpy(out->at + start + 157, link->at, link->length < 100 ? link->length : 100);
-  memcpy(out->at + start + 257, "ustar\00000", 8);
-  sum_up(out, start);
-}
-
-static void content(struct buffer *out, const char *at, size_t length) {
-  static const char zeros[TAR_BLOCK];
-  buffer_add(out, at, length);
-  buffer_add(out, zeros, (TAR_BLOCK - length % TAR_BLOCK) % TAR_BLOCK);
+static void header(struct buffer *out, char flag, const struct buffer *name, const char *link, uint64_t size, unsigned mode) {
+  unsigned char *block = tar_header(out, flag, name->at, link, size);
+  tar_number(block + 100, 8, mode);
+  tar_number(block + 136, 12, mode * 7);
+  tar_sum(block);
 }
 
 static void name_of(struct bytes *bytes, struct buffer *name) {
@@ -96,18 +50,9 @@ static void name_of(struct bytes *bytes, struct buffer *name) {
   if ((count & 4U) != 0) buffer_byte(name, '/');
 }
 
-static void pax_record(struct buffer *records, const char *key, const char *value, size_t length) {
-  size_t rest = strlen(key) + length + 3, all = rest + 1;
-  char digits[24];
-  while ((size_t)snprintf(digits, sizeof digits, "%zu", all) + rest != all) all++;
-  buffer_print(records, "%zu %s=", all, key);
-  buffer_add(records, value, length);
-  buffer_byte(records, '\n');
-}
-
 static void compact(struct bytes *bytes, struct buffer *out) {
   static const char flags[] = "00005512222213456S";
-  AUTO_BUFFER name = {0}, link = {0}, none = {0};
+  AUTO_BUFFER name = {0}, link = {0};
   uint8_t kind = next(bytes), mode = next(bytes);
   char flag = flags[(kind & 63U) % (sizeof flags - 1)];
   name_of(bytes, &name);
@@ -121,18 +66,18 @@ static void compact(struct bytes *bytes, struct buffer *out) {
       const char *key = keys[next(bytes) % COUNT_OF(keys)];
       size_t length = next(bytes) & 15U;
       if (length > bytes->left) length = bytes->left;
-      pax_record(&records, key, (const char *)bytes->at, length);
+      pax_add(&records, key, (const char *)bytes->at, length);
       bytes->at += length;
       bytes->left -= length;
     }
-    header(out, 'x', &name, &none, records.length, 0644);
-    content(out, records.at == NULL ? "" : records.at, records.length);
+    header(out, 'x', &name, "", records.length, 0644);
+    tar_data(out, records.at == NULL ? "" : records.at, records.length);
   }
   size_t size = flag == '0' || flag == 'S' ? mode : 0;
   if (size > bytes->left) size = bytes->left;
   if (flag == '0' && (kind & 128U) == 0) size = size > 3 ? 3 : size;
-  header(out, flag, &name, &link, size, mode);
-  if (size > 0) content(out, (const char *)bytes->at, size);
+  header(out, flag, &name, link.at == NULL ? "" : link.at, size, mode);
+  if (size > 0) tar_data(out, (const char *)bytes->at, size);
   bytes->at += size;
   bytes->left -= size;
 }
@@ -175,15 +120,15 @@ static enum merge_result merge(const struct buffer *layers, size_t count, size_t
   struct merger *merger = merger_open(&limits, writer, KEY);
   enum merge_result result = MERGE_OK;
   for (size_t i = count; result == MERGE_OK && i-- > 0;) {
-    struct source source = {(const unsigned char *)layers[i].at, layers[i].length, piece, NULL};
+    struct pieces source = {layers[i].at, layers[i].length, piece, NULL};
     struct plan *plan = NULL;
     if (planned) {
-      struct source ahead = source;
-      plan = plan_make((struct tar_input){more, &ahead}, &limits.path, KEY, &why);
+      struct pieces ahead = source;
+      plan = plan_make((struct tar_input){pieces_more, &ahead}, &limits.path, KEY, &why);
       free(ahead.copy);
       if (plan == NULL) result = MERGE_FAULT;
     }
-    if (result == MERGE_OK) result = merger_layer(merger, (int)i, UINT64_C(1) << 19, plan, (struct tar_input){more, &source}, &why);
+    if (result == MERGE_OK) result = merger_layer(merger, (int)i, UINT64_C(1) << 19, plan, (struct tar_input){pieces_more, &source}, &why);
     free(source.copy);
     plan_free(&plan);
   }
@@ -234,8 +179,8 @@ static bool is_clean(const char *name) {
 
 static void read_back(const struct buffer *output, const struct merge_summary *summary, struct result_tree *tree) {
   must(output->length % TAR_BLOCK == 0);
-  struct source source = {(const unsigned char *)output->at, output->length, 4096, NULL};
-  struct tar_reader *reader = tar_open((struct tar_input){more, &source});
+  struct pieces source = {output->at, output->length, 4096, NULL};
+  struct tar_reader *reader = tar_open((struct tar_input){pieces_more, &source});
   struct failure why = {0};
   const struct tar_entry *entry;
   enum tar_step step;

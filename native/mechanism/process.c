@@ -31,7 +31,8 @@ bool standard_descriptors_open(void) {
 }
 
 static bool raise_limits(struct inherited *inherited) {
-  for (int i = 0; i < (int)RLIM_NLIMITS; i++) inherited->limited[i] = getrlimit((__rlimit_resource_t)i, &inherited->limits[i]) == 0;
+  for (int i = 0; i < (int)RLIM_NLIMITS; i++)
+    if (getrlimit((__rlimit_resource_t)i, &inherited->limits[i]) != 0) return false;
   // No core file of a process that knows root's files. The hard limit stays: the user could not take it back.
   const struct rlimit no_core = {0, inherited->limits[RLIMIT_CORE].rlim_max};
   if (setrlimit(RLIMIT_CORE, &no_core) != 0) return false;

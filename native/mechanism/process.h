@@ -8,7 +8,6 @@
 
 struct inherited {
   struct rlimit limits[RLIM_NLIMITS];
-  bool limited[RLIM_NLIMITS];
   mode_t umask;
   sigset_t mask;
   struct sigaction child; // SIGCHLD

@@ -73,8 +73,7 @@ static bool restore(const struct inherited *inherited, struct failure *why) {
   for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
     struct rlimit now;
     const struct rlimit *had = &inherited->limits[i];
-    if (!inherited->limited[i] || getrlimit((__rlimit_resource_t)i, &now) != 0) continue;
-    if (now.rlim_cur == had->rlim_cur && now.rlim_max == had->rlim_max) continue;
+    if (getrlimit((__rlimit_resource_t)i, &now) == 0 && now.rlim_cur == had->rlim_cur && now.rlim_max == had->rlim_max) continue;
     if (setrlimit((__rlimit_resource_t)i, had) != 0) return fail(why, ERROR_DROP_FAILED, "limit %d could not be given back", i);
   }
   if (sigaction(SIGCHLD, &inherited->child, NULL) != 0 || sigprocmask(SIG_SETMASK, &inherited->mask, NULL) != 0)

@@ -22,9 +22,8 @@ static const char help[] =
 
 static int refuse(const struct failure *why) {
   AUTO_BUFFER line = {0};
-  buffer_print(&line, "fault %s ", error_name(why->code));
-  buffer_visible(&line, why->what);
-  buffer_byte(&line, '\n');
+  buffer_text(&line, "fault ");
+  failure_report(why, &line);
   return write_all(STDOUT_FILENO, line.at, line.length) ? error_exit(why->code) : 1;
 }
 

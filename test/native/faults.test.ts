@@ -5,12 +5,14 @@
  * SHIFTER_TEST_LONG=1 takes every call and every error; otherwise one error each, and of calls in a row that are alike some.
  * SHIFTER_GOLDEN=write writes the lists anew.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type Account, ensureTestAccounts } from '../harness/accounts.js'
-import { DEFAULT_PREFIX, installNative, type NativeInstallation, removeNative } from '../harness/native.js'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { nothingLeft } from '../harness/leftovers.js'
+import { DEFAULT_PREFIX } from '../harness/native.js'
+import { useNode } from '../harness/node.js'
+import { userA } from '../harness/people.js'
 import { type ProcessResult, run, runOk } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { pullTestImage, type TestImage } from './fixture.js'
@@ -18,7 +20,6 @@ import { type Call, canFail, privileged, trace, type Traced, withFault } from '.
 
 // A prefix of its own: what is left over is told by it.
 const PREFIX = `${DEFAULT_PREFIX}-faults`
-const IMAGES = join(PREFIX, 'images')
 const SITE = join(PREFIX, 'site')
 const RUN = join(PREFIX, 'run')
 const CACHE = join(PREFIX, 'cache')
@@ -31,51 +32,26 @@ const AT_ONCE = 3
 const ERRORS = ['EPERM', 'ENOMEM', 'EIO', 'ENOSYS', 'EINTR', 'EAGAIN', 'EBUSY'] as const
 
 const workspace = useWorkspace('faults')
-let native: NativeInstallation
-let service: Account
-let userA: Account
 let image: TestImage
 
-beforeAll(async () => {
-  ;({ service, userA } = await ensureTestAccounts())
-  removeNative(PREFIX)
-  native = await installNative({ prefix: PREFIX })
-  for (const directory of [IMAGES, SITE, CACHE]) mkdirSync(directory, { recursive: true })
-  writeFileSync(HOOK, '#!/bin/sh\nexit 0\n', { mode: 0o755 })
-  chownSync(IMAGES, service.uid, service.gid)
-  chmodSync(IMAGES, 0o755)
-  native.configure({
-    imagePath: IMAGES,
-    imageOwner: service.uid,
-    siteFs: [`${SITE}:/site`],
-    udiRoot: {
-      perNodeCachePath: CACHE, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: '/usr/sbin/mkfs.xfs', allowLocalChroot: '1',
-      module_all_siteFs: `${SITE}:/from-a-module`, module_all_roothook: HOOK, module_all_siteEnv: 'A=1',
-    },
-    runtime: { runDirectory: RUN },
-  })
-  image = await pullTestImage({ directory: workspace.path, imagePath: IMAGES, tag: 'good', config: { Env: ['PATH=/bin'] } })
+const node = useNode('faults', {
+  siteFs: [`${SITE}:/site`],
+  udiRoot: {
+    perNodeCachePath: CACHE, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: '/usr/sbin/mkfs.xfs', allowLocalChroot: '1',
+    module_all_siteFs: `${SITE}:/from-a-module`, module_all_roothook: HOOK, module_all_siteEnv: 'A=1',
+  },
+  runtime: { runDirectory: RUN },
 })
 
-const mounts = (): string[] => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(PREFIX) || / - (squashfs|overlay) .*(loop|shifter)/.test(line))
-/** Programs, loop devices and mounts of these tests that are there. */
-const present = async (): Promise<string[]> => {
-  const processes = readdirSync('/proc').filter((pid) => {
-    try {
-      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(`${MARK}=1`)
-    } catch {
-      return false // it ended meanwhile
-    }
-  })
-  const { stdout: loops } = await runOk(['losetup', '--list', '--noheadings', '--output', 'NAME,BACK-FILE'])
-  return [...processes.map((pid) => `process ${pid}`), ...loops.split('\n').filter((line) => line.includes(PREFIX)), ...mounts()]
-}
-/** The kernel lets go of a loop device some time after its last user. */
-const nothingLeft = (): Promise<void> => vi.waitFor(async () => expect(await present()).toEqual([]), { timeout: 10_000, interval: 50 })
+beforeAll(async () => {
+  for (const directory of [SITE, CACHE]) mkdirSync(directory, { recursive: true })
+  writeFileSync(HOOK, '#!/bin/sh\nexit 0\n', { mode: 0o755 })
+  image = await pullTestImage({ directory: workspace.path, imagePath: node.images, tag: 'good', config: { Env: ['PATH=/bin'] } })
+})
+
 afterAll(async () => {
-  await run([join(PREFIX, 'sbin/unsetupRoot')])
-  await nothingLeft()
-  native.remove()
+  await run([node.sbin('unsetupRoot')])
+  await nothingLeft(PREFIX, MARK)
 })
 
 /** What a program inside sees of itself and its root. */
@@ -135,14 +111,13 @@ interface Profile {
   readonly every?: number
 }
 
-const sbin = (name: string): string => join(PREFIX, 'sbin', name)
 const setup = (job: string): Traced => ({
-  argv: [sbin('setupRoot'), '-U', String(userA.uid), '-G', String(userA.gid), '-u', userA.name, `--job=${job}`, 'id', image.record.id],
+  argv: [node.sbin('setupRoot'), '-U', String(userA.uid), '-G', String(userA.gid), '-u', userA.name, `--job=${job}`, 'id', image.record.id],
   env: { [MARK]: '1' },
 })
-const unsetup = (job: string): Traced => ({ argv: [sbin('unsetupRoot'), `--job=${job}`], env: { [MARK]: '1' } })
+const unsetup = (job: string): Traced => ({ argv: [node.sbin('unsetupRoot'), `--job=${job}`], env: { [MARK]: '1' } })
 const start = (options: readonly string[] = [], job?: string): Traced => ({
-  argv: [native.bin('shifter'), ...(options.some((option) => option.startsWith('--image')) ? [] : [`--image=id:${image.record.id}`]), ...options, 'sh', '-c', LOOK],
+  argv: [node.helper, ...(options.some((option) => option.startsWith('--image')) ? [] : [`--image=id:${image.record.id}`]), ...options, 'sh', '-c', LOOK],
   as: userA,
   env: { [MARK]: '1', ...(job === undefined ? {} : { SHIFTER_JOB_ID: job }) },
 })
@@ -259,6 +234,6 @@ describe.each(profiles)('attack 41: a system call that fails: $name', ({ name, w
     await Promise.all(Array.from({ length: AT_ONCE }, worker))
     expect(wrong.join('\n')).toBe('')
     expect(codes.size).toBeGreaterThan(2)
-    await nothingLeft()
+    await nothingLeft(PREFIX, MARK)
   })
 })

@@ -1,40 +1,43 @@
 /** What a node hides from a user stays hidden, though the helper that opens files for him may see it. */
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
-import { type Account, ensureTestAccounts } from '../harness/accounts.js'
-import { DEFAULT_PREFIX, SHARED_IMAGE_PATH } from '../harness/native.js'
+import { afterEach, beforeAll, describe, expect } from 'vitest'
+import { DEFAULT_PREFIX } from '../harness/native.js'
+import { becoming, own, userA } from '../harness/people.js'
+import { type Profile, PROFILES, profileOn } from '../harness/profiles.js'
 import { type ProcessResult, run } from '../harness/process.js'
+import { useWorkspace } from '../harness/workspace.js'
+import { attackIn } from './absent.js'
 import { busyboxRoot, publishMeta, refusal } from './fixture.js'
 
-const HELPER = join(DEFAULT_PREFIX, 'bin/shifter')
-let userA: Account
-let image: string
+const workspace = useWorkspace('hidden')
 
-/** As user A, in a mount namespace whose /proc is mounted with these options. */
-const withProc = (options: string, argv: readonly string[]): Promise<ProcessResult> =>
-  run(
-    [
-      'unshare', '--mount', 'sh', '-c', 'mount -t proc -o "$1" proc /proc && shift && exec "$@"', 'sh', options,
-      'setpriv', `--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', '--inh-caps=-all', '--reset-env', ...argv,
-    ],
-    { cwd: '/' },
-  )
+describe.each(PROFILES)('attack 36: processes of others under hidepid: %s', (name) => {
+  const attack = attackIn(name)
+  let profile: Profile
+  let image: string
+  beforeAll(() => {
+    profile = profileOn(name, DEFAULT_PREFIX, {}, workspace.at(name.replaceAll(' ', '-')))
+    image = publishMeta(profile.images, profile.owner, `hidden-${process.pid}-${PROFILES.indexOf(name)}`, busyboxRoot())
+    if (profile.userns) own(profile.images, profile.owner, 0o755)
+  })
+  afterEach(() => profile.clear())
 
-beforeAll(async () => {
-  const { service, userA: account } = await ensureTestAccounts()
-  userA = account
-  image = publishMeta(SHARED_IMAGE_PATH, service, `hidden-${process.pid}`, busyboxRoot())
-})
+  /** As user A, in a mount namespace whose /proc is mounted with these options, behind what root does there. */
+  const withProc = (options: string, argv: readonly string[], before = 'true'): Promise<ProcessResult> =>
+    run(['unshare', '--mount', 'sh', '-c', `mount -t proc -o "$0" proc /proc && ${before} && exec "$@"`, options, ...becoming(userA), 'env', ...profile.words, ...argv], { cwd: '/' })
+  const shown = async (options: string, from: string, script: string): Promise<ProcessResult> => {
+    const result = await withProc(options, [profile.helper, `--image=${image}`, `--volume=${from}:/shown`, 'sh', '-c', profile.script(script)], profile.preparing(image, { volumes: [`${from}:/shown`] }))
+    await profile.clear()
+    return result
+  }
 
-describe('attack 36: processes of others under hidepid', () => {
   // This very process is root's.
   const secret = `/proc/${process.pid}`
-  const files = ['cmdline', 'status', 'mountinfo', 'stat', `task/${process.pid}/comm`, '']
+  const files = ['cmdline', 'status', 'mountinfo', 'stat', `task/${process.pid}/comm`, 'task', '']
 
-  it.each(files)('attack 36: a volume of /proc/PID/%s shows what the user sees himself', async (file) => {
+  for (const file of files) attack(`attack 36: a volume of /proc/PID/${file} shows what the user sees himself`, async () => {
     const from = join(secret, file)
-    const start = (options: string): Promise<ProcessResult> =>
-      withProc(options, [HELPER, `--image=${image}`, `--volume=${from}:/shown`, 'sh', '-c', 'test -d /shown && cat /shown/comm || cat /shown'])
+    const start = (options: string): Promise<ProcessResult> => shown(options, from, 'cat /shown/comm 2>/dev/null || cat /shown 2>/dev/null || ls /shown')
     const open = await start('hidepid=0')
     expect(open.status).toBe(0)
     expect(open.stdout).not.toBe('')
@@ -48,9 +51,9 @@ describe('attack 36: processes of others under hidepid', () => {
     }
   })
 
-  it('attack 36: one that is hidden and one that is not there are refused in the same words', async () => {
+  attack('attack 36: one that is hidden and one that is not there are refused in the same words', async () => {
     const say = async (pid: number): Promise<string> =>
-      (await withProc('hidepid=2', [HELPER, `--image=${image}`, `--volume=/proc/${pid}/cmdline:/shown`, 'true'])).stderr.replaceAll(String(pid), 'PID')
+      (await shown('hidepid=2', `/proc/${pid}/cmdline`, 'true')).stderr.replaceAll(String(pid), 'PID')
     expect(await say(process.pid)).toBe(await say(2 ** 22 + 1)) // above the largest pid
   })
 })

@@ -2,23 +2,21 @@
  * What a job costs the file system of the images on one node: it is shared by thousands of nodes, so that is a few look-ups when the root is
  * prepared, and nothing when a rank starts.
  */
-import { chownSync, mkdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Account, ensureTestAccounts } from '../harness/accounts.js'
-import { DEFAULT_PREFIX, installNative, type NativeInstallation, removeNative } from '../harness/native.js'
+import { readFileSync } from 'node:fs'
+import { beforeAll, describe, expect, it } from 'vitest'
+import type { Account } from '../harness/accounts.js'
+import { useNode } from '../harness/node.js'
+import { userA } from '../harness/people.js'
 import { runOk } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { pullTestImage } from './fixture.js'
 
-const PREFIX = `${DEFAULT_PREFIX}-operations`
-const IMAGES = join(PREFIX, 'images')
+const node = useNode('operations', {})
+const { images: IMAGES } = node
 /** All that a job may cost, however many ranks it has and whatever they read of the image. */
 const MOST = 10
 const RANKS = 8
 const workspace = useWorkspace('operations')
-let native: NativeInstallation
-let userA: Account
 let id: string
 let traces = 0
 
@@ -33,34 +31,26 @@ const operations = async (argv: readonly string[], as?: Account): Promise<string
 }
 
 beforeAll(async () => {
-  const { service, userA: user } = await ensureTestAccounts()
-  userA = user
-  removeNative(PREFIX)
-  native = await installNative({ prefix: PREFIX })
-  mkdirSync(IMAGES)
-  chownSync(IMAGES, service.uid, service.gid)
-  native.configure({ imagePath: IMAGES, imageOwner: service.uid })
   const image = await pullTestImage({ directory: workspace.path, imagePath: IMAGES, tag: 'image', config: { Env: ['PATH=/bin'] } })
   id = image.record.id
 })
-afterAll(() => removeNative(PREFIX))
 
 describe('the image file system of a job', () => {
   it(`sees at most ${MOST} operations on a node, however many ranks there are and whatever they read`, async () => {
-    const prepared = await operations([join(PREFIX, 'sbin/setupRoot'), '--job=ops', `--uid=${userA.uid}`, `--gid=${userA.gid}`, 'id', id])
+    const prepared = await operations([node.sbin('setupRoot'), '--job=ops', `--uid=${userA.uid}`, `--gid=${userA.gid}`, 'id', id])
     try {
       const ranks = await Promise.all(
-        Array.from({ length: RANKS }, () => operations([native.bin('shifter'), `--image=id:${id}`, 'sh', '-c', 'cat /bin/busybox >/dev/null; ls -R /bin /etc >/dev/null'], userA)),
+        Array.from({ length: RANKS }, () => operations([node.helper, `--image=id:${id}`, 'sh', '-c', 'cat /bin/busybox >/dev/null; ls -R /bin /etc >/dev/null'], userA)),
       )
       expect(ranks.flat()).toEqual([])
       expect(prepared.length, prepared.join('\n')).toBeGreaterThan(0)
       expect(prepared.length, prepared.join('\n')).toBeLessThanOrEqual(MOST)
     } finally {
-      await runOk([join(PREFIX, 'sbin/unsetupRoot'), '--job=ops'])
+      await runOk([node.sbin('unsetupRoot'), '--job=ops'])
     }
   })
 
   it('sees a start without preparation, so that this test would see one of a rank', async () => {
-    expect((await operations([native.bin('shifter'), `--image=id:${id}`, 'true'], userA)).length).toBeGreaterThan(0)
+    expect((await operations([node.helper, `--image=id:${id}`, 'true'], userA)).length).toBeGreaterThan(0)
   })
 })

@@ -1,4 +1,4 @@
-// Starts a program in ways that no shell can. Compiled by attacks.test.ts.
+// Starts a program in ways that no shell can. Compiled by test/harness/node.ts.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -3,28 +3,28 @@ import { spawn } from 'node:child_process'
 import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import environmentCases from '../cases/environment.json' with { type: 'json' }
-import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
-import { DEFAULT_PREFIX, installNative, type NativeConfig, type NativeInstallation, removeNative } from '../harness/native.js'
+import { runAs } from '../harness/accounts.js'
+import { DEFAULT_PREFIX, type NativeConfig } from '../harness/native.js'
+import { loopsOf } from '../harness/leftovers.js'
+import { useNode } from '../harness/node.js'
+import { service, userA, userB } from '../harness/people.js'
+import { profileOn, PROFILES, type StartOptions } from '../harness/profiles.js'
 import { type ProcessResult, runOk } from '../harness/process.js'
 import type { TarItem } from '../harness/tarWriter.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { blocksOf } from '../docs/guides.js'
+import { attackIn } from './absent.js'
 import { busyboxRoot, publishMeta, refusal, settings } from './fixture.js'
 
 const PREFIX = `${DEFAULT_PREFIX}-modules`
-const IMAGES = join(PREFIX, 'images')
 /** What the site's administrators made. */
 const SITE = join(PREFIX, 'site')
 const CACHE = join(PREFIX, 'cache')
 const LOG = join(SITE, 'log')
 
 const workspace = useWorkspace('modules')
-let native: NativeInstallation
-let service: Account
-let userA: Account
-let userB: Account
 let image: string
 
 const write = (path: string, text: string, mode = 0o644): string => {
@@ -34,9 +34,7 @@ const write = (path: string, text: string, mode = 0o644): string => {
   return path
 }
 const script = (name: string, text: string, mode = 0o755): string => write(join(SITE, name), `#!/bin/sh\n${text}\n`, mode)
-const config = (udiRoot: Readonly<Record<string, string | undefined>> = {}, runtime: NativeConfig['runtime'] = {}): NativeConfig => ({
-  imagePath: IMAGES,
-  imageOwner: service.uid,
+const config = (udiRoot: Readonly<Record<string, string | undefined>> = {}, runtime: NativeConfig['runtime'] = {}): Partial<NativeConfig> => ({
   siteFs: [`${SITE}/data:/site`],
   udiRoot: {
     module_tool_siteEnv: 'TOOL=yes FROM=module',
@@ -61,22 +59,25 @@ const config = (udiRoot: Readonly<Record<string, string | undefined>> = {}, runt
   },
   runtime,
 })
-type Options = RunAsOptions & { readonly as?: Account }
-const start = (args: readonly string[], text: string, options: Options = {}): Promise<ProcessResult> => {
-  const { as = userA, ...rest } = options
-  return runAs(as, [native.bin('shifter'), `--image=${image}`, ...args, 'sh', '-c', text], rest)
+const node = useNode('modules', config())
+const { helper, images: IMAGES } = node
+
+const callers = (run: (words: readonly string[], options: StartOptions) => Promise<ProcessResult>) => {
+  const start = (args: readonly string[], text: string, options: StartOptions = {}): Promise<ProcessResult> => run([`--image=${image}`, ...args, 'sh', '-c', text], options)
+  const inside = async (args: readonly string[], text: string, options: StartOptions = {}): Promise<string> => {
+    const result = await start(args, text, options)
+    expect(result, `${args.join(' ')} ${text}`).toMatchObject({ status: 0, stderr: '' })
+    return result.stdout
+  }
+  const refused = async (args: readonly string[], options: StartOptions = {}): Promise<ProcessResult & { readonly code: string }> => {
+    const result = await start(args, 'echo RAN', options)
+    expect(result.stdout).not.toContain('RAN')
+    expect(result.status).not.toBe(0)
+    return { ...result, code: refusal(result) }
+  }
+  return { start, inside, refused }
 }
-const inside = async (args: readonly string[], text: string, options: Options = {}): Promise<string> => {
-  const result = await start(args, text, options)
-  expect(result, `${args.join(' ')} ${text}`).toMatchObject({ status: 0, stderr: '' })
-  return result.stdout
-}
-const refused = async (args: readonly string[], options: Options = {}): Promise<ProcessResult & { readonly code: string }> => {
-  const result = await start(args, 'echo RAN', options)
-  expect(result.stdout).not.toContain('RAN')
-  expect(result.status).not.toBe(0)
-  return { ...result, code: refusal(result) }
-}
+const { inside, refused } = callers((words, { as = userA, joins: _, ...rest }) => runAs(as, [helper, ...words], rest))
 const flagsAt = (mountinfo: string, place: string): string | undefined =>
   mountinfo.split('\n').map((line) => line.split(' ')).findLast(([, , , , where]) => where === place)?.[5]
 
@@ -88,22 +89,15 @@ const IMAGE: readonly TarItem[] = [
   { name: 'free', type: 'dir', mode: 0o1777 },
 ]
 
-beforeAll(async () => {
-  ;({ service, userA, userB } = await ensureTestAccounts())
-  removeNative(PREFIX)
-  native = await installNative({ prefix: PREFIX })
-  for (const path of [IMAGES, SITE, CACHE, LOG, join(SITE, 'data')]) mkdirSync(path, { recursive: true, mode: 0o755 })
-  chownSync(IMAGES, service.uid, service.gid)
+beforeAll(() => {
+  for (const path of [SITE, CACHE, LOG, join(SITE, 'data')]) mkdirSync(path, { recursive: true, mode: 0o755 })
   write(join(SITE, 'data/hello'), 'from the site\n')
   write(join(SITE, 'data/sad.sh'), 'exit 7\n')
   write(join(SITE, 'tool/bin/tool'), '#!/bin/sh\necho tool\n', 0o755)
   write(join(SITE, 'tool/init.sh'), 'echo "hook $(id -u) $TOOL $PWD"\n')
   write(join(SITE, 'opt/bin/site-tool'), '#!/bin/sh\necho site-tool\n', 0o755)
-  native.configure(config())
   image = publishMeta(IMAGES, service, 'plain', IMAGE, 'FORMAT: squashfs\nENV: PATH=/bin\nENV: LIST=image\nENV: UNWANTED=1\n')
 })
-afterEach(() => native.configure(config()))
-afterAll(() => native.remove())
 
 describe('modules', () => {
   it('set, append, prepend and unset in their order, before the site does', async () => {
@@ -130,12 +124,12 @@ describe('modules', () => {
   })
 
   it('wait for the hook though the caller ignores SIGCHLD', async () => {
-    const command = `${native.bin('shifter')} --image=${image} --module=sad true`
+    const command = `${helper} --image=${image} --module=sad true`
     expect(refusal(await runAs(userA, ['python3', '-c', `import os, signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp("sh", ["sh", "-c", "exec ${command}"])`]))).toBe('MODULE_FAILED')
   })
 
   it('are chosen by --module, then SHIFTER_MODULE, then its twin, then the site', async () => {
-    native.configure(config({ defaultModules: 'next' }))
+    node.configure(config({ defaultModules: 'next' }))
     const from = async (args: readonly string[], env: Readonly<Record<string, string>> = {}) => inside(args, 'echo ${FROM-none}', { env })
     expect(await from([])).toBe('next\n')
     expect(await from(['--module=none'])).toBe('none\n')
@@ -143,7 +137,7 @@ describe('modules', () => {
     expect(await from([], { SLURM_SPANK_SHIFTER_MODULE: 'none' })).toBe('none\n')
     expect(await from(['-m', 'next'], { SHIFTER_MODULE: 'none' })).toBe('next\n')
     expect(await from([], { SHIFTER_MODULE: 'next', SLURM_SPANK_SHIFTER_MODULE: 'none' })).toBe('next\n')
-    native.configure(config({ defaultModules: 'tool,rival' }))
+    node.configure(config({ defaultModules: 'tool,rival' }))
     expect((await refused([])).code).toBe('UDIROOT_CONF_INVALID')
   })
 
@@ -201,8 +195,8 @@ describe('the environment of the site', () => {
     const reference = publishMeta(IMAGES, service, 'environment', IMAGE, ['FORMAT: squashfs', ...(row.image_env ?? []).map((word) => `ENV: ${word}`), ''].join('\n'))
     // The same from the site, and from a module.
     for (const [prefix, args] of [['', []], ['module_row_', ['--module=row']]] as const) {
-      native.configure(config({ siteEnvAppend: undefined, ...keys(prefix) }))
-      const { stdout, stderr } = await runAs(userA, ['env', '-i', ...Object.entries(row.start).map(([name, value]) => `${name}=${value}`), native.bin('shifter'), `--image=${reference}`, ...args, '/bin/env'])
+      node.configure(config({ siteEnvAppend: undefined, ...keys(prefix) }))
+      const { stdout, stderr } = await runAs(userA, ['env', '-i', ...Object.entries(row.start).map(([name, value]) => `${name}=${value}`), helper, `--image=${reference}`, ...args, '/bin/env'])
       expect(stderr).toBe('')
       const { SHIFTER_IMAGE, SHIFTER_IMAGEREQUEST, ...left } = stdout === '' ? {} : settings(stdout)
       expect([SHIFTER_IMAGE, SHIFTER_IMAGEREQUEST, left]).toEqual(['environment', 'id:environment', row.result])
@@ -212,7 +206,7 @@ describe('the environment of the site', () => {
 
 describe("the site's tree", () => {
   it('is shown read-only at /opt/udiImage, with the trees of modules in it', async () => {
-    native.configure(config({ optUdiImage: join(SITE, 'opt') }))
+    node.configure(config({ optUdiImage: join(SITE, 'opt') }))
     expect(await inside([], '/opt/udiImage/bin/site-tool; touch /opt/udiImage/x 2>/dev/null || echo no')).toBe('site-tool\nno\n')
     const out = await inside(['--module=tool'], '/opt/udiImage/bin/site-tool; tool; touch /opt/udiImage/x /opt/udiImage/modules/x 2>/dev/null || echo no; cat /proc/self/mountinfo')
     expect(out).toContain('site-tool\ntool\nno\n')
@@ -224,7 +218,7 @@ describe("the site's tree", () => {
   })
 
   it('that others can change is refused', async () => {
-    native.configure(config({ optUdiImage: join(SITE, 'opt') }))
+    node.configure(config({ optUdiImage: join(SITE, 'opt') }))
     chownSync(join(SITE, 'opt'), userA.uid, userA.gid)
     expect((await refused([])).code).toBe('UDIROOT_CONF_UNSAFE')
     chownSync(join(SITE, 'opt'), 0, 0)
@@ -254,24 +248,10 @@ describe('programs of the site', () => {
 
   it('before and after the file systems of the site are mounted', async () => {
     const [before, after] = [script('before', `ls site > ${LOG}/before 2>&1; mkdir -p early`), script('after', `ls site early > ${LOG}/after`)]
-    native.configure(config({ sitePreMountHook: before, sitePostMountHook: after }))
+    node.configure(config({ sitePreMountHook: before, sitePostMountHook: after }))
     expect(await inside([], 'ls -d /early')).toBe('/early\n')
     expect(log('before')).not.toContain('hello')
     expect(log('after')).toContain('hello')
-  })
-
-  it("attack 34: a link of the image leads no hook to the host's files", async () => {
-    script('roothook', `echo bad > hook-out; echo bad > hook-dir/new; ln -s /etc fine; [ -L fine ] && : > ${LOG}/went-on`)
-    await inside(['--module=rooted'], 'true')
-    expect([log('victim'), existsSync(join(LOG, 'new')), existsSync(join(LOG, 'went-on'))]).toEqual(['untouched\n', false, true])
-  })
-
-  it('attack 32: what a hook mounts is nosuid and nodev, and ends with the root', async () => {
-    script('roothook', 'mkdir extra && mount -t tmpfs -o suid,dev,mode=755 none extra && echo there > extra/file')
-    const out = await inside(['--module=rooted'], 'cat /extra/file; cat /proc/self/mountinfo')
-    expect(out).toMatch(/^there\n/)
-    expect(flagsAt(out, '/extra')).toMatch(/nosuid,nodev/)
-    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(PREFIX)
   })
 
   it('that fail refuse the start, in the words of the program', async () => {
@@ -286,35 +266,13 @@ describe('programs of the site', () => {
     expect((await refused(['--module=broken'])).stderr).toContain(`${SITE}/broken ended with status 126: Exec format error`)
     expect(existsSync(join(LOG, 'ran'))).toBe(false)
   })
-
-  it('attack 44: that others can change, or that are not there, are not run', async () => {
-    script('unsafe', `: > ${LOG}/ran`, 0o777)
-    expect((await refused(['--module=unsafe'])).code).toBe('UDIROOT_CONF_UNSAFE')
-    script('unsafe', `: > ${LOG}/ran`)
-    chownSync(join(SITE, 'unsafe'), userA.uid, userA.gid)
-    expect((await refused(['--module=unsafe'])).code).toBe('UDIROOT_CONF_UNSAFE')
-    chownSync(join(SITE, 'unsafe'), 0, 0)
-    // Through a link of root's it is as good; through a directory of a user's it is not.
-    mkdirSync(join(LOG, 'open'))
-    chmodSync(join(LOG, 'open'), 0o777)
-    rmSync(join(SITE, 'unsafe'))
-    symlinkSync(join(LOG, 'open/hook'), join(SITE, 'unsafe'))
-    write(join(LOG, 'open/hook'), `#!/bin/sh\n: > ${LOG}/ran\n`, 0o755)
-    expect((await refused(['--module=unsafe'])).code).toBe('UDIROOT_CONF_UNSAFE')
-    chmodSync(join(LOG, 'open'), 0o755)
-    expect(existsSync(join(LOG, 'ran'))).toBe(false)
-    await inside(['--module=unsafe'], 'true')
-    expect(existsSync(join(LOG, 'ran'))).toBe(true)
-    expect((await refused(['--module=absent'])).code).toBe('UDIROOT_CONF_INVALID')
-  })
 })
 
 describe('per-node caches', () => {
   const cached = (extra: Readonly<Record<string, string | undefined>> = {}, runtime: NativeConfig['runtime'] = {}): void =>
-    native.configure(config({ perNodeCachePath: CACHE, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: join(SITE, 'mkfs'), ...extra }, runtime))
+    node.configure(config({ perNodeCachePath: CACHE, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: join(SITE, 'mkfs'), ...extra }, runtime))
   const volume = (size: string, more = ''): string => `--volume=/none:/cache:perNodeCache=size=${size}${more}`
-  const devices = async (): Promise<string[]> =>
-    (await runOk(['losetup', '--list', '--noheadings', '--output', 'NAME,BACK-FILE'])).stdout.split('\n').filter((line) => line.includes(CACHE))
+  const devices = (): Promise<string[]> => loopsOf(CACHE)
   beforeEach(() => {
     cached()
     write(join(LOG, 'mkfs'), '')
@@ -348,7 +306,7 @@ describe('per-node caches', () => {
   })
 
   it('end with the last process, also when it is killed', async () => {
-    const child = spawn('setpriv', [`--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', native.bin('shifter'), `--image=${image}`, volume('320M'), 'sh', '-c', 'echo ready; cat'], {
+    const child = spawn('setpriv', [`--reuid=${userA.uid}`, `--regid=${userA.gid}`, '--init-groups', helper, `--image=${image}`, volume('320M'), 'sh', '-c', 'echo ready; cat'], {
       stdio: ['pipe', 'pipe', 'inherit'], cwd: '/', env: {},
     })
     await new Promise((resolve) => child.stdout.once('data', resolve))
@@ -381,34 +339,94 @@ describe('per-node caches', () => {
     }
   })
 
-  it('attack 29: are not mounted while a process of the making account has the file open', async () => {
-    script('mkfs', `sleep 60 >/dev/null 2>&1 & echo $! > ${LOG}/mkfs; exec /usr/sbin/mkfs.xfs "$@"`)
-    const kept = await start([volume('320M')], 'echo RAN')
-    const holder = Number(readFileSync(join(LOG, 'mkfs'), 'utf8'))
-    const { uid } = statSync(`/proc/${holder}`)
-    process.kill(holder)
-    expect([uid, kept.stdout]).toEqual([65534, ''])
-    expect([refusal(kept), kept.stderr]).toEqual(['CACHE_REFUSED', expect.stringContaining('a process of uid 65534 has the cache\'s file open') as string])
-  })
-
-  it('attack 44: are not made where others can write', async () => {
-    chmodSync(CACHE, 0o1777)
-    expect((await refused([volume('320M')])).code).toBe('UDIROOT_CONF_UNSAFE')
-    chmodSync(CACHE, 0o755)
-  })
-
   it('of several users at once are apart, and may be read-only or the site\'s', async () => {
     const outs = await Promise.all([userA, userB, userA, userB].map((as) => inside([volume('320M')], 'ls /cache; echo mine > /cache/x; stat -c %u /cache/x', { as })))
     expect(outs).toEqual([userA, userB, userA, userB].map(({ uid }) => `${uid}\n`))
     expect(await inside([volume('320M', ':ro')], 'touch /cache/x 2>/dev/null || echo no')).toBe('no\n')
-    native.configure({ ...config({ perNodeCachePath: CACHE, mkfsXfsPath: join(SITE, 'mkfs') }), siteFs: ['/none:/node-cache:perNodeCache=size=320M'] })
+    node.configure({ ...config({ perNodeCachePath: CACHE, mkfsXfsPath: join(SITE, 'mkfs') }), siteFs: ['/none:/node-cache:perNodeCache=size=320M'] })
     expect(await inside([], 'echo x > /node-cache/x; stat -c %u /node-cache')).toBe(`${userA.uid}\n`)
+  })
+})
+
+describe.each(PROFILES)('attacks on what root runs and makes: %s', (name) => {
+  const attack = attackIn(name)
+  const { start, inside, refused } = callers(profileOn(name, PREFIX).start)
+  /** A preparation looks at all that is configured, a start at what it uses. */
+  const sound = { module_absent_roothook: undefined, module_lost_copyPath: undefined, module_unsafe_roothook: undefined, module_broken_roothook: undefined }
+  const cached = (): void => node.configure(config({ ...sound, perNodeCachePath: CACHE, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: join(SITE, 'mkfs') }))
+  const volume = (size: string): string => `--volume=/none:/cache:perNodeCache=size=${size}`
+  beforeEach(() => {
+    rmSync(LOG, { recursive: true, force: true })
+    mkdirSync(LOG)
+    write(join(LOG, 'victim'), 'untouched\n')
+    write(join(LOG, 'mkfs'), '')
+    chmodSync(join(LOG, 'mkfs'), 0o666)
+    rmSync(join(SITE, 'unsafe'), { force: true })
+    script('roothook', 'true')
+    node.configure(config(sound))
+  })
+  const log = (what: string): string => readFileSync(join(LOG, what), 'utf8')
+
+  attack("attack 34: a link of the image leads no hook to the host's files", async () => {
+    script('roothook', `echo bad > hook-out; echo bad > hook-dir/new; ln -s /etc fine; [ -L fine ] && : > ${LOG}/went-on`)
+    await inside(['--module=rooted'], 'true')
+    expect([log('victim'), existsSync(join(LOG, 'new')), existsSync(join(LOG, 'went-on'))]).toEqual(['untouched\n', false, true])
+  })
+
+  attack('attack 32: what a hook mounts is nosuid and nodev, and ends with the root', async () => {
+    script('roothook', 'mkdir extra && mount -t tmpfs -o suid,dev,mode=755 none extra && echo there > extra/file')
+    const out = await inside(['--module=rooted'], 'cat /extra/file; cat /proc/self/mountinfo')
+    expect(out).toMatch(/^there\n/)
+    expect(flagsAt(out, '/extra')).toMatch(/nosuid,nodev/)
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(PREFIX)
+  })
+
+  attack('attack 44: hooks that others can change, or that are not there, are not run', async () => {
+    node.configure(config({ ...sound, module_unsafe_roothook: join(SITE, 'unsafe') }))
+    script('unsafe', `: > ${LOG}/ran`, 0o777)
+    expect((await refused(['--module=unsafe'])).code).toBe('UDIROOT_CONF_UNSAFE')
+    script('unsafe', `: > ${LOG}/ran`)
+    chownSync(join(SITE, 'unsafe'), userA.uid, userA.gid)
+    expect((await refused(['--module=unsafe'])).code).toBe('UDIROOT_CONF_UNSAFE')
+    chownSync(join(SITE, 'unsafe'), 0, 0)
+    // Through a link of root's it is as good; through a directory of a user's it is not.
+    mkdirSync(join(LOG, 'open'))
+    chmodSync(join(LOG, 'open'), 0o777)
+    rmSync(join(SITE, 'unsafe'))
+    symlinkSync(join(LOG, 'open/hook'), join(SITE, 'unsafe'))
+    write(join(LOG, 'open/hook'), `#!/bin/sh\n: > ${LOG}/ran\n`, 0o755)
+    expect((await refused(['--module=unsafe'])).code).toBe('UDIROOT_CONF_UNSAFE')
+    chmodSync(join(LOG, 'open'), 0o755)
+    expect(existsSync(join(LOG, 'ran'))).toBe(false)
+    await inside(['--module=unsafe'], 'true')
+    expect(existsSync(join(LOG, 'ran'))).toBe(true)
+    node.configure(config({ ...sound, module_absent_roothook: join(SITE, 'not-there') }))
+    expect((await refused(['--module=absent'])).code).toBe('UDIROOT_CONF_INVALID')
+  })
+
+  attack('attack 29: caches are not mounted while a process of the making account has the file open', async () => {
+    cached()
+    script('mkfs', `sleep 60 >/dev/null 2>&1 & echo $! >> ${LOG}/mkfs; exec /usr/sbin/mkfs.xfs "$@"`)
+    const kept = await start([volume('320M')], 'echo RAN')
+    // One of the preparation, one of the start.
+    const holders = log('mkfs').trimEnd().split('\n').map(Number)
+    const [uid] = holders.map((holder) => statSync(`/proc/${holder}`).uid)
+    for (const holder of holders) process.kill(holder)
+    expect([uid, kept.stdout]).toEqual([65534, ''])
+    expect([refusal(kept), kept.stderr]).toEqual(['CACHE_REFUSED', expect.stringContaining('a process of uid 65534 has the cache\'s file open') as string])
+  })
+
+  attack('attack 44: caches are not made where others can write', async () => {
+    cached()
+    chmodSync(CACHE, 0o1777)
+    expect((await refused([volume('320M')])).code).toBe('UDIROOT_CONF_UNSAFE')
+    chmodSync(CACHE, 0o755)
   })
 })
 
 describe('a writable root', () => {
   it('holds at most writableSize, and keeps its flags', async () => {
-    native.configure(config({}, { writableSize: '32M' }))
+    node.configure(config({}, { writableSize: '32M' }))
     const out = await inside(['--writable'], 'dd if=/dev/zero of=/free/big bs=1M count=64 2>/dev/null; echo $?; stat -c %s /free/big; cat /proc/self/mountinfo')
     const [code, size] = out.split('\n')
     expect(code).toBe('1')
@@ -435,7 +453,7 @@ describe('the module for GPUs', () => {
     }
     write(join(driver, 'nvidia-smi'), '#!/bin/sh\ncat /opt/gpu/lib/libcuda.so.1; echo "$LD_LIBRARY_PATH $CUDA_VISIBLE_DEVICES"\n', 0o755)
     const module = ofGuide('gpu', [['/usr/lib64/', `${driver}/`], ['/usr/bin/', `${driver}/`]])
-    native.configure(config(module))
+    node.configure(config(module))
     expect(await inside(['--module=gpu'], 'nvidia-smi; ls /opt/gpu/lib; rm /opt/gpu/bin/nvidia-smi 2>/dev/null || echo kept', { env: { CUDA_VISIBLE_DEVICES: '0,3' } }))
       .toBe('libcuda.so.1 of 550.54\n/opt/gpu/lib 0,3\nlibcuda.so.1\nlibnvidia-ml.so.1\nlibnvidia-ptxjitcompiler.so.1\nkept\n')
     rmSync(join(driver, 'libcuda.so.1'))
@@ -445,11 +463,11 @@ describe('the module for GPUs', () => {
 
 describe('a local directory', () => {
   it('has volumes and modules where it has places for them, and nothing is made in it', async () => {
-    native.configure(config({ allowLocalChroot: '1' }))
+    node.configure(config({ allowLocalChroot: '1' }))
     const root = workspace.at('local')
     for (const part of ['bin', 'etc', 'dev', 'proc', 'sys', 'tmp', 'var/tmp', 'here', 'site', 'opt/udiImage/modules/tool', 'tool-data']) mkdirSync(join(root, part), { recursive: true })
     copyFileSync('/usr/bin/busybox', join(root, 'bin/sh'))
-    const local = (args: readonly string[], text: string) => runAs(userA, [native.bin('shifter'), `--image=local:${root}`, ...args, '/bin/sh', '-c', text], { cwd: '/tmp' })
+    const local = (args: readonly string[], text: string) => runAs(userA, [helper, `--image=local:${root}`, ...args, '/bin/sh', '-c', text], { cwd: '/tmp' })
     expect(await local(['--volume=/site:/here', '--module=tool'], 'while read line; do echo $line; done < /here/hello; tool')).toMatchObject({ status: 0, stdout: `hook ${userA.uid} yes /tmp\nfrom the site\ntool\n` })
     expect(refusal(await local(['--volume=/site:/absent'], 'echo RAN'))).toBe('VOLUME_FAILED')
     expect(refusal(await local(['--writable'], 'echo RAN'))).toBe('OPTION_UNAVAILABLE')
@@ -467,7 +485,7 @@ describe('an MPI program', () => {
   const isOfTheC = (path: string): boolean => /^(ld-linux|libc\.|libm\.|libpthread\.|libdl\.|librt\.)/.test(basename(path))
   let program: string
   const ranks = (args: readonly string[]): Promise<ProcessResult> =>
-    runAs(userA, ['mpiexec.mpich', '-n', '2', native.bin('shifter'), '--image=id:mpi', ...args, '/app/mpi'], { cwd: '/tmp', timeoutMs: 60_000 })
+    runAs(userA, ['mpiexec.mpich', '-n', '2', helper, '--image=id:mpi', ...args, '/app/mpi'], { cwd: '/tmp', timeoutMs: 60_000 })
 
   beforeAll(async () => {
     program = workspace.at('mpi')
@@ -484,7 +502,7 @@ describe('an MPI program', () => {
     mkdirSync(lib, { recursive: true })
     for (const path of needed.filter((needs) => !isOfTheC(needs))) copyFileSync(realpathSync(path), join(lib, basename(path)))
   })
-  beforeEach(() => native.configure(config(ofGuide('mpich', [['/opt/site/shifter/mpich', join(SITE, 'mpich')]]))))
+  beforeEach(() => node.configure(config(ofGuide('mpich', [['/opt/site/shifter/mpich', join(SITE, 'mpich')]]))))
 
   it("of two ranks runs on the host's MPI through a module, and on the image's own without it", async () => {
     for (const [args, library] of [[['--module=mpich'], '/opt/udiImage/modules/mpich/lib/libmpich.so.12'], [[], `/${OWN}/libmpich.so.12`]] as const) {

@@ -3,35 +3,33 @@ import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import hostsfile from '../cases/hostsfile.json' with { type: 'json' }
 import reuseSignature from '../cases/reuse_signature.json' with { type: 'json' }
-import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
-import { DEFAULT_PREFIX, installNative, type NativeConfig, type NativeInstallation, removeNative } from '../harness/native.js'
+import { type Account, runAs, type RunAsOptions } from '../harness/accounts.js'
+import { DEFAULT_PREFIX, type NativeConfig } from '../harness/native.js'
+import { loopsOf, mountsOf } from '../harness/leftovers.js'
+import { unmountBelow, useNode } from '../harness/node.js'
+import { service, userA, userB } from '../harness/people.js'
 import { run, runOk, type ProcessResult } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { busyboxRoot, publishMeta, pullTestImage, type TestImage } from './fixture.js'
 
 // A prefix and run directories of its own: these tests spoil the configuration, and take everything down.
 const PREFIX = `${DEFAULT_PREFIX}-prepared`
-const IMAGES = join(PREFIX, 'images')
 const RUN = join(PREFIX, 'run')
 const OTHER_RUN = join(PREFIX, 'other-run')
 
 const workspace = useWorkspace('prepared')
-let native: NativeInstallation
-let helper: string
-let service: Account
-let userA: Account
-let userB: Account
 let image: TestImage
 let other: TestImage
 let secret: TestImage
 
-const config = (runtime: Readonly<Record<string, string>> = {}): NativeConfig =>
-  ({ imagePath: IMAGES, imageOwner: service.uid, runtime: { runDirectory: `${RUN} ${OTHER_RUN}`, ...runtime } })
-const SETUP = join(PREFIX, 'sbin/setupRoot')
-const UNSETUP = join(PREFIX, 'sbin/unsetupRoot')
+const config = (runtime: Readonly<Record<string, string>> = {}): Partial<NativeConfig> => ({ runtime: { runDirectory: `${RUN} ${OTHER_RUN}`, ...runtime } })
+const node = useNode('prepared', config())
+const { helper, images: IMAGES } = node
+const SETUP = node.sbin('setupRoot')
+const UNSETUP = node.sbin('unsetupRoot')
 
 const idOf = (reference: string): [string, string] => [reference.slice(0, reference.indexOf(':')), reference.slice(reference.indexOf(':') + 1)]
 const setupArgs = (job: string, as: Account, reference: string, ...more: readonly string[]): string[] =>
@@ -94,9 +92,8 @@ const list = async (...args: readonly string[]): Promise<string[][]> => {
   })
 }
 const states = async (): Promise<string[]> => (await list()).map(([job, uid, , , state]) => `${job} ${uid} ${state}`).sort()
-const mounts = (): string[] => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(PREFIX))
-const loops = async (): Promise<string[]> =>
-  (await runOk(['losetup', '--list', '--noheadings', '--output', 'NAME,BACK-FILE'])).stdout.split('\n').filter((line) => line.includes(IMAGES))
+const mounts = (): string[] => mountsOf(PREFIX)
+const loops = (): Promise<string[]> => loopsOf(IMAGES)
 const entries = (job: string, as = userA, directory = RUN): string[] => {
   const path = join(directory, 'jobs', job, String(as.uid))
   return existsSync(path) ? readdirSync(path) : []
@@ -111,33 +108,17 @@ const expectNothing = async (): Promise<void> => {
 }
 /** What a test that was stopped left would be in the way. */
 const clear = async (): Promise<void> => {
-  for (const line of mounts().reverse()) await run(['umount', '--lazy', line.split(' ')[4] ?? ''])
+  await unmountBelow(PREFIX)
   for (const directory of [RUN, OTHER_RUN]) rmSync(directory, { recursive: true, force: true })
 }
 
 beforeAll(async () => {
-  ;({ service, userA, userB } = await ensureTestAccounts())
-  await clear()
-  removeNative(PREFIX)
-  native = await installNative({ prefix: PREFIX })
-  helper = native.bin('shifter')
-  mkdirSync(IMAGES, { recursive: true })
-  chmodSync(IMAGES, 0o755)
-  chownSync(IMAGES, service.uid, service.gid)
-  native.configure(config())
   const common = { directory: workspace.path, imagePath: IMAGES, config: { Env: ['PATH=/bin', 'FROM_IMAGE=yes'], WorkingDir: '/start' } }
   image = await pullTestImage({ ...common, tag: 'good' })
   other = await pullTestImage({ ...common, tag: 'other', more: [{ name: 'other', type: 'dir' }] })
   secret = await pullTestImage({ ...common, tag: 'secret', config: { Env: ['PATH=/bin', 'SECRET=1'] }, requester: service.uid, allowUids: [userA.uid] })
 })
-afterEach(async () => {
-  native.configure(config())
-  await clear()
-})
-afterAll(async () => {
-  await clear()
-  native.remove()
-})
+afterEach(clear)
 
 describe('a prepared root', () => {
   it('is joined by every rank: one namespace, one device, and nothing opened on the image path', async () => {
@@ -208,9 +189,9 @@ describe('a prepared root', () => {
     for (const [what, asked] of rows) expect([what, await joins(...asked)]).toEqual([what, false])
     // The primary group counts as one of the groups, whether the list says it or not.
     expect(await joins('75', [], { groups: [] })).toBe(true)
-    native.configure({ ...config(), siteFs: [`${workspace.path}:/site`] })
+    node.configure({ siteFs: [`${workspace.path}:/site`] })
     expect(await joins('75', [])).toBe(false)
-    native.configure(config())
+    node.configure()
     expect(await joins('75', [])).toBe(true)
     await takeDown('--job=75')
     await expectNothing()
@@ -263,7 +244,7 @@ describe('volumes, modules and files of a prepared root', () => {
     const told = `/tmp/shifter-sdk-hook-${process.pid}`
     writeFileSync(join(tree, 'hook'), `echo x >> ${told}\n`)
     onTestFinished(() => rmSync(told, { force: true }))
-    native.configure({ ...config(), udiRoot: {
+    node.configure({ udiRoot: {
       module_one_siteEnv: 'ONE=1', module_one_copyPath: tree, module_one_userhook: '/opt/udiImage/modules/one/hook',
       module_two_siteEnv: 'TWO=2 ONE=2', module_two_siteFs: `${tree}:/tree`,
     } })
@@ -283,7 +264,7 @@ describe('volumes, modules and files of a prepared root', () => {
   it('can be a per-node cache, which the ranks of the job share', async () => {
     const place = join(PREFIX, 'caches')
     mkdirSync(place)
-    native.configure({ ...config(), udiRoot: { perNodeCachePath: place, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: '/sbin/mkfs.xfs' } })
+    node.configure({ udiRoot: { perNodeCachePath: place, perNodeCacheSizeLimit: '1G', perNodeCacheAllowedFsType: 'xfs', mkfsXfsPath: '/sbin/mkfs.xfs' } })
     const volume = '/any:/cache:perNodeCache=size=400M'
     await prepare('85', userA, image.reference, '-v', volume)
     expect(await inside('85', [`--volume=${volume}`], 'echo left > /cache/file')).toBe('')
@@ -318,7 +299,7 @@ describe('volumes, modules and files of a prepared root', () => {
   })
 
   it.each(reuseSignature.cases)("/var/shifterConfig.json with volumes $volumes and modules $modules", async ({ volumes, modules, text }) => {
-    native.configure({ ...config(), udiRoot: Object.fromEntries((modules ?? []).map((name) => [`module_${name}_siteEnv`, `${name}=1`])), siteFs: ['a', 'd'].map((name) => `${workspace.path}:/${name}`) })
+    node.configure({ udiRoot: Object.fromEntries((modules ?? []).map((name) => [`module_${name}_siteEnv`, `${name}=1`])), siteFs: ['a', 'd'].map((name) => `${workspace.path}:/${name}`) })
     const more = [...(volumes === null ? [] : ['-v', volumes]), ...(modules === null ? [] : ['-m', modules.join(',')])]
     // /a and /d are the table's; targets must not be the site's.
     await prepare('87', userA, image.reference, ...more)
@@ -444,29 +425,30 @@ describe('setupRoot', () => {
   })
 
   it('takes the groups of the job user from the account database', async () => {
+    // User B: the other tests' starts of user A must not find another group between preparation and joining.
     const group = 'shifter-tg'
     await run(['groupdel', group])
-    await runOk(['groupadd', '--system', '--users', userA.name, group])
+    await runOk(['groupadd', '--system', '--users', userB.name, group])
     onTestFinished(async () => { await run(['groupdel', group]) })
     const gid = Number((await runOk(['getent', 'group', group])).stdout.split(':')[2])
     const reference = publishMeta(IMAGES, service, 'for-the-group', busyboxRoot(), `FORMAT: squashfs\nENV: PATH=/bin\nGROUPACL: ${gid}\n`)
-    await prepare('141', userA, reference)
-    expect(await joins('141', [], { reference })).toBe(true)
-    expect((await start('141', ['id'], { reference })).stdout).toContain(`${gid}(${group})`)
-    expect(refused(await setup('141', userB, reference))).toBe('IMAGE_NOT_FOUND')
+    await prepare('141', userB, reference)
+    expect(await joins('141', [], { as: userB, reference })).toBe(true)
+    expect((await start('141', ['id'], { as: userB, reference })).stdout).toContain(`${gid}(${group})`)
+    expect(refused(await setup('141', userA, reference))).toBe('IMAGE_NOT_FOUND')
     // Without the group the kept record says no, as the published one does.
-    expect(refused(await start('141', ['true'], { reference, groups: [userA.gid] }))).toBe('IMAGE_NOT_FOUND')
+    expect(refused(await start('141', ['true'], { as: userB, reference, groups: [userB.gid] }))).toBe('IMAGE_NOT_FOUND')
     await takeDown('--job=141')
 
     // The same out of etcPath's files, where the site has no name service.
     const etc = join(PREFIX, 'etc/shifter/etc_files')
-    writeFileSync(join(etc, 'passwd'), `x:x:1:1::/:/bin/sh\n${userA.name}:x:${userA.uid}:${userA.gid}::/home:/bin/sh\n`)
-    writeFileSync(join(etc, 'group'), `other:x:3:\n${group}:x:${gid}:nobody,${userA.name}\n`)
-    native.configure({ ...config(), udiRoot: { allowLibcPwdCalls: '0' } })
-    await prepare('142', userA, reference)
-    expect(await joins('142', [], { reference })).toBe(true)
-    writeFileSync(join(etc, 'group'), `other:x:3:\n${group}:x:${gid}:nobody,${userA.name}2\n`)
-    expect(refused(await setup('143', userA, reference))).toBe('IMAGE_NOT_FOUND')
+    writeFileSync(join(etc, 'passwd'), `x:x:1:1::/:/bin/sh\n${userB.name}:x:${userB.uid}:${userB.gid}::/home:/bin/sh\n`)
+    writeFileSync(join(etc, 'group'), `other:x:3:\n${group}:x:${gid}:nobody,${userB.name}\n`)
+    node.configure({ udiRoot: { allowLibcPwdCalls: '0' } })
+    await prepare('142', userB, reference)
+    expect(await joins('142', [], { as: userB, reference })).toBe(true)
+    writeFileSync(join(etc, 'group'), `other:x:3:\n${group}:x:${gid}:nobody,${userB.name}2\n`)
+    expect(refused(await setup('143', userB, reference))).toBe('IMAGE_NOT_FOUND')
     for (const name of ['passwd', 'group']) rmSync(join(etc, name))
     await takeDown('--job=142')
     await takeDown('--job=143')
@@ -491,7 +473,7 @@ describe('setupRoot', () => {
     const meta = publishMeta(IMAGES, service, 'without-record', busyboxRoot())
     for (const reference of [damaged.reference, meta]) await prepare('151', userA, reference)
     await takeDown('--job=151')
-    native.configure(config({ verifyImage: 'prepare' }))
+    node.configure(config({ verifyImage: 'prepare' }))
     expect(refused(await setup('151', userA, damaged.reference))).toBe('IMAGE_CORRUPT')
     expect(refused(await setup('151', userA, meta))).toBe('RECORD_INVALID')
     await prepare('151')
@@ -501,7 +483,7 @@ describe('setupRoot', () => {
 
   it('has nothing to prepare for a directory of the host, and checks it all the same', async () => {
     expect(refused(await setup('161', userA, 'local:/'))).toBe('LOCAL_NOT_ALLOWED')
-    native.configure({ ...config(), udiRoot: { allowLocalChroot: '1' } })
+    node.configure({ udiRoot: { allowLocalChroot: '1' } })
     await prepare('161', userA, 'local:/')
     const private_ = workspace.at('private')
     mkdirSync(private_, { mode: 0o700 })

@@ -1,13 +1,15 @@
 /** The helper as a site installs it (setuid root) and as ordinary users call it. */
 import { chmodSync, chownSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import commandSelection from '../cases/command_selection.json' with { type: 'json' }
 import containerFacts from '../cases/container_facts.json' with { type: 'json' }
 import environmentCases from '../cases/environment.json' with { type: 'json' }
 import runtimeLive from '../cases/runtime_live.json' with { type: 'json' }
-import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
+import { type Account, runAs, type RunAsOptions } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, SHARED_IMAGE_PATH } from '../harness/native.js'
+import { service, userA, userB } from '../harness/people.js'
+import { type Profile, PROFILES, profileOn } from '../harness/profiles.js'
 import { type ProcessResult, run } from '../harness/process.js'
 import { startRegistry } from '../harness/registry.js'
 import { useWorkspace } from '../harness/workspace.js'
@@ -16,9 +18,6 @@ import { busyboxRoot, publishMeta, pullTestImage, refusal, settings, type TestIm
 
 const HELPER = join(DEFAULT_PREFIX, 'bin/shifter')
 const workspace = useWorkspace('run')
-let service: Account
-let userA: Account
-let userB: Account
 let image: TestImage
 let plain: TestImage
 let secret: TestImage
@@ -38,7 +37,6 @@ const status = (text: string): Record<string, string> =>
   Object.fromEntries(text.trimEnd().split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]))
 
 beforeAll(async () => {
-  ;({ service, userA, userB } = await ensureTestAccounts())
   const common = { directory: workspace.path, imagePath: SHARED_IMAGE_PATH }
   image = await pullTestImage({
     ...common,
@@ -388,34 +386,59 @@ describe('what a user sees inside', () => {
   })
 })
 
-describe('live behaviour of the reference system', () => {
+describe.each(PROFILES)('live behaviour of the reference system: %s', (name) => {
+  let profile: Profile
+  let reference: string
+  beforeAll(async () => {
+    profile = profileOn(name, DEFAULT_PREFIX, {}, workspace.at(`live-${name.replaceAll(' ', '-')}`))
+    await profile.adopt(image.record.id, plain.record.id)
+    reference = `id:${image.record.id}`
+  })
+  beforeEach(() => profile.prepare(reference))
+  afterEach(() => profile.clear())
+  const start = (options: readonly string[], ...command: readonly string[]): Promise<ProcessResult> => profile.start([`--image=${reference}`, ...options, ...command])
+  const script = async (text: string): Promise<string> => {
+    const result = await start([], 'sh', '-c', text)
+    expect(result, text).toMatchObject({ status: 0, stderr: '' })
+    return result.stdout
+  }
+  const publish = (id: string, meta: string): string => publishMeta(profile.images, profile.owner, `${id}-${PROFILES.indexOf(name)}`, busyboxRoot(), meta)
+
   /** What of a row's claim holds here; a row with `good: false` is a defect of the reference that must not be seen. */
   const checks: Readonly<Record<string, () => Promise<void>>> = {
-    'probe id': async () => expect(await inside('id -u; id -g; id -G')).toBe(`${userA.uid}\n${userA.gid}\n${userA.gid}\n`),
+    'probe id': async () => expect(await script('id -u; id -g; id -G')).toBe(`${userA.uid}\n${userA.gid}\n${userA.gid}\n`),
     'umask of the program when the caller had 077': async () =>
-      expect((await runAs(userA, ['sh', '-c', `umask 077; exec ${HELPER} --image=${image.reference} sh -c umask`])).stdout).toBe('0077\n'),
-    '--image=local:/ with allowLocalChroot=0': async () => expect(refusal(await shifter(['--image=local:/', 'true']))).toBe('LOCAL_NOT_ALLOWED'),
-    'image has top-level dirs "my dir" and "a@b"': async () => expect(await inside('ls -d "/my dir" /a@b')).toBe('/a@b\n/my dir\n'),
-    'image has a top-level FIFO': async () => expect(await inside('ls /pipe 2>/dev/null || echo missing')).toBe('missing\n'),
+      expect((await runAs(userA, ['sh', '-c', 'umask 077; exec "$@"', 'sh', profile.helper, `--image=${reference}`, 'sh', '-c', profile.script('umask')], { env: profile.environment })).stdout).toBe('0077\n'),
+    '--image=local:/ with allowLocalChroot=0': async () => expect(refusal(await profile.start(['--image=local:/', 'true']))).toBe('LOCAL_NOT_ALLOWED'),
+    'image has top-level dirs "my dir" and "a@b"': async () => expect(await script('ls -d "/my dir" /a@b')).toBe('/a@b\n/my dir\n'),
+    'image has a top-level FIFO': async () => expect(await script('ls /pipe 2>/dev/null || echo missing')).toBe('missing\n'),
     '.meta has USER: x': async () => {
-      const reference = publishMeta(SHARED_IMAGE_PATH, service, 'with-user', busyboxRoot(), 'FORMAT: squashfs\nENV: PATH=/bin\nUSER: x\n')
-      expect(await shifter([`--image=${reference}`, 'true'])).toMatchObject({ status: 0, stdout: '', stderr: '' })
+      const image = publish('with-user', 'FORMAT: squashfs\nENV: PATH=/bin\nUSER: x\n')
+      expect(await profile.start([`--image=${image}`, 'true'])).toMatchObject({ status: 0, stdout: '', stderr: '' })
     },
     'USERACL: and GROUPACL: empty': async () => {
-      const reference = publishMeta(SHARED_IMAGE_PATH, service, 'empty-lists', busyboxRoot(), 'FORMAT: squashfs\nENV: PATH=/bin\nUSERACL:\nGROUPACL:\n')
-      for (const as of [userA, userB]) expect(await shifter([`--image=${reference}`, 'true'], { as })).toMatchObject({ status: 0 })
+      const image = publish('empty-lists', 'FORMAT: squashfs\nENV: PATH=/bin\nUSERACL:\nGROUPACL:\n')
+      // A person's own images lie where nobody else looks.
+      for (const as of profile.userns ? [userA] : [userA, userB]) expect(await profile.start([`--image=${image}`, 'true'], { as })).toMatchObject({ status: 0 })
     },
-    'unknown id': async () => expect(await shifter(['--image=id:unknown', 'true'])).toMatchObject({ status: 1 }),
+    'unknown id': async () => {
+      const result = await profile.start(['--image=id:unknown', 'true'])
+      expect([result.status, refusal(result)]).toEqual([1, 'IMAGE_NOT_FOUND'])
+    },
     'as root': async () => {
-      const result = await run([HELPER, `--image=${image.reference}`, 'true'])
+      const result = await run([profile.helper, `--image=${reference}`, 'true'], { env: profile.environment })
       expect([result.status, refusal(result)]).toEqual([1, 'CALLER_IS_ROOT'])
+      if (profile.joined) expect(refusal(await run(profile.preparation(reference, { as: { name: 'root', uid: 0, gid: 0, home: '/root' } })))).toBe('USAGE')
     },
     'same with --clearenv': async () => {
-      const names = Object.keys(settings((await shifter([`--image=${plain.reference}`, '--clearenv', 'env'], { env: { OUTER: '1' } })).stdout))
-      expect(names.sort()).toEqual(['PATH', 'SHIFTER_IMAGE', 'SHIFTER_IMAGEREQUEST'])
+      const result = await profile.start([`--image=id:${plain.record.id}`, '--clearenv', 'env'], { env: { OUTER: '1' } })
+      expect(Object.keys(settings(result.stdout)).sort()).toEqual(['PATH', 'SHIFTER_IMAGE', 'SHIFTER_IMAGEREQUEST'])
     },
     '32 concurrent starts': async () => {
-      const results = await Promise.all(Array.from({ length: 32 }, (_, i) => shifter([`--image=${image.reference}`, 'echo', String(i)], { as: i % 2 === 0 ? userA : userB })))
+      const users = profile.userns ? [userA] : [userA, userB]
+      for (const as of users) await profile.prepare(reference, { as })
+      const results = await Promise.all(Array.from({ length: 32 }, (_, i) =>
+        runAs(users[i % users.length] ?? userA, [profile.helper, `--image=${reference}`, 'sh', '-c', profile.script(`echo ${i}`)], { env: profile.environment })))
       expect(results.map(({ status: code, stdout, stderr }) => `${code} ${stdout}${stderr}`)).toEqual(results.map((_, i) => `0 ${i}\n`))
     },
   }
@@ -425,7 +448,7 @@ describe('live behaviour of the reference system', () => {
     if (check !== undefined) return check()
     // The reference's site mounted /home, this one /site.
     expect(row.do).toMatch(/^--volume=/)
-    const result = await shifter([`--image=${image.reference}`, row.do.replace('=/home:', '=/site:'), 'true'])
+    const result = await start([row.do.replace('=/home:', '=/site:')], 'true')
     if (row.seen.startsWith('refused') === row.good) expect(refusal(result)).toBe('VOLUME_INVALID')
     else expect(result).toMatchObject({ status: 0, stderr: '' })
   })

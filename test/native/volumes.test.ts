@@ -1,20 +1,21 @@
 /** Volumes, writable roots and --explain, of the installed helper and as two ordinary users. */
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import siteMaps from '../cases/volumemap_site.json' with { type: 'json' }
 import userMaps from '../cases/volumemap_user.json' with { type: 'json' }
-import { type Account, ensureTestAccounts, runAs, type RunAsOptions } from '../harness/accounts.js'
+import { type Account, runAs, type RunAsOptions } from '../harness/accounts.js'
 import { DEFAULT_PREFIX, SHARED_IMAGE_PATH, SHARED_SITE_VOLUME } from '../harness/native.js'
+import { becoming, own, userA, userB } from '../harness/people.js'
+import { type Profile, PROFILES, profileOn } from '../harness/profiles.js'
 import { type ProcessResult, run, runOk } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
+import { attackIn } from './absent.js'
 import { pullTestImage, refusal, squashfs, type TestImage } from './fixture.js'
 
 const HELPER = join(DEFAULT_PREFIX, 'bin/shifter')
 const CHECK = join(DEFAULT_PREFIX, 'bin/shifter-check')
 const workspace = useWorkspace('volumes')
-let userA: Account
-let userB: Account
 let image: TestImage
 /** A directory of user A's that is visible inside at its own path. */
 let mine: string
@@ -35,16 +36,11 @@ const refused = async (volumes: readonly string[], options: Options = {}): Promi
   expect(result.status).not.toBe(0)
   return refusal(result)
 }
-const own = (path: string, account: Account, mode: number): void => {
-  chownSync(path, account.uid, account.gid)
-  chmodSync(path, mode)
-}
 /** Place and options of every mount inside. */
 const mounts = (text: string): { readonly where: string; readonly options: string }[] =>
   text.trimEnd().split('\n').map((line) => line.split(' ')).map(([, , , , where = '', options = '']) => ({ where, options }))
 
 beforeAll(async () => {
-  ;({ userA, userB } = await ensureTestAccounts())
   image = await pullTestImage({
     directory: workspace.path,
     imagePath: SHARED_IMAGE_PATH,
@@ -190,8 +186,29 @@ describe('a volume', () => {
   })
 })
 
-describe('attacks on targets', () => {
-  it.each([',', '\\', ' ', 'a,upperdir=x', "'", '"', '*', '$(id)', '=', '%', '\u00e9', '#', '-o', '\\040'])('attack 30: %j in a path is only a character', async (odd) => {
+describe.each(PROFILES)('attacks on targets: %s', (name) => {
+  const attack = attackIn(name)
+  let data: string
+  const profile = (): Profile => profileOn(name, DEFAULT_PREFIX, {}, data)
+  const start = (volumes: readonly string[], script: string): Promise<ProcessResult> =>
+    profile().start([`--image=id:${image.record.id}`, ...volumes.map((volume) => `--volume=${volume}`), 'sh', '-c', script])
+  const inside = async (volumes: readonly string[], script: string): Promise<string> => {
+    const result = await start(volumes, script)
+    expect(result, `${volumes.join(';')} ${script}`).toMatchObject({ status: 0, stderr: '' })
+    return result.stdout
+  }
+  const refused = async (volumes: readonly string[]): Promise<string> => {
+    const result = await start(volumes, 'echo RAN')
+    expect(result.stdout).toBe('')
+    expect(result.status).not.toBe(0)
+    return refusal(result)
+  }
+  beforeAll(async () => {
+    data = workspace.at(`data-${name.replaceAll(' ', '-')}`)
+    await profile().adopt(image.record.id)
+  })
+
+  for (const odd of [',', '\\', ' ', 'a,upperdir=x', "'", '"', '*', '$(id)', '=', '%', '\u00e9', '#', '-o', '\\040']) attack(`attack 30: ${JSON.stringify(odd)} in a path is only a character`, async () => {
     const from = join(mine, `odd${odd}`)
     mkdirSync(from)
     own(from, userA, 0o755)
@@ -200,12 +217,12 @@ describe('attacks on targets', () => {
     rmSync(from, { recursive: true })
   })
 
-  it.each(['\n', '\t', '\x1b', '\x7f'])('attack 30: %j in a path is refused', async (odd) => {
+  for (const odd of ['\n', '\t', '\x1b', '\x7f']) attack(`attack 30: ${JSON.stringify(odd)} in a path is refused`, async () => {
     expect(await refused([`${mine}:/new${odd}`])).toBe('VOLUME_INVALID')
     expect(await refused([`${mine}${odd}:/new`])).toBe('VOLUME_INVALID')
   })
 
-  it('attack 31: places are compared by whole components, after cleaning', async () => {
+  attack('attack 31: places are compared by whole components, after cleaning', async () => {
     for (const to of ['/site', '/site/', '//site', '/./site/.', '/site/x', '/site/hidden/in', '/etc', '/etc/', '//etc//x', '/proc/1', '/sys/.', '/dev/shm', '/var/lib', '/opt', '/opt/.', '/opt/udiImage/x', '/', '//', '/.'])
       expect([to, await refused([`${mine}:${to}`])]).toEqual([to, 'VOLUME_INVALID'])
     for (const to of ['/site2', '/sit', '/SITE', '/etcetera', '/Etc', '/process', '/sys2', '/devel', '/variable', '/opt/udiImage2', '/optional'])
@@ -213,14 +230,51 @@ describe('attacks on targets', () => {
     for (const to of ['/x/../etc', '/../etc', '/x/..']) expect([to, await refused([`${mine}:${to}`])]).toEqual([to, 'VOLUME_INVALID'])
   })
 
-  it('attack 34: a link of the image leads to no place that is kept', async () => {
+  attack('attack 32: every mount is nosuid, and nodev but below /dev; neither the root nor /sys can be written', async () => {
+    const table = mounts(await inside([`${mine}:/data:ro`, '/:/again', '/dev:/mnt'], 'cat /proc/self/mountinfo'))
+    for (const { where, options } of table) {
+      const flags = options.split(',')
+      expect(flags, where).toContain('nosuid')
+      if (!/^(\/again|\/mnt)?\/dev(\/|$)|^\/mnt(\/|$)/.test(where)) expect(flags, where).toContain('nodev')
+      if (/^\/($|sys|again$|data$)/.test(where)) expect(flags, where).toContain('ro')
+    }
+    expect(await inside([], 'for f in /x /etc/x /bin/x /start/x /sys/x /var/x; do touch $f 2>/dev/null && echo $f; done; true')).toBe('')
+  })
+
+  attack('attack 32: a read-only volume is so with all that is mounted below it, and flags and times of access of a source stay', async () => {
+    const at = join(mine, 'mounted')
+    mkdirSync(at)
+    onTestFinished(() => rmSync(at, { recursive: true }))
+    const asked = { volumes: [`${at}:/data:ro`, `${at}:/deep`], job: `mounted-${process.pid}` }
+    const script = `mount -t tmpfs -o noexec,noatime none "$0"; mkdir "$0/below"; mount -t tmpfs -o noexec,nodiratime,mode=777 none "$0/below"; touch "$0/below/file"; ${profile().preparing(`id:${image.record.id}`, asked)}; exec "$@"`
+    const look = 'for f in /data/x /data/below/x /data/below/file; do touch $f 2>/dev/null && echo $f; done; touch /deep/below/x && cat /proc/self/mountinfo'
+    const { helper, words, joined } = profile()
+    const result = await run(['unshare', '--mount', 'sh', '-ec', script, at, ...becoming(userA), 'env', ...words, `SHIFTER_JOB_ID=${asked.job}`, helper, `--image=id:${image.record.id}`, ...asked.volumes.map((volume) => `--volume=${volume}`),
+      'sh', '-c', `${joined ? profile().script('') : ''}${look}`], { cwd: '/', env: { PATH: '/usr/sbin:/usr/bin:/bin' } })
+    if (joined) await runOk([join(DEFAULT_PREFIX, 'sbin/unsetupRoot'), `--job=${asked.job}`])
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    expect(result.stdout).toMatch(/^\d+ /)
+    const flags = (place: string): string[] => mounts(result.stdout).findLast(({ where }) => where === place)?.options.split(',') ?? []
+    for (const place of ['/data', '/deep']) expect([place, flags(place)]).toEqual([place, expect.arrayContaining(['noexec', 'noatime', 'nosuid', 'nodev', place === '/data' ? 'ro' : 'rw'])])
+    for (const place of ['/data/below', '/deep/below']) expect([place, flags(place)]).toEqual([place, expect.arrayContaining(['noexec', 'nodiratime', 'nosuid', 'nodev', place === '/data/below' ? 'ro' : 'rw'])])
+  })
+
+  attack('attack 32: the program inside can neither mount nor change a mount', async () => {
+    const tries = ['/bin/busybox mount -t tmpfs x /tmp', '/bin/busybox mount -o remount,rw /', '/bin/busybox mount -o remount,bind,suid /', '/bin/busybox umount /proc', '/bin/busybox unshare -m true']
+    for (const command of tries) expect([command, await inside([], `${command} 2>/dev/null && echo DONE; true`)]).toEqual([command, ''])
+    // A namespace of its own gives it rights over its own copies alone: what is locked stays locked.
+    const script = '/bin/busybox unshare -rm sh -c "/bin/busybox mount -o remount,bind,rw /; touch /x; /bin/busybox umount /proc; /bin/busybox umount /sys" 2>/dev/null; ls /x 2>/dev/null; ls -d /proc/self'
+    expect(await inside([], script)).toBe('/proc/self\n')
+  })
+
+  attack('attack 34: a link of the image leads to no place that is kept', async () => {
     for (const to of ['/to-etc', '/to-proc', '/to-dev', '/to-sys', '/to-var', '/to-site', '/to-root', '/to-etc/x', '/to-var/tmp/../x', '/to-var/lib', '/to-proc/self', '/to-dev/shm', '/to-root/etc'])
       expect([to, await refused([`${mine}:${to}`])]).toEqual([to, expect.stringMatching(/^VOLUME_(INVALID|FAILED)$/) as string])
     for (const to of ['/to-hosts', '/to-null', '/to-nothing', '/to-etc/passwd', '/to-etc/shadow'])
       expect([to, await refused([`${mine}/file:${to}`])]).toEqual([to, expect.stringMatching(/^VOLUME_(INVALID|FAILED)$/) as string])
   })
 
-  it("attack 34: a link in the user's own directory leads nowhere but inside", async () => {
+  attack("attack 34: a link in the user's own directory leads nowhere but inside", async () => {
     symlinkSync('/root', join(mine, 'to-root-home'))
     symlinkSync('/proc/self/root', join(mine, 'magic'))
     symlinkSync('/etc/shadow', join(mine, 'to-shadow'))
@@ -231,12 +285,12 @@ describe('attacks on targets', () => {
     for (const name of ['to-root-home', 'magic', 'to-shadow']) rmSync(join(mine, name))
   })
 
-  it('attack 35: what the runtime fills stays as it is', async () => {
+  attack('attack 35: what the runtime fills stays as it is', async () => {
     for (const to of ['/etc', '/etc/passwd', '/proc', '/sys', '/dev', '/dev/null', '/var', '/var/hostsfile', '/var/shifterConfig.json', '/opt/udiImage', '/etc/ld.so.preload', '/'])
       expect([to, await refused([`${mine}:${to}`]), await refused([`${mine}/file:${to}`])]).toEqual([to, 'VOLUME_INVALID', 'VOLUME_INVALID'])
   })
 
-  it('attack 35: nothing is made in a directory of the host, and covering one is seen by nobody else', async () => {
+  attack('attack 35: nothing is made in a directory of the host, and covering one is seen by nobody else', async () => {
     const shared = mkdtempSync('/tmp/shifter-volumes-')
     own(shared, userA, 0o700)
     expect(await refused([`${mine}/sub:${shared}/absent`])).toBe('VOLUME_FAILED')
@@ -250,7 +304,19 @@ describe('attacks on targets', () => {
     rmSync(shared, { recursive: true })
   })
 
-  it('attack 45: a refused place is told in the same words whether it exists or not', async () => {
+  attack('attack 35: a volume over the configuration, the programs or a setuid program is seen inside alone, and lends nothing there', async () => {
+    const copied = join(mine, 'other/busybox')
+    copyFileSync('/usr/bin/busybox', copied)
+    own(copied, userA, 0o4755)
+    const before = readFileSync(join(DEFAULT_PREFIX, 'etc/shifter/udiRoot.conf'), 'utf8')
+    const volumes = [`${mine}/sub:${DEFAULT_PREFIX}/etc/shifter`, `${mine}/other:${DEFAULT_PREFIX}/bin`, `${mine}/other:/usr/bin`]
+    const out = await inside(volumes, `ls ${DEFAULT_PREFIX}/etc/shifter; /usr/bin/busybox grep -E "^(Uid|CapEff|NoNewPrivs)" /proc/self/status; echo kept > ${DEFAULT_PREFIX}/etc/shifter/udiRoot.conf`)
+    expect(out).toBe(`deeper\nfile\nUid:\t${Array(4).fill(userA.uid).join('\t')}\nCapEff:\t${'0'.repeat(16)}\nNoNewPrivs:\t1\n`)
+    expect(readFileSync(join(DEFAULT_PREFIX, 'etc/shifter/udiRoot.conf'), 'utf8')).toBe(before)
+    for (const file of [copied, join(mine, 'sub/udiRoot.conf')]) rmSync(file)
+  })
+
+  attack('attack 45: a refused place is told in the same words whether it exists or not', async () => {
     const say = async (volume: string): Promise<string> => (await start([volume], 'true')).stderr
     expect(await say('/site/hidden/in:/data')).toBe((await say('/site/hidden/no:/data')).replaceAll('/no', '/in'))
     expect(await say(`${mine}:/to-hidden`)).toBe((await say(`${mine}:/to-absent`)).replaceAll('absent', 'hidden'))
