@@ -129,7 +129,11 @@ const acquire = (
         const uploaded = yield* uploads.file(source.id, owner)
         // It stays here if the upload expires meanwhile.
         yield* Effect.tryPromise({
-          try: () => link(uploaded.path, file).catch((error: unknown) => (systemCode(error) === "EXDEV" ? copyFile(uploaded.path, file) : Promise.reject(error))),
+          try: () =>
+            link(uploaded.path, file).catch((error: unknown) => {
+              if (systemCode(error) !== "EXDEV") throw error
+              return copyFile(uploaded.path, file)
+            }),
           catch: failed
         })
         return { path: file, bytes: uploaded.bytes, digest: uploaded.digest }

@@ -101,7 +101,7 @@ export const make = (site: Site): typeof Uploads.Service => {
   const stateOf = (id: string) => nodePath.join(directory, id, "state.json")
   const dataOf = (id: string) => nodePath.join(directory, id, "data")
 
-  const storing = <A>(f: () => Promise<A>): Effect.Effect<A, GatewayError> =>
+  const storing = <A>(f: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, GatewayError> =>
     Effect.tryPromise({
       try: f,
       catch: (error) =>
@@ -289,7 +289,7 @@ export const make = (site: Site): typeof Uploads.Service => {
           // What has come is kept, however it ended.
         }).pipe(Effect.onError(() => Effect.ignore(flush)))
         yield* flush
-        yield* Effect.tryPromise({ try: (signal) => complete(id, owner, signal), catch: (error) => error }).pipe(Effect.catchAll((error) => storing(() => Promise.reject(error))))
+        yield* storing((signal) => complete(id, owner, signal))
         return told(id, yield* storing(() => ofOwner(id, owner)))
       }),
     status: (id, owner) => storing(async () => told(id, await ofOwner(id, owner))),

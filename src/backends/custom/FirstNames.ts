@@ -40,7 +40,7 @@ export const firstNames = async (pieces: AsyncIterable<Buffer>): Promise<Readonl
   return names
 }
 
-const [X, G, L, K] = [..."xgLK"].map((letter) => letter.charCodeAt(0))
+const [X, G, L, K] = ["x", "g", "L", "K"].map((letter) => letter.charCodeAt(0))
 
 const isEnd = (block: Buffer): boolean => block.every((byte) => byte === 0)
 

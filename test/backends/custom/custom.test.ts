@@ -94,6 +94,14 @@ describe('a file', () => {
     expect(stdout.trim().split(/\s+/)).toEqual(['0', '5000000'])
   })
 
+  it('of a squashfs that is packed with LZO is refused, since the library that reads it has none', async () => {
+    mkdirSync(work.at('lzo'))
+    await runOk(['mksquashfs', work.at('lzo'), work.at('lzo.squashfs'), '-quiet', '-no-progress', '-comp', 'lzo'])
+    const error = await failure(importImage('custom:app', work.at('lzo.squashfs'), { config: site().config }))
+    expect(error.code).toBe('FILE_INVALID')
+    expect(error.message).toContain('has a compressor that can\'t be read')
+  })
+
   it('of a squashfs keeps no extended attribute but those of users', async () => {
     const file = work.at('attributes.squashfs')
     squashfs(file, [{ name: 'f', type: 'file', data: 'x', format: 'pax', xattrs: { 'user.kept': 'yes', 'trusted.overlay.opaque': 'y', 'security.capability': 'c', 'user.overlay.whiteout': 'y' } }])
