@@ -46,7 +46,7 @@ export const copy = (path: string, named: Named | undefined, options: GivenPathO
         stdin: input,
         stdout: out.fd,
         purpose: "The file can't be read",
-        worded: (code, what) => (code === "FILE_UNAVAILABLE" && named !== undefined ? unavailable(path, named.owner) : errorFields(code, `The file ${path}: ${what}`))
+        worded: (code, what) => (code === "FILE_UNAVAILABLE" && named !== undefined ? unavailable(path, named.owner) : errorFields(code, `The file ${path}${code === "STORAGE_FULL" ? `, copied to ${options.file}` : ""}: ${what}`))
       })
       const [, bytes = "", hash = ""] = /^done (\d+) ([0-9a-f]{64})$/.exec(said) ?? []
       if (hash === "") return yield* new GatewayError(errorFields("INTERNAL", `shifter-open ended without its last word: ${said}`))

@@ -278,7 +278,7 @@ export const make = (site: Site): typeof Uploads.Service => {
         )
         yield* Stream.runForEach(bytes, (piece) => {
           // Its memory is the sender's.
-          waiting.push(Uint8Array.from(piece))
+          waiting.push(new Uint8Array(piece))
           gathered += piece.length
           if (at + gathered > before.state.bytes) {
             waiting = []

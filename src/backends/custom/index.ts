@@ -86,7 +86,7 @@ const unsquashed = (input: number, name: string, { limits, workspace }: ResolveO
         stdin: input,
         stdout: out.fd,
         purpose: "The squashfs can't be read",
-        worded: worded(`The squashfs of ${name}`)
+        worded: (code, what) => worded(`The squashfs of ${name}${code === "STORAGE_FULL" ? `, written to ${file}` : ""}`)(code, what)
       })
       const { size } = yield* Effect.tryPromise({ try: () => out.stat(), catch: (error) => unusable(file, error) })
       return { file, offset: 0, length: size }
