@@ -17,7 +17,7 @@ esac
 # One package a line, with what it is for.
 demo_packages=(
   squashfs-tools-ng # tar2sqfs, the packer
-  squashfs-tools    # unsquashfs, to look into what was packed
+  squashfs-tools    # unsquashfs, to look into what was packed; mksquashfs, which makes what is imported
   docker-registry   # serves images on 127.0.0.1
   meson             # builds the native programs
   ninja-build       # builds the native programs

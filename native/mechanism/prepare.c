@@ -272,7 +272,7 @@ static bool describe_image(const struct preparation *asked, struct prepared *ent
   const struct stat *file = &plan->image.file.status;
   char hex[SHA256_HEX];
   AUTO_BUFFER by_id = {0};
-  if (!describe(plan, asked->job, entry)) return prepare_failed("looking around", why);
+  if (!describe(plan, asked->job, entry)) return prepare_failed("/proc does not tell the boot and the mount namespace", why);
   buffer_print(&by_id, "id:%s", plan->image.id);
   words_add_text(&entry->references, plan->reference.canonical);
   if (!words_hold(&entry->references, by_id.at)) words_add_text(&entry->references, by_id.at);

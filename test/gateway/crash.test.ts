@@ -8,7 +8,7 @@ import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createClient } from '@libsql/client/sqlite3'
-import { listImages, lookupImage, pullImage } from 'shifter-sdk'
+import { importImage, listImages, lookupImage, pullImage } from 'shifter-sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { hasQuota, quotaFileSystem, type SmallFileSystem, smallFileSystem } from '../harness/fileSystems.js'
 import { failure } from '../harness/gateway.js'
@@ -18,6 +18,7 @@ import { runOk } from '../harness/process.js'
 import { startShifterimg } from '../harness/shifterimg.js'
 import { type TestSite, testSite } from '../harness/site.js'
 import { useWorkspace } from '../harness/workspace.js'
+import { squashfs } from '../native/fixture.js'
 
 const work = useWorkspace('crash')
 const isLong = process.env['SHIFTER_TEST_LONG'] === '1'
@@ -47,7 +48,7 @@ const siteAt = (directory: string): TestSite => {
 const reference = () => `docker:${registry.host}/app:v`
 
 /** What is there is whole: every record has the image it speaks of, and a name points to such a one or to nothing. */
-const expectSound = async (site: TestSite, context: string) => {
+const expectSound = async (site: TestSite, context: string, from = reference()) => {
   if (!existsSync(site.imagePath)) return
   const { images, problems } = await listImages({ config: site.config })
   expect(problems.filter(({ what }) => what !== 'an image file without a record'), context).toEqual([])
@@ -55,7 +56,7 @@ const expectSound = async (site: TestSite, context: string) => {
     expect(createHash('sha256').update(readFileSync(join(site.imagePath, `${record.id}.squashfs`))).digest('hex'), context).toBe(record.imageSha256)
     for (const name of names) expect(await lookupImage(name, { config: site.config }), context).toBe(record.id)
   }
-  if (!images.some(({ names }) => names.length > 0)) expect((await failure(lookupImage(reference(), { config: site.config }))).code, context).toBe('IMAGE_NOT_FOUND')
+  if (!images.some(({ names }) => names.length > 0)) expect((await failure(lookupImage(from, { config: site.config }))).code, context).toBe('IMAGE_NOT_FOUND')
 }
 
 const below = (directory: string) => (existsSync(directory) ? readdirSync(directory) : [])
@@ -168,6 +169,65 @@ describe.sequential('attack 21: a pull', () => {
       await expectSound(site, context)
       await expectFinished(site, context)
     })
+  })
+})
+
+describe.sequential('attack 21: an import', () => {
+  const squashed = () => {
+    const file = work.at('imported.squashfs')
+    squashfs(file, [{ name: 'opt/noise', type: 'file', data: noise(1_500_000) }])
+    return file
+  }
+  const expectImported = async (site: TestSite, file: string, context: string) => {
+    await expireLeases(site)
+    const record = await importImage('custom:imported', file, { config: site.config })
+    expect(await lookupImage('custom:imported', { config: site.config }), context).toBe(record.id)
+    await expectSound(site, context)
+    expect(leftovers(site), context).toEqual([])
+  }
+
+  it('that is killed at one of its steps leaves nothing that the next one does not remove', { timeout: 900_000 }, async () => {
+    const file = squashed()
+    const stepsOf = async (at: number) => {
+      const directory = work.at(`site${sites++}`)
+      const site = siteAt(directory)
+      const log = join(directory, 'steps')
+      const { signal } = await startShifterimg(site, directory, ['import', 'custom:imported', file], 'pipe', {
+        LD_PRELOAD: work.at('failing.so'), FAILING_BELOW: `${site.imagePath}:${site.stateDirectory}`, FAILING_AT: String(at), FAILING_WITH: 'kill', FAILING_LOG: log,
+      }).ended
+      return { site, signal, steps: readFileSync(log, 'utf8').trim().split('\n') }
+    }
+    const whole = (await stepsOf(0)).steps
+    expect(whole.length).toBeGreaterThan(20)
+    const chosen = isLong ? whole.map((_, i) => i + 1) : [1, 2, 3, 4].map((part) => Math.floor((whole.length * part) / 5))
+    for (const at of chosen) {
+      const { signal, site, steps } = await stepsOf(at)
+      const context = `${at} of ${whole.length}: ${steps.at(-1) ?? ''}`
+      expect(signal, context).toBe('SIGKILL')
+      await expectSound(site, context, 'custom:imported')
+      await expectImported(site, file, context)
+    }
+  })
+
+  it('that finds no room for its file, or for what is in it, says so and is done when there is', async () => {
+    const file = squashed()
+    for (const free of [1_200_000, 2_500_000]) {
+      const directory = work.at(`site${sites++}`)
+      const site = siteAt(directory)
+      const room = await smallFileSystem(site.stateDirectory, 8 * 1024 * 1024, { mode: 0o700 })
+      try {
+        // The catalogue is made before.
+        await failure(importImage('custom:other', work.at('missing'), { config: site.config }))
+        await room.leave(free)
+        const refused = await failure(importImage('custom:imported', file, { config: site.config }))
+        expect(refused.code, refused.message).toBe('STORAGE_FULL')
+        expect(refused.message).toContain(site.stateDirectory)
+        await room.empty()
+        await expectImported(site, file, String(free))
+      } finally {
+        await room.stop()
+      }
+    }
   })
 })
 

@@ -178,9 +178,9 @@ describe.each(PROFILES)('%s', (name) => {
 
   describe('attack 36: /proc and /sys', () => {
     attack('attack 36: what the host hides stays hidden: hidepid, covered files, covered directories', async () => {
-      const script = 'cat /proc/version 2>/dev/null | wc -c; ls /proc/sys | wc -l; ls -d /proc/1 2>/dev/null; for p in /proc/[0-9]*; do stat -c uid=%u $p 2>/dev/null; done; touch /sys/x 2>/dev/null || echo ro; touch /sys/kernel/x 2>/dev/null || echo ro'
+      const script = 'cat /proc/version 2>/dev/null | wc -c; ls /proc/sys/net | wc -l; ls -d /proc/1 2>/dev/null; for p in /proc/[0-9]*; do stat -c uid=%u $p 2>/dev/null; done; touch /sys/x 2>/dev/null || echo ro; touch /sys/kernel/x 2>/dev/null || echo ro'
       const result = await run(['unshare', '--mount', '--propagation', 'private', 'sh', '-ec',
-        `mount -t proc -o hidepid=invisible proc /proc; mount --bind /dev/null /proc/version; mount -t tmpfs tmpfs /proc/sys; ${profile.preparing(reference())}; exec "$@"`, 'sh',
+        `mount -t proc -o hidepid=invisible proc /proc; mount --bind /dev/null /proc/version; mount -t tmpfs tmpfs /proc/sys/net; ${profile.preparing(reference())}; exec "$@"`, 'sh',
         ...asA(), ...good(script)], { cwd: '/', env: PATH })
       expect(result).toMatchObject({ status: 0, stderr: '' })
       // No process but the user's own.

@@ -69,7 +69,7 @@ describe('a consumer of the packed package', () => {
 
   it('builds the native programs of the package and pulls with them', async () => {
     const built = await runOk(['npx', 'shifter-build-native'], { cwd: workspace.path, timeoutMs: 240_000 })
-    const programs = ['shifter', 'shifter-userns', 'setupRoot', 'unsetupRoot', 'shifter-check', 'shifter-merge', 'shifter-inflate', 'shifter-verify']
+    const programs = ['shifter', 'shifter-userns', 'setupRoot', 'unsetupRoot', 'shifter-check', 'shifter-merge', 'shifter-inflate', 'shifter-verify', 'shifter-unsquash', 'shifter-open']
     const [, named = ''] = /^build-native: made (.*) in \//m.exec(built.stdout) ?? []
     expect(named.split(/, | and /)).toEqual(programs)
     writeLayout(workspace.at('layout'), { tag: 'v1', layers: [[{ name: 'f', type: 'file', data: 'x' }]] })
