@@ -14,6 +14,7 @@ import { AbsolutePath } from "./AbsolutePath.js"
 import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
 import * as Registries from "./Registries.js"
+import { SshSettings } from "./SshSettings.js"
 import { Verify } from "./Verify.js"
 
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
@@ -27,10 +28,13 @@ export interface SystemConfig {
    * images are always `0600`. Default: `0600`.
    */
   readonly publicMode?: "0600" | "0644" | undefined
+  /** How the image path is reached where this machine has not mounted it. */
+  readonly ssh?: typeof SshSettings.Encoded | undefined
 }
 const SystemConfig = Schema.Struct({
   imagePath: AbsolutePath,
-  publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const })
+  publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const }),
+  ssh: Schema.optional(SshSettings)
 })
 
 const limit = Schema.Int.pipe(Schema.positive())
@@ -115,6 +119,8 @@ export interface System {
   readonly publicMode: "0600" | "0644"
   /** A person's own image path: made when it is missing. No setuid helper runs images from there. */
   readonly isPersonal: boolean
+  /** How the image path is reached by ssh; undefined where this machine has mounted it. */
+  readonly ssh: SshSettings | undefined
 }
 
 /** A site's configuration, ready for use. */
@@ -196,7 +202,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     stateDirectory: config.stateDirectory,
     isPersonal: false,
     prefix: config.prefix,
-    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ...system }])),
+    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ssh: undefined, ...system }])),
     defaultSystem,
     defaultImageType: config.defaultImageType,
     readBack: config.readBack,
@@ -228,7 +234,7 @@ const personal = (): Site => {
     stateDirectory: directory("XDG_STATE_HOME", ".local/state"),
     isPersonal: true,
     prefix: undefined,
-    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", isPersonal: true }]]),
+    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", isPersonal: true, ssh: undefined }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",
     readBack: "sampled",
