@@ -82,6 +82,8 @@ export interface Files {
 /** A way to image paths. */
 export interface Way {
   readonly files: (system: System) => Files
+  /** Checks that it can do what the system's settings ask of it. */
+  readonly ready: (system: System) => Effect.Effect<void, Fault>
   /** Where the packer writes; vanishes with the scope. `staged` is a file on the image path, `scratch` a directory of this machine. */
   readonly stage: (system: System, staged: string, scratch: string) => Effect.Effect<string, Fault, Scope.Scope>
   /** Brings what was packed to `staged`, unless that is where it was packed. */
@@ -98,7 +100,7 @@ const PARALLEL_READS = 16
 
 /** The service over a way. */
 export const transport = (way: Way): Context.Tag.Service<Transport> => ({
-  ready: (system) => Effect.asVoid(worded("IMAGE_PATH_UNUSABLE", system, usable(way.files(system), system))),
+  ready: (system) => worded("IMAGE_PATH_UNUSABLE", system, Effect.zipRight(usable(way.files(system), system), way.ready(system))),
   stage: (system, token, scratch) =>
     worded("IMAGE_PATH_UNUSABLE", system, Effect.gen(function* () {
       yield* usable(way.files(system), system)

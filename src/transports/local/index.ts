@@ -14,6 +14,7 @@ export const layer = Layer.succeed(
   Transport,
   transport({
     files,
+    ready: () => Effect.void,
     // Packed where it is published from: no byte is copied.
     stage: (_, staged) =>
       Effect.acquireRelease(Effect.as(io(() => rm(staged, { force: true })), staged), () => Effect.promise(() => rm(staged, { force: true }).catch(() => undefined))),
