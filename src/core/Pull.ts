@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as ParseResult from "effect/ParseResult"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -200,7 +201,12 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       yield* released
       return record
     })
-    return yield* Effect.raceFirst(work, lost)
+    return yield* Effect.acquireUseRelease(
+      Effect.fork(Effect.interruptible(work)),
+      (working) => Effect.raceFirst(Fiber.join(working), lost),
+      // A race alone waits for nobody: what is being published would go on while the scope is closed.
+      Fiber.interrupt
+    )
   })
 
 /** Who may use the image, as this pull would have it. */

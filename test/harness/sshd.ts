@@ -4,7 +4,7 @@
  * @module
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 import { runOk } from './process.js'
 import { makeWorkspace } from './workspace.js'
@@ -126,13 +126,16 @@ process.once('exit', () => { for (const remove of stopped) remove() })
 /** A process and all below it. */
 const descendants = (root: number | undefined): readonly number[] => {
   if (root === undefined) return []
-  let children: readonly number[] = []
-  try {
-    children = readFileSync(`/proc/${root}/task/${root}/children`, 'utf8').trim().split(' ').filter((word) => word !== '').map(Number)
-  } catch {
-    // It has ended.
-  }
-  return [...children.flatMap(descendants), root]
+  const parents = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
+    try {
+      return [{ pid: Number(pid), parent: Number(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) \S+ /s, '').split(' ')[0]) }]
+    } catch {
+      // It has ended.
+      return []
+    }
+  })
+  const below = (pid: number): readonly number[] => [...parents.filter(({ parent }) => parent === pid).flatMap((child) => below(child.pid)), pid]
+  return below(root)
 }
 
 export interface Line {
@@ -140,8 +143,8 @@ export interface Line {
   /** Bytes that went to the server, over all connections. */
   readonly sent: () => number
   readonly connections: () => number
-  /** Cuts what stands, and each connection after so many further bytes to the server; the one after that lasts. */
-  readonly cutAfter: (bytes: number, times?: number) => void
+  /** Cuts the next connections, each after so many bytes to the server; the one after them lasts. */
+  readonly cutNext: (...after: readonly number[]) => void
   /** From now on no byte passes, and nothing is closed. */
   readonly freeze: () => void
   readonly stop: () => Promise<void>
@@ -157,7 +160,7 @@ export const lineTo = async (sshd: { readonly port: number; readonly know: (port
   const server = createServer((near) => {
     connections++
     const far = connect(sshd.port, '127.0.0.1')
-    let allowed = Infinity
+    const allowed = cuts.shift() ?? Infinity
     let passed = 0
     const end = () => { near.destroy(); far.destroy() }
     for (const socket of [near, far]) {
@@ -165,16 +168,12 @@ export const lineTo = async (sshd: { readonly port: number; readonly know: (port
       socket.on('error', end).on('close', () => { sockets.delete(socket); end() })
     }
     near.on('data', (chunk: Buffer) => {
-      if (isFrozen) return
-      if (allowed === Infinity && cuts.length > 0 && passed > 8192) allowed = passed + (cuts.shift() ?? Infinity)
-      passed += chunk.length
-      sent += chunk.length
-      if (passed > allowed) {
-        far.write(chunk.subarray(0, chunk.length - (passed - allowed)), end)
-        allowed = -1
-        return
-      }
-      if (!far.write(chunk)) { near.pause(); far.once('drain', () => near.resume()) }
+      if (isFrozen || passed >= allowed) return
+      const passing = chunk.subarray(0, allowed - passed)
+      passed += passing.length
+      sent += passing.length
+      if (passed >= allowed) far.write(passing, end)
+      else if (!far.write(passing)) { near.pause(); far.once('drain', () => near.resume()) }
     })
     far.on('data', (chunk: Buffer) => {
       if (isFrozen) return
@@ -188,7 +187,7 @@ export const lineTo = async (sshd: { readonly port: number; readonly know: (port
     port,
     sent: () => sent,
     connections: () => connections,
-    cutAfter: (bytes, times = 1) => { cuts = Array.from({ length: times }, () => bytes) },
+    cutNext: (...after) => { cuts = [...after] },
     freeze: () => { isFrozen = true },
     stop: async () => {
       const closed = new Promise((resolve) => server.close(resolve))

@@ -141,7 +141,10 @@ export const connect = (target: Target, lost: Effect.Effect<void>): Effect.Effec
             else settle(new FileFault({ cause: fault }))
           }
           try {
-            send(sftp, (error, value) => { error === undefined || error === null ? settle(Effect.succeed(value)) : failed(error) })
+            send(sftp, (error, value) => {
+              if (error === undefined || error === null) settle(Effect.succeed(value))
+              else failed(error)
+            })
           } catch (error) {
             settle(new FileFault({ cause: error }))
           }
@@ -211,7 +214,7 @@ const refusedKey = (what: string) => new TransportError(errorFields("SSH_HOST_KE
 
 interface Identity {
   readonly key: Redacted.Redacted<Buffer> | undefined
-  readonly passphrase: Redacted.Redacted<string> | undefined
+  readonly passphrase: Redacted.Redacted | undefined
 }
 
 const identityOf = ({ keyFile, passphraseFile }: Target): Effect.Effect<Identity, TransportError> =>
@@ -236,16 +239,16 @@ const authentication = (
 
 /** Connects, shows who one is, and is let in. */
 const established = (client: Client, target: Target, config: ConnectConfig, isKnown: (key: Buffer) => TransportError | undefined) =>
-  Effect.async<void, TransportError | Unreachable>((resume) => {
+  Effect.async<undefined, TransportError | Unreachable>((resume) => {
     const host = hostOf(target)
     let refusal: TransportError | undefined
-    const settle = (effect: Effect.Effect<void, TransportError | Unreachable>) => {
+    const settle = (effect: Effect.Effect<undefined, TransportError | Unreachable>) => {
       clearTimeout(timer)
       resume(effect)
     }
     const timer = setTimeout(() => { settle(new Unreachable({ host, why: `it did not answer within ${CONNECT_MILLIS / 1000} s` })) }, CONNECT_MILLIS)
     client
-      .once("ready", () => { settle(Effect.void) })
+      .once("ready", () => { settle(Effect.succeed(undefined)) })
       // Kept for as long as the connection: a later one without a listener would end the process.
       .on("error", (error) => { settle(refusal ?? notLetIn(target, error)) })
       .once("close", () => { settle(refusal ?? new Unreachable({ host, why: "it closed the connection" })) })

@@ -30,12 +30,16 @@ const fault = (code: string, text: string) => new FileFault({ cause: Object.assi
 export const opened = (session: Session, file: string, flags: number): Effect.Effect<Handle, FileFault | Broken, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.map(session.ask<Buffer>(`opening ${file}`, (sftp, answer) => { sftp.open(file, flags, 0o600, answer) }), (bytes) => ({ file, bytes })),
-    ({ bytes }) => Effect.ignore(session.ask<void>(`closing ${file}`, (sftp, answer) => { sftp.close(bytes, (error) => { answer(error, undefined) }) }))
+    ({ bytes }) => Effect.ignore(done(session, `closing ${file}`, (sftp, answer) => { sftp.close(bytes, answer) }))
   )
 
-/** Something that is done or not; an interruption waits for it. */
+/** Something that has no answer but that it is done. */
+const told = (session: Session, what: string, send: (sftp: SFTPWrapper, answer: (error?: Error | null) => void) => void): Effect.Effect<void, FileFault | Broken> =>
+  session.ask<undefined>(what, (sftp, answer) => { send(sftp, (error) => { answer(error, undefined) }) })
+
+/** The same, and an interruption waits for it. */
 const done = (session: Session, what: string, send: (sftp: SFTPWrapper, answer: (error?: Error | null) => void) => void): Effect.Effect<void, FileFault | Broken> =>
-  Effect.uninterruptible(session.ask<void>(what, (sftp, answer) => { send(sftp, (error) => { answer(error, undefined) }) }))
+  Effect.uninterruptible(told(session, what, send))
 
 /** Without following a last symbolic link. */
 export const attributes = (session: Session, path: string): Effect.Effect<Attributes | undefined, FileFault | Broken> =>
@@ -46,7 +50,10 @@ export const target = (session: Session, path: string): Effect.Effect<Attributes
   ifThere(session.ask<Attributes>(`looking at ${path}`, (sftp, answer) => { sftp.stat(path, answer) }))
 
 export const entries = (session: Session, directory: string): Effect.Effect<ReadonlyArray<string> | undefined, FileFault | Broken> =>
-  ifThere(session.ask<ReadonlyArray<string>>(`reading ${directory}`, (sftp, answer) => { sftp.readdir(directory, (error, list) => { answer(error, list?.map(({ filename }) => filename) ?? []) }) }))
+  Effect.map(
+    ifThere(session.ask<ReadonlyArray<{ readonly filename: string }>>(`reading ${directory}`, (sftp, answer) => { sftp.readdir(directory, answer) })),
+    (list) => list?.map(({ filename }) => filename)
+  )
 
 /** A regular file's attributes: asked for before it is opened, since a FIFO would hold the server for ever. */
 const regular = (session: Session, file: string) =>
@@ -88,7 +95,7 @@ const isEnd = (error: unknown): boolean => typeof error === "object" && error !=
 
 /** Interruptible: what is still on its way is written before anything else that this connection is asked for. */
 export const writeAt = (session: Session, { bytes, file }: Handle, from: Buffer, position: number): Effect.Effect<void, FileFault | Broken> =>
-  session.ask<void>(`writing ${file}`, (sftp, answer) => { sftp.write(bytes, from, 0, from.length, position, (error) => { answer(error, undefined) }) })
+  told(session, `writing ${file}`, (sftp, answer) => { sftp.write(bytes, from, 0, from.length, position, answer) })
 
 export const sizeOf = (session: Session, { bytes, file }: Handle): Effect.Effect<Attributes, FileFault | Broken> =>
   session.ask<Attributes>(`looking at ${file}`, (sftp, answer) => { sftp.fstat(bytes, answer) })

@@ -38,7 +38,7 @@ export const knownHosts = (file: string): Effect.Effect<string, TransportError> 
 export const privateKey = (file: string): Effect.Effect<Redacted.Redacted<Buffer>, TransportError> => Effect.map(readFile("private key", file, true), Redacted.make)
 
 /** The first line of a file that is this account's alone. */
-export const passphrase = (file: string): Effect.Effect<Redacted.Redacted<string>, TransportError> =>
+export const passphrase = (file: string): Effect.Effect<Redacted.Redacted, TransportError> =>
   Effect.map(readFile("passphrase file", file, true), (bytes) => Redacted.make(bytes.toString("utf8").split("\n")[0] ?? ""))
 
 /** A key that is no key, or that its passphrase does not unlock. */
