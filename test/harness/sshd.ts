@@ -75,8 +75,9 @@ export const startSshd = async ({ as, lines = [], port }: SshdOptions = {}): Pro
     writeFileSync(
       at('sshd_config'),
       [
-        'ListenAddress 127.0.0.1', `Port ${taken}`, `HostKey ${hostFile}`, `AuthorizedKeysFile ${keyFile}.pub`, 'StrictModes no', 'UsePAM no', 'PidFile none',
-        'PermitRootLogin prohibit-password', 'PasswordAuthentication no', 'MaxStartups 100:30:200', ...lines,
+        // The first that says something is right.
+        ...lines, 'ListenAddress 127.0.0.1', `Port ${taken}`, `HostKey ${hostFile}`, `AuthorizedKeysFile ${keyFile}.pub`, 'StrictModes no', 'UsePAM no', 'PidFile none',
+        'PermitRootLogin prohibit-password', 'PasswordAuthentication no', 'MaxStartups 100:30:200',
         ...(lines.some((line) => line.startsWith('Subsystem')) ? [] : ['Subsystem sftp internal-sftp']), '',
       ].join('\n'),
     )
@@ -145,6 +146,8 @@ export interface Line {
   readonly connections: () => number
   /** Cuts the next connections, each after so many bytes to the server; the one after them lasts. */
   readonly cutNext: (...after: readonly number[]) => void
+  /** Resolves when no connection stands. */
+  readonly quiet: () => Promise<void>
   /** From now on no byte passes, and nothing is closed. */
   readonly freeze: () => void
   readonly stop: () => Promise<void>
@@ -188,6 +191,7 @@ export const lineTo = async (sshd: { readonly port: number; readonly know: (port
     sent: () => sent,
     connections: () => connections,
     cutNext: (...after) => { cuts = [...after] },
+    quiet: async () => { while (sockets.size > 0) await new Promise((resolve) => [...sockets][0]?.once('close', resolve)) },
     freeze: () => { isFrozen = true },
     stop: async () => {
       const closed = new Promise((resolve) => server.close(resolve))

@@ -16,7 +16,9 @@ export const staged = (path: string) => readdirSync(path, { recursive: true, enc
 /** Uses the transport of a site. */
 export const withTransport = <A, E>({ config }: TestSite, use: (transport: typeof Transport.Transport.Service, system: Site.System) => Effect.Effect<A, E>): Promise<A> => {
   const system = Either.getOrThrow(Site.system(Either.getOrThrow(Site.decode(config)), undefined))
-  return Effect.runPromise(Effect.provide(Effect.flatMap(Transport.Transport, (transport) => use(transport, system)), siteTransport))
+  const used = Effect.provide(Effect.flatMap(Transport.Transport, (transport) => use(transport, system)), siteTransport)
+  // As it is, for those who look at its code.
+  return Effect.runPromise(Effect.either(used)).then(Either.getOrThrowWith((error) => error))
 }
 
 const damage = (file: string) => {
