@@ -22,15 +22,18 @@ const PIECES = 16
 const LFS_SECONDS = 60
 
 /** A file of this machine. */
-const local = (file: string, flags: number): Effect.Effect<FileHandle, TransportError, Scope.Scope> =>
+const local = (failing: Failing, file: string, flags: number): Effect.Effect<FileHandle, TransportError, Scope.Scope> =>
   Effect.acquireRelease(
-    here(file, () => open(file, flags | constants.O_NOFOLLOW, 0o600)),
+    here(failing, file, () => open(file, flags | constants.O_NOFOLLOW, 0o600)),
     (handle) => Effect.promise(() => handle.close().catch(() => undefined))
   )
 
-const here = <A>(file: string, operation: () => Promise<A>): Effect.Effect<A, TransportError> =>
+/** What a file of this machine that can't be read or written is called. */
+type Failing = "PUBLISH_FAILED" | "EXPORT_FAILED"
+
+const here = <A>(failing: Failing, file: string, operation: () => Promise<A>): Effect.Effect<A, TransportError> =>
   Effect.uninterruptible(
-    Effect.tryPromise({ try: operation, catch: (cause) => new TransportError(errorFields(storageCode(cause, "PUBLISH_FAILED"), `The file ${file}: ${messageOf(cause)}`, { cause })) })
+    Effect.tryPromise({ try: operation, catch: (cause) => new TransportError(errorFields(storageCode(cause, failing), `The file ${file}: ${messageOf(cause)}`, { cause })) })
   )
 
 /** How far a transfer is: all before `confirmed` has been moved. */
@@ -82,7 +85,7 @@ const resumed = <A>(reached: Reached, progress: Ref.Ref<Progress>, attempt: (ses
 
 /** Fills a buffer from a local file. */
 const fill = (handle: FileHandle, file: string, piece: Buffer, at: number): Effect.Effect<void, TransportError> =>
-  here(file, async () => {
+  here("PUBLISH_FAILED", file, async () => {
     for (let got = 0; got < piece.length; ) {
       const { bytesRead } = await handle.read(piece, got, piece.length - got, at + got)
       if (bytesRead === 0) throw new Error("it became shorter")
@@ -97,7 +100,7 @@ const fill = (handle: FileHandle, file: string, piece: Buffer, at: number): Effe
 export const send = (reached: Reached, file: string, staged: string, image: ImageFile): Effect.Effect<void, Fault> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const handle = yield* local(file, constants.O_RDONLY)
+      const handle = yield* local("PUBLISH_FAILED", file, constants.O_RDONLY)
       const progress = yield* Ref.make(begun)
       yield* resumed(reached, progress, (session) =>
         Remote.orFull(session, reached.system.imagePath, Effect.gen(function* () {
@@ -163,7 +166,7 @@ export const fetch = (reached: Reached, file: string, to: string): Effect.Effect
     const progress = yield* Ref.make(begun)
     yield* Effect.scoped(
       Effect.gen(function* () {
-        const handle = yield* local(to, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL)
+        const handle = yield* local("EXPORT_FAILED", to, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL)
         yield* resumed(reached, progress, (session) =>
           Effect.gen(function* () {
             const found = yield* Remote.attributes(session, file)
@@ -176,7 +179,7 @@ export const fetch = (reached: Reached, file: string, to: string): Effect.Effect
                   if (count === 0) return yield* new FileFault({ cause: new Error(`${file} on ${session.host} became shorter`) })
                   got += count
                 }
-                yield* here(to, async () => {
+                yield* here("EXPORT_FAILED", to, async () => {
                   for (let put = 0; put < piece.length; ) put += (await handle.write(piece, put, piece.length - put, at + put)).bytesWritten
                 })
               }))
