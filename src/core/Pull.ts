@@ -20,7 +20,7 @@ import * as Schema from "effect/Schema"
 import * as BlobStore from "./BlobStore.js"
 import { Catalog, type PullRow, renewMillis } from "./Catalog.js"
 import { makeDirectory } from "./Disk.js"
-import { carried, errorFields, type FormatError, GatewayError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
+import { carried, type ErrorCode, errorFields, type FormatError, GatewayError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
 import { type Credentials, Image, type ResolvedImage, type Workspace } from "./Image.js"
 import * as ImageId from "./ImageId.js"
 import { type Access, Acl, encode, type ImageRecord, mayUse, mergeAccess, Requester } from "./ImageRecord.js"
@@ -252,10 +252,15 @@ const heartbeat = (row: PullRow) =>
     return Deferred.await(lost)
   })
 
+/** The way to a system was gone, and with it the way to clean up. */
+const outOfReach: ReadonlyArray<string> = ["SSH_CUT", "SSH_UNREACHABLE"] satisfies ReadonlyArray<ErrorCode>
+
 /** How a pull ended, for those who wait and for the next try. */
 const ended = (catalog: Context.Tag.Service<Catalog>, row: PullRow, exit: Exit.Exit<unknown, unknown>) => {
   if (Exit.isSuccess(exit)) return catalog.end(row, { _tag: "Done" })
   const failure = Cause.failureOption(exit.cause)
+  // What it sent is still there: its lease runs out, and who reaps it removes that as what a killed process left.
+  if (failure._tag === "Some" && isShifterError(failure.value) && outOfReach.includes(failure.value.code)) return Effect.void
   return failure._tag === "Some" && isShifterError(failure.value) && failure.value.code !== "LEASE_LOST"
     ? catalog.end(row, { _tag: "Failed", code: failure.value.code, what: failure.value.what })
     : catalog.end(row, { _tag: "Abandoned" })

@@ -88,6 +88,13 @@ const publish = (site: TestSite, bytes: Buffer, record = recordOf(bytes)): Promi
       return record
     })))
 
+/** As if all leases had run out. */
+const expireLeases = async (site: TestSite) => {
+  const client = createClient({ url: `file:${join(site.stateDirectory, 'catalog.db')}` })
+  await client.execute("UPDATE pulls SET lease_until = 0 WHERE state IN ('active', 'reaping')")
+  client.close()
+}
+
 const published = (site: TestSite, { id }: { readonly id: string }) => readFileSync(join(site.imagePath, `${id}.squashfs`))
 const rejected = (site: TestSite) => failure(lookupImage('docker:nothing', { config: site.config }))
 
@@ -256,6 +263,20 @@ describe('a transfer', () => {
     expect(readdirSync(join(target.stateDirectory, 'work'))).toEqual([])
   })
 
+  it('whose host is gone for good leaves what the next pull removes', async () => {
+    const line = await lineTo(sshd)
+    const target = siteBy(by(sshd, { hosts: [`127.0.0.1:${line.port}`], bytesPerSecond: 1_000_000 }))
+    writeLayout(work.at('noise'), { tag: 'v', layers: [[{ name: 'noise', type: 'file', data: image }]] })
+    const pulling = failure(pullImage(`oci:${work.at('noise')}:v`, { config: target.config }))
+    for await (const { filename } of watch(target.imagePath)) if (filename?.startsWith('.staging') === true) break
+    await line.stop()
+    expect((await pulling).code).toBe('SSH_UNREACHABLE')
+    expect(staged(target.imagePath).length).toBe(1)
+    await expireLeases(target)
+    await pullImage(reference(), { config: reachedBy(target, by(sshd)).config })
+    expect(staged(target.imagePath)).toEqual([])
+  })
+
   it('that is killed leaves what the next pull removes', async () => {
     const slow = siteBy(by(sshd, { bytesPerSecond: 1_000_000 }))
     writeLayout(work.at('noise'), { tag: 'v', layers: [[{ name: 'noise', type: 'file', data: image }]] })
@@ -265,9 +286,7 @@ describe('a transfer', () => {
     await started.ended
     expect(staged(slow.imagePath).length).toBe(1)
     expect(statSync(join(slow.imagePath, staged(slow.imagePath)[0] ?? '')).mode & 0o777).toBe(0o600)
-    const client = createClient({ url: `file:${join(slow.stateDirectory, 'catalog.db')}` })
-    await client.execute("UPDATE pulls SET lease_until = 0 WHERE state IN ('active', 'reaping')")
-    client.close()
+    await expireLeases(slow)
     const target = reachedBy(slow, by(sshd))
     const record = await pullImage(`oci:${work.at('noise')}:v`, { config: target.config })
     expect(createHash('sha256').update(published(target, record)).digest('hex')).toBe(record.imageSha256)
