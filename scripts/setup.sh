@@ -42,6 +42,8 @@ test_packages=(
   e2fsprogs     # makes a file system that is no squashfs, for an attack
   mount         # losetup, to see that no loop device is left
   docker.io     # a daemon to pull from
+  openssh-server # a system that is reached by ssh
+  openssh-client # its keys and an agent
   zsh           # reads its completions
   fish          # reads its completions
   isal          # igzip, which inflates for the benchmark's floor

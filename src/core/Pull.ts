@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -20,7 +21,7 @@ import * as BlobStore from "./BlobStore.js"
 import { Catalog, type PullRow, renewMillis } from "./Catalog.js"
 import { checked } from "./Checked.js"
 import { makeDirectory } from "./Disk.js"
-import { carried, errorFields, type FormatError, GatewayError, type ImageError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
+import { carried, type ErrorCode, errorFields, type FormatError, GatewayError, type ImageError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
 import { type Credentials, Image, type ResolvedImage, type ResolveOptions, type Workspace } from "./Image.js"
 import * as ImageId from "./ImageId.js"
 import { type Access, Acl, encode, type ImageRecord, mayUse, mergeAccess, Requester } from "./ImageRecord.js"
@@ -206,7 +207,7 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
       yield* recordable(described)
       yield* catalog.useBlobs(row, resolved.blobs.flatMap(({ stored }) => stored ?? []))
       yield* enter("fetch")
-      const staging = yield* transport.stage(system, row.token)
+      const staging = yield* transport.stage(system, row.token, workspace.scratch)
       const summary = yield* convert(resolved, workspace, staging.file, enter("convert"), onProgress)
       if (summary.dropped > 0) {
         onProgress({ _tag: "Warning", message: `${summary.dropped} device nodes and FIFOs of the image were left out: /dev is the node's.` })
@@ -218,7 +219,12 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
       yield* released
       return record
     })
-    return yield* Effect.raceFirst(work, lost)
+    return yield* Effect.acquireUseRelease(
+      Effect.fork(Effect.interruptible(work)),
+      (working) => Effect.raceFirst(Fiber.join(working), lost),
+      // A race alone waits for nobody: what is being published would go on while the scope is closed.
+      Fiber.interrupt
+    )
   })
 
 /** What a reference names that there is nowhere to pull from: it stays what it is. */
@@ -282,10 +288,15 @@ const heartbeat = (row: PullRow) =>
     return Deferred.await(lost)
   })
 
+/** The way to a system was gone, and with it the way to clean up. */
+const outOfReach: ReadonlyArray<string> = ["SSH_CUT", "SSH_UNREACHABLE"] satisfies ReadonlyArray<ErrorCode>
+
 /** How a pull ended, for those who wait and for the next try. */
 const ended = (catalog: Context.Tag.Service<Catalog>, row: PullRow, exit: Exit.Exit<unknown, unknown>) => {
   if (Exit.isSuccess(exit)) return catalog.end(row, { _tag: "Done" })
   const failure = Cause.failureOption(exit.cause)
+  // What it sent is still there: its lease runs out, and who reaps it removes that as what a killed process left.
+  if (failure._tag === "Some" && isShifterError(failure.value) && outOfReach.includes(failure.value.code)) return Effect.void
   return failure._tag === "Some" && isShifterError(failure.value) && failure.value.code !== "LEASE_LOST"
     ? catalog.end(row, { _tag: "Failed", code: failure.value.code, what: failure.value.what })
     : catalog.end(row, { _tag: "Abandoned" })

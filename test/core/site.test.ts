@@ -7,7 +7,16 @@ const valid = { version: 1, stateDirectory: '/var/lib/shifter', systems: { clust
 const said = (config: unknown): string => Either.match(Site.decode(config, '/etc/shifter/gateway.json'), { onLeft: ({ code, what }) => `${code}: ${what}`, onRight: () => 'valid' })
 const prefix = 'CONFIG_INVALID: The configuration /etc/shifter/gateway.json '
 
+const withSsh = (more: object) => ({
+  ...valid,
+  systems: { cluster: { imagePath: '/images', ssh: { hosts: ['login1.example.org', '[::1]:2222'], username: 'shifter', keyFile: '/etc/shifter/key', knownHosts: '/etc/shifter/known_hosts', ...more } } },
+})
+
 describe('a configuration', () => {
+  it('of a system by ssh says how it is reached', () => {
+    expect(said(withSsh({ passphraseFile: '/p', bytesPerSecond: 1e8, stripe: { count: -1, size: 1048576 } }))).toBe('valid')
+  })
+
   it.each([
     ['a path that is not absolute', { ...valid, systems: { cluster: { imagePath: 'images/../x' } } }, "is not valid: systems.cluster.imagePath: an absolute path without '..'"],
     ['a mistyped key', { ...valid, stateDirectroy: '/x' }, 'is not valid: stateDirectroy: there is no such key; did you mean "stateDirectory"?'],
@@ -17,6 +26,17 @@ describe('a configuration', () => {
     ['no system', { ...valid, systems: {} }, 'is not valid: systems: at least one system'],
     ['no object', 7, 'is not valid: '],
     ['no default among several systems', { ...valid, systems: { a: { imagePath: '/a' }, b: { imagePath: '/b' } } }, 'names no "defaultSystem" that is one of its systems (a, b)'],
+    ['a system by ssh without hosts', withSsh({ hosts: [] }), 'is not valid: systems.cluster.ssh.hosts: '],
+    ['too many hosts', withSsh({ hosts: Array.from({ length: 17 }, (_, i) => `login${i}`) }), 'is not valid: systems.cluster.ssh.hosts: '],
+    ['a host that is none', withSsh({ hosts: ['login1', '-oProxyCommand=x'] }), 'is not valid: systems.cluster.ssh.hosts.1: a host, with a port'],
+    ['a port that is none', withSsh({ hosts: ['login1:65536'] }), 'is not valid: systems.cluster.ssh.hosts.0: a host, with a port'],
+    ['no way to show who one is', withSsh({ keyFile: undefined }), 'is not valid: systems.cluster.ssh: either keyFile or agent'],
+    ['two ways to show who one is', withSsh({ agent: '/run/agent' }), 'is not valid: systems.cluster.ssh: either keyFile or agent'],
+    ['a passphrase of no key', withSsh({ keyFile: undefined, agent: '/run/agent', passphraseFile: '/p' }), 'is not valid: systems.cluster.ssh: passphraseFile belongs to keyFile'],
+    ['an account with blanks', withSsh({ username: 'a b' }), 'is not valid: systems.cluster.ssh.username: the name of an account'],
+    ['stripes of nothing', withSsh({ stripe: {} }), 'is not valid: systems.cluster.ssh.stripe: a count, a size or both'],
+    ['a stripe of another size', withSsh({ stripe: { size: 1000 } }), 'is not valid: systems.cluster.ssh.stripe.size: '],
+    ['a mistyped key of ssh', withSsh({ knownHost: '/k' }), 'is not valid: systems.cluster.ssh.knownHost: there is no such key; did you mean "knownHosts"?'],
   ])('with %s', (_, config, expected) => {
     expect(said(config).startsWith(prefix + expected), said(config)).toBe(true)
     expect(said(config)).not.toMatch(/[{}\n]|└|─/)
@@ -24,5 +44,6 @@ describe('a configuration', () => {
 
   it('with several mistakes names them all', () => {
     expect(said({ ...valid, stateDirectory: 'x', limits: { layers: 0 } })).toMatch(/stateDirectory: .*; limits\.layers: /)
+    expect(said(withSsh({ hosts: ['a b'], username: '', knownHosts: 'x', bytesPerSecond: 0 }))).toMatch(/ssh\.hosts\.0: .*; .*ssh\.username: .*; .*ssh\.knownHosts: .*; .*ssh\.bytesPerSecond: /)
   })
 })

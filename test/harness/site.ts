@@ -1,6 +1,7 @@
 /** A site of a test's own: an image path and a state directory below one workspace. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Site } from 'shifter-sdk'
 import { DEFAULT_PREFIX } from './native.js'
 
 export interface TestSite {
@@ -8,7 +9,7 @@ export interface TestSite {
     readonly version: 1
     readonly stateDirectory: string
     readonly prefix: string
-    readonly systems: { readonly test: { readonly imagePath: string } }
+    readonly systems: { readonly test: Site.SystemConfig }
     readonly registries: Record<string, { readonly plainHttp: boolean; readonly ca?: string; readonly mirrors?: readonly string[] }>
     readonly network?: { readonly connectSeconds?: number; readonly headersSeconds?: number; readonly stallSeconds?: number }
     readonly cache?: { readonly bytes: number }
