@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import { daemonSource, dockerArchiveSource, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
 import type { Catalog } from "./core/Catalog.js"
+import { type Executor, layerAtOnce } from "./core/Executor.js"
 import * as Gateway from "./core/Gateway.js"
 import * as Image from "./core/Image.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
@@ -27,6 +28,8 @@ export interface GatewayParts {
   readonly catalog?: Layer.Layer<Catalog> | undefined
   /** By default {@link tar2sqfsPacker}. */
   readonly packer?: Layer.Layer<Packer> | undefined
+  /** Where conversions run; by default in this process, each at once. */
+  readonly executor?: Layer.Layer<Executor> | undefined
 }
 
 /** The gateway of a site, working inside this process. */
@@ -41,6 +44,7 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
     Layer.provide(images.pipe(Layer.provide(httpLayer(site.network, site.proxy)))),
     Layer.provide(parts.catalog ?? sqliteCatalog(site)),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
+    Layer.provide(parts.executor ?? layerAtOnce),
     Layer.provide(parts.transport ?? localTransport)
   )
 }

@@ -13,6 +13,7 @@ import type { Credentials, ResolveOptions } from "../../core/Image.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
 import type { RegistrySettings } from "../../core/Registries.js"
 import type { Login, TokenCache } from "./Authentication.js"
+import type { Budgets } from "./Budgets.js"
 import type { ManifestStore } from "./DockerImage.js"
 import * as DockerLogins from "./DockerLogins.js"
 import * as Endpoints from "./Endpoints.js"
@@ -26,6 +27,7 @@ export interface Shared {
   readonly http: HttpClient.HttpClient
   readonly settingsOf: (host: string) => RegistrySettings
   readonly tokens: TokenCache
+  readonly budgets: Budgets
   /** The directory of `docker login`. */
   readonly dockerLogins: string | undefined
 }
@@ -47,6 +49,7 @@ export const store = (shared: Shared, ref: ImageRef, options: ResolveOptions): E
           settingsOf: shared.settingsOf,
           login: loginOf(shared, at, given),
           tokens: shared.tokens,
+          budgets: shared.budgets,
           onProgress: options.onProgress
         })
       )

@@ -22,6 +22,7 @@ import type { OnProgress } from "../../core/Progress.js"
 import type { RegistrySettings } from "../../core/Registries.js"
 import { type AddressKind, kindOf } from "./Address.js"
 import * as Authentication from "./Authentication.js"
+import type { Budgets } from "./Budgets.js"
 import { Passing, retryAfter, transportFailure } from "./Patience.js"
 import { Reach } from "./Reach.js"
 
@@ -57,6 +58,7 @@ export interface Options {
   readonly settingsOf: (host: string) => RegistrySettings
   readonly login: Effect.Effect<Authentication.Login | undefined, ImageError>
   readonly tokens: Authentication.TokenCache
+  readonly budgets: Budgets
   readonly loginOnly?: boolean
   readonly onProgress: OnProgress
 }
@@ -103,6 +105,10 @@ export const make = (client: HttpClient.HttpClient, options: Options): Effect.Ef
     const send = (url: URL, request: HttpClientRequest.HttpClientRequest): Effect.Effect<Response, ImageError | Passing, Scope.Scope> =>
       Effect.gen(function* () {
         const isOwn = url.origin === base.origin
+        const asked = isOwn ? host : url.host
+        yield* options.budgets.turn(asked, (isOwn ? settings : options.settingsOf(url.host)).budget, (millis) =>
+          options.onProgress({ _tag: "RateLimit", registry: asked, remaining: 0, retryInSeconds: Math.ceil(millis / 1000) })
+        )
         const inner = yield* http.execute(HttpClientRequest.setHeaders(request, { "user-agent": "shifter-sdk", "accept-encoding": "identity" })).pipe(
           Effect.provideService(Reach, yield* reachOf(url)),
           Effect.mapError((error) => transportFailure(url, error))
@@ -233,7 +239,7 @@ const faulty = (inner: HttpClientResponse.HttpClientResponse, what: string): Eff
     const remedy = seconds === undefined ? {} : { remedy: limited ? `Retry in ${seconds} s, or give credentials.` : `Retry in ${seconds} s.` }
     const [, allowed, window] = /^(\d{1,9});w=(\d{1,9})/.exec(inner.headers["ratelimit-limit"] ?? "") ?? []
     const limit = limited && allowed !== undefined ? `; it allows ${allowed} requests in ${window} s` : ""
-    const error = new ImageError(errorFields(limited ? "REGISTRY_RATE_LIMITED" : "REGISTRY_ERROR", `${what}${limit}`, remedy))
+    const error = new ImageError(errorFields(limited ? "REGISTRY_RATE_LIMITED" : "REGISTRY_ERROR", `${what}${limit}`, { ...remedy, retryAfter: seconds }))
     return yield* momentary.has(inner.status) ? new Passing({ error, afterMillis: after }) : error
   })
 

@@ -12,6 +12,7 @@ import type { ImageSource } from "../../core/Image.js"
 import { dockerName } from "../../core/ImageRef.js"
 import type { RegistrySettings } from "../../core/Registries.js"
 import * as Archive from "./Archive.js"
+import * as Budgets from "./Budgets.js"
 import * as Daemon from "./Daemon.js"
 import type { DaemonSettings } from "./Daemon.js"
 import * as DockerImage from "./DockerImage.js"
@@ -35,7 +36,7 @@ export const registrySource = (
   dockerLogins?: string
 ): Effect.Effect<ImageSource, never, HttpClient.HttpClient> =>
   Effect.map(HttpClient.HttpClient, (http) => {
-    const shared: Registry.Shared = { http, settingsOf, tokens: new Map(), dockerLogins }
+    const shared: Registry.Shared = { http, settingsOf, tokens: new Map(), budgets: Budgets.make(), dockerLogins }
     return {
       types: ["docker"],
       resolve: (ref, options) =>
