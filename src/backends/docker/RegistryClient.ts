@@ -60,6 +60,8 @@ export interface Options {
   readonly tokens: Authentication.TokenCache
   readonly budgets: Budgets
   readonly loginOnly?: boolean
+  /** Whether the host is a stranger's choice, and has to be at a public address. */
+  readonly isStranger?: boolean
   readonly onProgress: OnProgress
 }
 
@@ -97,7 +99,7 @@ export const make = (client: HttpClient.HttpClient, options: Options): Effect.Ef
     const isWeaker = (url: URL) => url.protocol !== "https:" && !(url.protocol === "http:" && ((settings.plainHttp && url.host === base.host) || options.settingsOf(url.host).plainHttp))
     const reachOf = (url: URL) =>
       Effect.map(Ref.get(place), (kind): Reach["Type"] => {
-        if (url.origin === base.origin) return { kinds: "any", ca: settings.ca }
+        if (url.origin === base.origin) return { kinds: options.isStranger === true ? [] : "any", ca: settings.ca }
         const { ca, named } = options.settingsOf(url.host)
         return { kinds: named ? "any" : [kind], ca }
       })
