@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Catalog } from "./Catalog.js"
 import { carried, errorFields, GatewayError, printable, type ShifterError } from "./Errors.js"
+import type { Executor } from "./Executor.js"
 import { ExportFormat, write } from "./Export.js"
 import type { Image } from "./Image.js"
 import { type ImageRecord, mayUse, Requester } from "./ImageRecord.js"
@@ -97,15 +98,15 @@ const Exported = Schema.Struct({ format: ExportFormat, target: Schema.NonEmptySt
 const Query = Schema.Struct({ reference: Schema.String, ...Where.fields })
 
 /** The service for a site. */
-export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Catalog | Packer | Transport | Uploads | HttpClient.HttpClient> =>
+export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Catalog | Packer | Transport | Executor | Uploads | HttpClient.HttpClient> =>
   Layer.effect(
     Gateway,
     Effect.gen(function* () {
-      const services = yield* Effect.context<Image | Catalog | Packer | Transport>()
+      const services = yield* Effect.context<Image | Catalog | Packer | Transport | Executor>()
       const transport = yield* Transport
       const uploads = yield* Uploads
       const http = yield* HttpClient.HttpClient
-      const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Image | Catalog | Packer | Transport>) =>
+      const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Image | Catalog | Packer | Transport | Executor>) =>
         effect.pipe(
           Effect.provide(services),
           Effect.mapError((error: ShifterError): GatewayError => (error._tag === "GatewayError" ? error : new GatewayError(carried(error))))

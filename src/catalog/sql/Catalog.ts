@@ -58,11 +58,15 @@ export const make = ({ dialect, read, write }: Database): typeof Catalog.Service
       ).pipe(Effect.asVoid),
 
     state: (pull) =>
-      read((sql) => sql<{ state: string; phase: string; code: string | null; what: string | null }>`SELECT state, phase, code, what FROM pulls WHERE id = ${pull}`).pipe(
+      read(
+        (sql) =>
+          sql<{ state: string; phase: string; code: string | null; what: string | null; remaining: number }>`SELECT state, phase, code, what, lease_until - ${clock(sql)} AS remaining
+            FROM pulls WHERE id = ${pull}`
+      ).pipe(
         Effect.map(([row]): PullState => {
           switch (row?.state) {
             case "active":
-              return { _tag: "Active", phase: phases.find((phase) => phase === row.phase) ?? "resolve" }
+              return { _tag: "Active", phase: phases.find((phase) => phase === row.phase) ?? "resolve", isOverdue: Number(row.remaining) <= 0 }
             case "done":
               return { _tag: "Done" }
             case "failed":
