@@ -6,6 +6,8 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { daemonSource, dockerArchiveSource, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import { layer as postgresCatalog } from "./catalog/postgres/index.js"
+import type { CatalogServices } from "./catalog/sql/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
 import type { Catalog } from "./core/Catalog.js"
 import * as Gateway from "./core/Gateway.js"
@@ -15,7 +17,10 @@ import type { Site } from "./core/Site.js"
 import type { Transport } from "./core/Transport.js"
 import { layer as localTransport } from "./transports/local/index.js"
 
-export { localTransport, sqliteCatalog, tar2sqfsPacker }
+export { localTransport, postgresCatalog, sqliteCatalog, tar2sqfsPacker }
+
+/** The site's catalogue, with all that is kept in it: the database that its replicas share, or a file in its state directory. */
+export const catalogLayer = (site: Site): Layer.Layer<CatalogServices> => (site.postgres === undefined ? sqliteCatalog(site) : postgresCatalog(site.postgres))
 
 /** Parts of a gateway that are one's own. */
 export interface GatewayParts {
