@@ -36,15 +36,12 @@ export const indexed = (transport: typeof Transport.Service, index: typeof Image
       Effect.uninterruptibleMask((restore) =>
         Effect.zipRight(
           restore(transport.publish(system, staging, record, fence)),
-          // What is there now: another one's access may have been joined with this.
           kept(
             `${record.id} was published for ${system.name}`,
-            Effect.gen(function* () {
-              const published = yield* Effect.orElseSucceed(transport.record(system, record.id), () => undefined)
-              yield* index.put(system.name, published ?? record)
-              yield* index.name(system.name, { reference: record.reference, id: record.id })
-              yield* index.touch(system.name, record.id, options.expiresIn)
-            })
+            index.put(system.name, record).pipe(
+              Effect.zipRight(index.name(system.name, { reference: record.reference, id: record.id })),
+              Effect.zipRight(index.touch(system.name, record.id, options.expiresIn))
+            )
           )
         )
       ),
