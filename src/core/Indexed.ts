@@ -4,9 +4,10 @@
  *
  * @module
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { CatalogError, TransportError } from "./Errors.js"
+import { type CatalogError, messageOf, type TransportError } from "./Errors.js"
 import { ImageIndex, type Reconciled } from "./ImageIndex.js"
 import type { System } from "./Site.js"
 import { Transport } from "./Transport.js"
@@ -26,7 +27,7 @@ export const indexed = (transport: typeof Transport.Service, index: typeof Image
       // A statement of a local file takes no interruption; whoever waits goes on all the same.
       Effect.disconnect,
       Effect.timeout(PATIENCE),
-      Effect.catchAllCause((cause) => Effect.logWarning(`The index of images does not know that ${what}; the next reconciliation mends it`, cause)),
+      Effect.catchAllCause((cause) => Effect.logWarning(`The index of images does not know that ${what}; the next reconciliation mends it: ${messageOf(Cause.squash(cause))}`)),
       // What is published is published: the index is told of it also where the pull is cancelled now.
       Effect.uninterruptible
     )
