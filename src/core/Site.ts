@@ -74,6 +74,8 @@ export interface GatewayConfig {
   readonly pulls?: typeof ServiceConfig.PullPolicy.Encoded | undefined
   /** How long images and what is known of them are kept. */
   readonly lifetime?: typeof ServiceConfig.Lifetime.Encoded | undefined
+  /** How the reference's command line names registries. */
+  readonly dialect?: typeof ServiceConfig.Dialect.Encoded | undefined
   /** The database that several replicas share. Without it: one file in `stateDirectory`. */
   readonly postgres?: typeof ServiceConfig.Postgres.Encoded | undefined
   /** What a pull accepts; see `PullLimits`. */
@@ -106,6 +108,7 @@ export const GatewayConfig = Schema.Struct({
   server: Schema.optionalWith(ServiceConfig.Server, { default: () => ServiceConfig.defaultServer }),
   pulls: Schema.optionalWith(ServiceConfig.PullPolicy, { default: () => ServiceConfig.defaultPullPolicy }),
   lifetime: Schema.optionalWith(ServiceConfig.Lifetime, { default: () => ServiceConfig.defaultLifetime }),
+  dialect: Schema.optionalWith(ServiceConfig.Dialect, { default: () => ServiceConfig.defaultDialect }),
   postgres: Schema.optional(ServiceConfig.Postgres),
   limits: Schema.optionalWith(
     Schema.Struct({
@@ -161,7 +164,10 @@ export interface Site {
   readonly server: ServiceConfig.Server
   readonly pulls: ServiceConfig.PullPolicy
   readonly lifetime: ServiceConfig.Lifetime
+  readonly dialect: ServiceConfig.Dialect
   readonly postgres: ServiceConfig.Postgres | undefined
+  /** What its administrator should know: settings without effect, and what was made of them. */
+  readonly warnings: ReadonlyArray<string>
   /** The file it came from; undefined for a person's own directories. */
   readonly source: string | undefined
 }
@@ -236,7 +242,9 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     server: config.server,
     pulls: config.pulls,
     lifetime: config.lifetime,
+    dialect: config.dialect,
     postgres: config.postgres,
+    warnings: [],
     source
   })
 }
@@ -272,7 +280,9 @@ const personal = (): Site => {
     server: ServiceConfig.defaultServer,
     pulls: ServiceConfig.defaultPullPolicy,
     lifetime: ServiceConfig.defaultLifetime,
+    dialect: ServiceConfig.defaultDialect,
     postgres: undefined,
+    warnings: [],
     source: undefined
   }
 }
