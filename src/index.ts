@@ -41,7 +41,7 @@ export * as Transport from "./core/Transport.js"
 export * as Udi from "./core/Udi.js"
 export * as Wlm from "./core/Wlm.js"
 export type { CatalogOptions } from "./catalog/sqlite/index.js"
-export { gatewayLayer, type GatewayParts, localTransport, sqliteCatalog, tar2sqfsPacker } from "./live.js"
+export { gatewayLayer, type GatewayParts, localTransport, siteTransport, sqliteCatalog, sshTransport, tar2sqfsPacker } from "./live.js"
 export { layer as udiLayer } from "./udi/index.js"
 
 export type { ErrorCode, ErrorReason, ShifterError } from "./core/Errors.js"

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { daemonSource, dockerArchiveSource, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
@@ -11,17 +12,43 @@ import type { Catalog } from "./core/Catalog.js"
 import * as Gateway from "./core/Gateway.js"
 import * as Image from "./core/Image.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
-import type { Site } from "./core/Site.js"
-import type { Transport } from "./core/Transport.js"
+import type { Site, System } from "./core/Site.js"
+import { Transport } from "./core/Transport.js"
 import { layer as localTransport } from "./transports/local/index.js"
+import { layer as sshTransport } from "./transports/ssh/index.js"
 
-export { localTransport, sqliteCatalog, tar2sqfsPacker }
+export { localTransport, sqliteCatalog, sshTransport, tar2sqfsPacker }
+
+/** To each system by the way that its settings name. */
+export const siteTransport: Layer.Layer<Transport> = Layer.scoped(
+  Transport,
+  Effect.gen(function* () {
+    const local = Context.get(yield* Layer.build(localTransport), Transport)
+    const ssh = Context.get(yield* Layer.build(sshTransport), Transport)
+    const to = (system: System) => (system.ssh === undefined ? local : ssh)
+    return Transport.of({
+      ready: (system) => to(system).ready(system),
+      stage: (system, ...args) => to(system).stage(system, ...args),
+      discard: (system, ...args) => to(system).discard(system, ...args),
+      publish: (system, ...args) => to(system).publish(system, ...args),
+      record: (system, ...args) => to(system).record(system, ...args),
+      image: (system, ...args) => to(system).image(system, ...args),
+      isSound: (system, ...args) => to(system).isSound(system, ...args),
+      name: (system, ...args) => to(system).name(system, ...args),
+      lookup: (system, ...args) => to(system).lookup(system, ...args),
+      setAccess: (system, ...args) => to(system).setAccess(system, ...args),
+      list: (system) => to(system).list(system),
+      unname: (system, ...args) => to(system).unname(system, ...args),
+      remove: (system, ...args) => to(system).remove(system, ...args)
+    })
+  })
+)
 
 /** Parts of a gateway that are one's own. */
 export interface GatewayParts {
   /** Further sources. One for a type that this package has a source for takes its place. */
   readonly sources?: ReadonlyArray<Image.ImageSource> | undefined
-  /** The way to the systems; by default {@link localTransport}. */
+  /** The way to the systems; by default {@link siteTransport}. */
   readonly transport?: Layer.Layer<Transport> | undefined
   /** Where pulls are known; by default {@link sqliteCatalog} in the site's state directory. */
   readonly catalog?: Layer.Layer<Catalog> | undefined
@@ -41,6 +68,6 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
     Layer.provide(images.pipe(Layer.provide(httpLayer(site.network, site.proxy)))),
     Layer.provide(parts.catalog ?? sqliteCatalog(site)),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
-    Layer.provide(parts.transport ?? localTransport)
+    Layer.provide(parts.transport ?? siteTransport)
   )
 }

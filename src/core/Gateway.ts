@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as nodePath from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -181,7 +182,7 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
                 if (!(yield* transport.isSound(system, record))) {
                   return yield* new GatewayError(errorFields("IMAGE_CORRUPT", `The image ${record.id} on ${system.name} is not what its record says`))
                 }
-                yield* write(yield* transport.image(system, record.id), record, format, target)
+                yield* write(yield* transport.image(system, record.id, nodePath.dirname(target)), record, format, target)
                 return record
               })
             )

@@ -188,7 +188,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       yield* recordable(described)
       yield* catalog.useBlobs(row, resolved.blobs.flatMap(({ stored }) => stored ?? []))
       yield* enter("fetch")
-      const staging = yield* transport.stage(system, row.token)
+      const staging = yield* transport.stage(system, row.token, workspace.scratch)
       const summary = yield* convert(resolved, workspace, staging.file, enter("convert"), onProgress)
       if (summary.dropped > 0) {
         onProgress({ _tag: "Warning", message: `${summary.dropped} device nodes and FIFOs of the image were left out: /dev is the node's.` })

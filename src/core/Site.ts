@@ -15,6 +15,7 @@ import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
 import * as Registries from "./Registries.js"
 import * as ServiceConfig from "./ServiceConfig.js"
+import { SshSettings } from "./SshSettings.js"
 import { Verify } from "./Verify.js"
 
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
@@ -32,11 +33,14 @@ export interface SystemConfig {
   readonly admins?: ReadonlyArray<string | number> | undefined
   /** Socket of the munge daemon with this system's key. Default: `/run/munge/munge.socket.2`. */
   readonly munge?: string | undefined
+  /** How the image path is reached where this machine has not mounted it. */
+  readonly ssh?: typeof SshSettings.Encoded | undefined
 }
 const SystemConfig = Schema.Struct({
   imagePath: AbsolutePath,
   publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const }),
-  ...ServiceConfig.SystemService
+  ...ServiceConfig.SystemService,
+  ssh: Schema.optional(SshSettings)
 })
 
 const limit = Schema.Int.pipe(Schema.positive())
@@ -140,6 +144,8 @@ export interface System {
   readonly munge: string
   /** A person's own image path: made when it is missing. No setuid helper runs images from there. */
   readonly isPersonal: boolean
+  /** How the image path is reached by ssh; undefined where this machine has mounted it. */
+  readonly ssh: SshSettings | undefined
 }
 
 /** A site's configuration, ready for use. */
@@ -228,7 +234,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     stateDirectory: config.stateDirectory,
     isPersonal: false,
     prefix: config.prefix,
-    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ...system }])),
+    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ssh: undefined, ...system }])),
     defaultSystem,
     defaultImageType: config.defaultImageType,
     readBack: config.readBack,
@@ -266,7 +272,7 @@ const personal = (): Site => {
     stateDirectory: directory("XDG_STATE_HOME", ".local/state"),
     isPersonal: true,
     prefix: undefined,
-    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", admins: [], munge: "", isPersonal: true }]]),
+    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", admins: [], munge: "", isPersonal: true, ssh: undefined }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",
     readBack: "sampled",
