@@ -12,7 +12,8 @@ import { AbsolutePath } from "./AbsolutePath.js"
 import { errorFields, FormatError, messageOf } from "./Errors.js"
 import type { Credentials } from "./Image.js"
 
-const Host = Schema.String.pipe(
+/** A host as registries and URLs name it. */
+export const Host = Schema.String.pipe(
   Schema.pattern(/^(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?$/, { message: () => "a host in lower case, with a port where it needs one" })
 )
 

@@ -12,6 +12,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { AbsolutePath } from "./AbsolutePath.js"
 import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
+import * as ImportSettings from "./ImportSettings.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
 import * as Registries from "./Registries.js"
 import * as ServiceConfig from "./ServiceConfig.js"
@@ -70,6 +71,8 @@ export interface GatewayConfig {
   readonly dockerDaemon?: { readonly socket?: string | undefined; readonly pulls?: ReadonlyArray<string> | undefined } | undefined
   /** Type of a reference that names none. Default: `docker`. */
   readonly defaultImageType?: "docker" | "custom" | "id" | undefined
+  /** Who may import files, and from where. */
+  readonly import?: typeof ImportSettings.Import.Encoded | undefined
   /** How much content of a packed image is read back before it is published; its structure always is. Default: `sampled`. */
   readonly readBack?: Verify | undefined
   /** How the gateway service is reached. */
@@ -108,6 +111,7 @@ export const GatewayConfig = Schema.Struct({
     { default: () => ({ socket: DAEMON_SOCKET, pulls: [] }) }
   ),
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
+  import: Schema.optionalWith(ImportSettings.Import, { default: () => ImportSettings.defaultImport }),
   readBack: Schema.optionalWith(Verify, { default: () => "sampled" as const }),
   server: Schema.optionalWith(ServiceConfig.Server, { default: () => ServiceConfig.defaultServer }),
   pulls: Schema.optionalWith(ServiceConfig.PullPolicy, { default: () => ServiceConfig.defaultPullPolicy }),
@@ -159,6 +163,7 @@ export interface Site {
   readonly defaultImageType: string
   readonly readBack: Verify
   readonly limits: PullLimits
+  readonly import: ImportSettings.Import
   readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
   readonly registry: (host: string) => Registries.RegistrySettings
@@ -238,6 +243,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     defaultSystem,
     defaultImageType: config.defaultImageType,
     readBack: config.readBack,
+    import: config.import,
     limits,
     dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => Registries.settings(config.registries, host),
@@ -276,6 +282,7 @@ const personal = (): Site => {
     defaultSystem: "personal",
     defaultImageType: "docker",
     readBack: "sampled",
+    import: ImportSettings.defaultImport,
     limits: defaultPullLimits,
     dockerDaemon: { socket: DAEMON_SOCKET, pulls: new Set() },
     registry: (host) => Registries.settings({}, host),

@@ -9,7 +9,7 @@ import { errorFields, ImageError } from "../../core/Errors.js"
 import type { Credentials } from "../../core/Image.js"
 import type { RegistrySettings } from "../../core/Registries.js"
 import * as DockerLogins from "./DockerLogins.js"
-import { patiently } from "./Patience.js"
+import { patiently } from "../../core/http/Patience.js"
 import * as RegistryClient from "./RegistryClient.js"
 
 export interface LoginOptions {

@@ -18,7 +18,7 @@ import * as DockerLogins from "./DockerLogins.js"
 import * as Endpoints from "./Endpoints.js"
 import * as LayerFetch from "./LayerFetch.js"
 import * as Manifest from "./Manifest.js"
-import { type Passing, patiently } from "./Patience.js"
+import { type Passing, patiently } from "../../core/http/Patience.js"
 import * as RegistryClient from "./RegistryClient.js"
 
 /** What all pulls of a process share. */

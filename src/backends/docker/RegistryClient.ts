@@ -20,10 +20,10 @@ import * as Stream from "effect/Stream"
 import { errorFields, ImageError, printable } from "../../core/Errors.js"
 import type { OnProgress } from "../../core/Progress.js"
 import type { RegistrySettings } from "../../core/Registries.js"
-import { type AddressKind, kindOf } from "./Address.js"
+import { type AddressKind, kindOf } from "../../core/http/Address.js"
 import * as Authentication from "./Authentication.js"
-import { Passing, retryAfter, transportFailure } from "./Patience.js"
-import { Reach } from "./Reach.js"
+import { Passing, retryAfter, transportFailure } from "../../core/http/Patience.js"
+import { Reach } from "../../core/http/Reach.js"
 
 /** An answer with a status that was asked for. */
 export interface Answer {

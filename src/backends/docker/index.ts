@@ -21,7 +21,7 @@ import * as Registry from "./Registry.js"
 export type { DaemonSettings } from "./Daemon.js"
 export { login, logout } from "./Login.js"
 export type { LoginOptions } from "./Login.js"
-export { layer as httpLayer } from "./NodeHttp.js"
+export { layer as httpLayer } from "../../core/http/NodeHttp.js"
 export type { ProxySettings, RegistrySettings } from "../../core/Registries.js"
 
 /**
