@@ -3,17 +3,23 @@
  *
  * @module
  */
+import * as Cache from "effect/Cache"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { daemonSource, dockerArchiveSource, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import { daemonSource, dockerArchiveSource, hasLogin, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
+import type { Audit } from "./core/Audit.js"
 import type { Catalog } from "./core/Catalog.js"
+import { type Executor, layerAtOnce, layerHere } from "./core/Executor.js"
 import * as Gateway from "./core/Gateway.js"
 import * as Image from "./core/Image.js"
+import type { ImageIndex } from "./core/ImageIndex.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
+import type { PullQueue } from "./core/PullQueue.js"
 import type { Site, System } from "./core/Site.js"
 import { Transport } from "./core/Transport.js"
+import * as Pulls from "./gateway/Pulls.js"
 import { layer as localTransport } from "./transports/local/index.js"
 import { layer as sshTransport } from "./transports/ssh/index.js"
 
@@ -54,13 +60,17 @@ export interface GatewayParts {
   readonly catalog?: Layer.Layer<Catalog> | undefined
   /** By default {@link tar2sqfsPacker}. */
   readonly packer?: Layer.Layer<Packer> | undefined
+  /** Where conversions run; by default in this process, each at once. */
+  readonly executor?: Layer.Layer<Executor> | undefined
+  /** Whether strangers say what is pulled, as those of a gateway service do: registries of this network are then asked only if the site names them. */
+  readonly forStrangers?: boolean | undefined
 }
 
 /** The gateway of a site, working inside this process. */
 export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<Gateway.Gateway> => {
   const daemon = { socket: site.dockerDaemon.socket, headersSeconds: site.network.headersSeconds }
   const images = Layer.unwrapEffect(
-    Effect.map(registrySource(site.registry, (host) => (site.dockerDaemon.pulls.has(host) ? daemon : undefined), site.dockerLogins), (registry) =>
+    Effect.map(registrySource(site.registry, (host) => (site.dockerDaemon.pulls.has(host) ? daemon : undefined), site.dockerLogins, parts.forStrangers), (registry) =>
       Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon)])
     )
   )
@@ -68,6 +78,19 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
     Layer.provide(images.pipe(Layer.provide(httpLayer(site.network, site.proxy)))),
     Layer.provide(parts.catalog ?? sqliteCatalog(site)),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
+    Layer.provide(parts.executor ?? layerAtOnce),
     Layer.provide(parts.transport ?? siteTransport)
   )
 }
+
+/** What the gateway of a service has that is not every gateway's: its users are strangers, and share the places where conversions run. */
+export const serviceParts = (site: Site): GatewayParts => ({ executor: layerHere(site.pulls.conversions), forStrangers: true })
+
+/** Pulls that users ask of a service, over the gateway of a site with {@link serviceParts}. */
+export const pullsLayer = (site: Site): Layer.Layer<Pulls.Pulls, never, PullQueue | Gateway.Gateway | ImageIndex | Audit> =>
+  Layer.unwrapEffect(
+    // A helper program may have to be asked.
+    Effect.map(Cache.make({ capacity: 1000, timeToLive: "1 minute", lookup: hasLogin(site.registry, site.dockerLogins) }), (logins) =>
+      Pulls.layer(site, (host) => logins.get(host))
+    )
+  )

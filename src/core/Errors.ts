@@ -149,6 +149,8 @@ export interface ErrorFields {
   readonly remedy: string
   /** One line: what, where and what to do. */
   readonly message: string
+  /** Seconds until it is worth another try, where the other side says so. */
+  readonly retryAfter?: number
   readonly cause?: unknown
 }
 
@@ -181,7 +183,7 @@ export type ShifterError =
   | FormatError
 
 /** Builds the fields of an error from its code and a sentence without a full stop. A remedy may replace the table's. */
-export const errorFields = (code: ErrorCode, what: string, options?: { readonly cause?: unknown; readonly remedy?: string }): ErrorFields => {
+export const errorFields = (code: ErrorCode, what: string, options?: { readonly cause?: unknown; readonly remedy?: string; readonly retryAfter?: number | undefined }): ErrorFields => {
   const entry = errorTable[code]
   const remedy = options?.remedy ?? entry.remedy
   const said = printable(what)
@@ -191,6 +193,7 @@ export const errorFields = (code: ErrorCode, what: string, options?: { readonly 
     what: said,
     remedy,
     message: `${said}. ${remedy}`,
+    ...(options?.retryAfter === undefined ? {} : { retryAfter: options.retryAfter }),
     ...(options?.cause === undefined ? {} : { cause: options.cause })
   }
 }
@@ -217,6 +220,7 @@ export const carried = (error: ShifterError): ErrorFields => ({
   what: error.what,
   remedy: error.remedy,
   message: error.message,
+  ...(error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }),
   cause: error
 })
 

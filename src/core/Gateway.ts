@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Catalog, type PullRow } from "./Catalog.js"
 import { carried, errorFields, GatewayError, printable, type ShifterError } from "./Errors.js"
+import type { Executor } from "./Executor.js"
 import { ExportFormat, write } from "./Export.js"
 import type { Image } from "./Image.js"
 import { type Access, Acl, type ImageRecord, mayUse, Requester } from "./ImageRecord.js"
@@ -105,13 +106,13 @@ const Exported = Schema.Struct({ format: ExportFormat, target: Schema.NonEmptySt
 const Query = Schema.Struct({ reference: Schema.String, ...Where.fields })
 
 /** The service for a site. */
-export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Catalog | Packer | Transport> =>
+export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Catalog | Packer | Transport | Executor> =>
   Layer.effect(
     Gateway,
     Effect.gen(function* () {
-      const services = yield* Effect.context<Image | Catalog | Packer | Transport>()
+      const services = yield* Effect.context<Image | Catalog | Packer | Transport | Executor>()
       const transport = yield* Transport
-      const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Image | Catalog | Packer | Transport>) =>
+      const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Image | Catalog | Packer | Transport | Executor>) =>
         effect.pipe(
           Effect.provide(services),
           Effect.mapError((error: ShifterError): GatewayError => (error._tag === "GatewayError" ? error : new GatewayError(carried(error))))

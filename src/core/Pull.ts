@@ -13,13 +13,17 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as ParseResult from "effect/ParseResult"
+import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as BlobStore from "./BlobStore.js"
 import { Catalog, type PullRow, renewMillis } from "./Catalog.js"
 import { makeDirectory } from "./Disk.js"
 import { carried, errorFields, type FormatError, GatewayError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
+import { Executor } from "./Executor.js"
 import { type Credentials, Image, type ResolvedImage, type Workspace } from "./Image.js"
 import * as ImageId from "./ImageId.js"
 import { type Access, Acl, encode, type ImageRecord, mayUse, mergeAccess, Requester } from "./ImageRecord.js"
@@ -92,9 +96,11 @@ export const parseReference = (text: string, defaultType: string): Either.Either
 /** What is known of an image before it is packed. */
 type Described = Omit<ImageRecord, keyof Verify.ImageFile | "entries">
 
-/** How often a pull that waits for another looks at it. */
-const WATCH = Duration.millis(150)
-const LOOKS = 40
+/** How often a pull that waits for another looks at it: less and less often. */
+const FIRST_LOOK = 150
+const LAST_LOOK = 1000
+/** Then it is claimed anew: one that takes too long may be taken over. */
+const LOOKS = 12
 
 /** One pull, in a scope that ends with it. */
 export const pull = (site: Site.Site, request: PullRequest) =>
@@ -189,7 +195,7 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       yield* catalog.useBlobs(row, resolved.blobs.flatMap(({ stored }) => stored ?? []))
       yield* enter("fetch")
       const staging = yield* transport.stage(system, row.token, workspace.scratch)
-      const summary = yield* convert(resolved, workspace, staging.file, enter("convert"), onProgress)
+      const summary = yield* Effect.scoped(convert(resolved, workspace, staging.file, enter("convert"), onProgress))
       if (summary.dropped > 0) {
         onProgress({ _tag: "Warning", message: `${summary.dropped} device nodes and FIFOs of the image were left out: /dev is the node's.` })
       }
@@ -262,16 +268,16 @@ const ended = (catalog: Context.Tag.Service<Catalog>, row: PullRow, exit: Exit.E
 const waitFor = (other: number, isSameRequest: boolean, site: Site.Site) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
-    // Now and then it is claimed anew: one that takes too long may be taken over.
-    for (let looks = 0; looks < LOOKS; looks++) {
+    for (let looks = 0, millis = FIRST_LOOK; looks < LOOKS; looks++, millis = Math.min(LAST_LOOK, millis * 1.5)) {
       const state = yield* catalog.state(other)
       if (state._tag === "Failed" && isSameRequest) {
         const code = isErrorCode(state.code) ? state.code : "INTERNAL"
         return yield* new GatewayError(errorFields(code, `Another pull of the same image failed: ${state.what}`))
       }
       if (state._tag !== "Active") return
-      yield* Effect.sleep(WATCH)
-      yield* reap(site)
+      // Its process is gone, or stands still: nobody else may be there to say so.
+      if (state.isOverdue) yield* reap(site)
+      yield* Effect.sleep(Duration.millis(millis))
     }
   })
 
@@ -356,20 +362,29 @@ const restarted = <A, E, R>(attempt: Effect.Effect<A, E | RestartNeeded, R>, bet
 
 const isRestart = (error: unknown): error is RestartNeeded => typeof error === "object" && error !== null && "_tag" in error && error._tag === "RestartNeeded"
 
-/** Fetches, merges and packs in one pass; in two where the layers ask for it. */
+/** Fetches, merges and packs, where and when the executor wants it: in one pass, or in two where the layers ask for it. */
 const convert = (resolved: ResolvedImage, workspace: Workspace, file: string, converting: Effect.Effect<void, ShifterError>, onProgress: OnProgress) =>
   Effect.gen(function* () {
     const packer = yield* Packer
+    const executor = yield* Executor
+    const scope = yield* Effect.scope
+    // Begun when it is asked for, once; it ends with this pull.
+    const opened = yield* Effect.cached(Scope.extend(resolved.open, scope))
+    const fetching = yield* Effect.cached(Effect.forkIn(Effect.zipRight(Effect.flatMap(opened, (rootfs) => rootfs.fetched), converting), scope))
+    const fetched = Effect.flatMap(fetching, Fiber.join)
+    const isAgain = yield* Ref.make(false)
     const attempt = Effect.scoped(
       Effect.gen(function* () {
-        const rootfs = yield* resolved.open
-        const fetched = yield* Effect.forkScoped(Effect.zipRight(rootfs.fetched, converting))
+        const rootfs = (yield* Ref.getAndSet(isAgain, true)) ? yield* resolved.open : yield* opened
+        yield* fetching
         const summary = yield* packer.pack((output) => rootfs.write(output, (bytes) => onProgress({ _tag: "Packed", bytes })), { target: file, scratch: workspace.scratch })
         yield* fetched
         return summary
       })
     )
-    return yield* restarted(attempt, Effect.promise(() => rm(file, { force: true })))
+    // The next stream finds everything here.
+    const here = restarted(attempt, Effect.zipRight(Effect.exit(fetched), Effect.promise(() => rm(file, { force: true }))))
+    return yield* executor.convert({ resolved, workspace, target: file, fetched, here })
   })
 
 /**

@@ -24,7 +24,7 @@ const isPassing = (error: unknown): error is Passing => error instanceof Passing
 const TRIES = 4
 const FIRST_WAIT = 300
 /** The longest that a registry may make us wait; a longer time is told to the caller instead. */
-const LONGEST_WAIT = 60_000
+export const LONGEST_WAIT = 60_000
 
 export interface PatienceOptions {
   /** Bytes that have arrived so far: tries count anew when some did. */
