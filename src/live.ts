@@ -7,18 +7,21 @@ import * as Cache from "effect/Cache"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { daemonSource, dockerArchiveSource, hasLogin, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import { customSource } from "./backends/custom/index.js"
+import { daemonSource, dockerArchiveSource, hasLogin, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
 import type { Audit } from "./core/Audit.js"
 import type { Catalog } from "./core/Catalog.js"
 import { type Executor, layerAtOnce, layerHere } from "./core/Executor.js"
 import * as Gateway from "./core/Gateway.js"
+import { layer as httpLayer } from "./core/http/NodeHttp.js"
 import * as Image from "./core/Image.js"
 import type { ImageIndex } from "./core/ImageIndex.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
 import type { PullQueue } from "./core/PullQueue.js"
 import type { Site, System } from "./core/Site.js"
 import { Transport } from "./core/Transport.js"
+import * as Uploads from "./core/Uploads.js"
 import * as Pulls from "./gateway/Pulls.js"
 import { layer as localTransport } from "./transports/local/index.js"
 import { layer as sshTransport } from "./transports/ssh/index.js"
@@ -71,11 +74,13 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
   const daemon = { socket: site.dockerDaemon.socket, headersSeconds: site.network.headersSeconds }
   const images = Layer.unwrapEffect(
     Effect.map(registrySource(site.registry, (host) => (site.dockerDaemon.pulls.has(host) ? daemon : undefined), site.dockerLogins, parts.forStrangers), (registry) =>
-      Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon)])
+      Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon), customSource])
     )
   )
   return Gateway.layer(site).pipe(
-    Layer.provide(images.pipe(Layer.provide(httpLayer(site.network, site.proxy)))),
+    Layer.provide(images),
+    Layer.provide(httpLayer(site.network, site.proxy)),
+    Layer.provide(Uploads.layer(site)),
     Layer.provide(parts.catalog ?? sqliteCatalog(site)),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
     Layer.provide(parts.executor ?? layerAtOnce),

@@ -12,7 +12,7 @@
 #include "mechanism/open.h"
 
 static const char help[] =
-    "shifter-open --most BYTES --root DIRECTORY --owner UID PATH >COPY\n"
+    "shifter-open --most BYTES --root DIRECTORY --owner UID -- PATH >COPY\n"
     "shifter-open --most BYTES <FILE >COPY\n"
     "\n"
     "Copies a regular file of at most so many bytes: one that UID owns, at PATH below DIRECTORY, where no symbolic link leads anywhere; or one\n"
@@ -37,13 +37,14 @@ static int refuse(const struct failure *why) {
 static bool read_options(int argc, char **argv, struct request *request) {
   bool most = false, owner = false;
   int i = 1;
-  for (; i + 1 < argc; i += 2) {
+  for (; i + 1 < argc && strcmp(argv[i], "--") != 0; i += 2) {
     if (strcmp(argv[i], "--most") == 0) most = number_parse(argv[i + 1], strlen(argv[i + 1]), LARGEST_SIZE, false, &request->most);
     else if (strcmp(argv[i], "--owner") == 0) owner = number_parse(argv[i + 1], strlen(argv[i + 1]), LARGEST_ID, false, &request->owner);
     else if (strcmp(argv[i], "--root") == 0) request->root = argv[i + 1];
     else return false;
   }
-  if (i < argc) request->path = argv[i];
+  if (i + 2 == argc) request->path = argv[i + 1];
+  else if (i != argc) return false;
   bool named = request->root != NULL, asked = owner && request->path != NULL;
   return most && (named ? request->root[0] == '/' && asked : !owner && request->path == NULL);
 }

@@ -14,17 +14,17 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as ParseResult from "effect/ParseResult"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as BlobStore from "./BlobStore.js"
 import { Catalog, type PullRow, renewMillis } from "./Catalog.js"
+import { checked } from "./Checked.js"
 import { makeDirectory } from "./Disk.js"
-import { carried, errorFields, type FormatError, GatewayError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
+import { carried, errorFields, type FormatError, GatewayError, type ImageError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
 import { Executor } from "./Executor.js"
-import { type Credentials, Image, type ResolvedImage, type Workspace } from "./Image.js"
+import { type Credentials, Image, type ResolvedImage, type ResolveOptions, type Workspace } from "./Image.js"
 import * as ImageId from "./ImageId.js"
 import { type Access, Acl, encode, type ImageRecord, mayUse, mergeAccess, Requester } from "./ImageRecord.js"
 import * as ImageRef from "./ImageRef.js"
@@ -71,14 +71,6 @@ const Checked = Schema.Struct({
   verify: Schema.optional(Schema.Boolean)
 })
 
-/** Refuses an argument that is not what its type says, naming the field: callers may be JavaScript. */
-export const checked = <A, I>(schema: Schema.Schema<A, I>, value: unknown): Either.Either<A, GatewayError> =>
-  Either.mapLeft(Schema.decodeUnknownEither(schema, { errors: "all" })(value), (error) => {
-    const [first] = ParseResult.ArrayFormatter.formatErrorSync(error)
-    const field = first?.path.map(String).join(".") ?? ""
-    return new GatewayError(errorFields("USAGE", `${field === "" ? "The request" : `"${field}"`} is not valid: ${first?.message ?? ""}`, { remedy: "Correct the call." }))
-  })
-
 /** Parses a reference; a path is taken from the working directory, which is looked at only then. */
 export const parseReference = (text: string, defaultType: string): Either.Either<ImageRef.ImageRef, FormatError | GatewayError> =>
   Either.flatMap(ImageRef.parse(text, defaultType), (ref) =>
@@ -102,8 +94,16 @@ const LAST_LOOK = 1000
 /** Then it is claimed anew: one that takes too long may be taken over. */
 const LOOKS = 12
 
+/** What an import does in another way than a pull. */
+export interface Way {
+  /** Finds the image instead of the source of its type alone. */
+  readonly resolve: (ref: ImageRef.ImageRef, options: ResolveOptions) => Effect.Effect<ResolvedImage, ImageError | GatewayError, Scope.Scope>
+  /** Asked before anything is done, and again before the name is pointed to an image, given the one that it points to. */
+  readonly mayRename: (current: ImageRecord) => Effect.Effect<void, GatewayError>
+}
+
 /** One pull, in a scope that ends with it. */
-export const pull = (site: Site.Site, request: PullRequest) =>
+export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
   Effect.gen(function* () {
     yield* checked(Checked, request)
     const catalog = yield* Catalog
@@ -134,17 +134,34 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       const profile = yield* packer.profile
       onProgress({ _tag: "Phase", phase: "resolve" })
       const workspace = yield* workspaceOf(site, row)
-      const resolved = yield* image.resolve(ref, { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace })
-      const id = ImageId.make(resolved.sourceDigest, profile)
+      // What can't be read is nobody's: it is converted and named anew. What is of a newer version is left alone.
+      const readable = <A>(effect: Effect.Effect<A, TransportError>) => Effect.catchIf(effect, (error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined))
+      const pointed = readable(transport.lookup(system, canonical))
+      const renaming = Effect.gen(function* () {
+        const current = way === undefined ? undefined : yield* pointed
+        const there = current === undefined ? undefined : yield* readable(transport.record(system, current))
+        if (way !== undefined && there !== undefined) yield* way.mayRename(there)
+      })
+      yield* renaming
+      const options: ResolveOptions = { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace }
+      const found = yield* (way?.resolve ?? image.resolve)(ref, options).pipe(
+        Effect.catchIf(
+          (error) => way === undefined && error.code === "IMPORT_NEEDED",
+          () => imported(pointed, system, canonical, requester, request, onProgress)
+        )
+      )
+      if ("record" in found) return found.record
+      const resolved = found
+      const id = ImageId.make(resolved.sourceDigest, profile, resolved.variant)
       onProgress({ _tag: "Resolved", id, layers: resolved.blobs.map(({ bytes, digest }) => ({ digest, bytes })) })
       const access = accessOf(request, requester, resolved)
       // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
       const released = Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
-      // One that can't be read is converted anew. One of a newer version is left alone.
-      const recorded = transport.record(system, id).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
+      const recorded = readable(transport.record(system, id))
       const named = (record: ImageRecord) =>
         Effect.gen(function* () {
-          const current = yield* transport.lookup(system, canonical).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
+          const current = yield* pointed
+          yield* renaming
           if (current !== id) yield* transport.name(system, { reference: canonical, id }, row.token)
           if (current !== id || reaped > 0) yield* released
           return record
@@ -202,11 +219,29 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       yield* enter("transfer")
       const file = yield* Verify.check(staging.file, { program: workspace.program("shifter-verify"), sample: workspace.sample, written: summary })
       const record: ImageRecord = { ...described, ...file, entries: summary.inodes }
-      yield* transport.publish(system, staging, record, Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))))
+      yield* transport.publish(system, staging, record, Effect.mapError(Effect.zipRight(renaming, enter("publish")), (error) => new TransportError(carried(error))))
       yield* released
       return record
     })
     return yield* Effect.raceFirst(work, lost)
+  })
+
+/** What a reference names that there is nowhere to pull from: it stays what it is. */
+const imported = (pointed: Effect.Effect<string | undefined, TransportError>, system: Site.System, canonical: string, requester: Requester, request: PullRequest, onProgress: OnProgress) =>
+  Effect.gen(function* () {
+    const transport = yield* Transport
+    const id = yield* pointed
+    const record = id === undefined ? undefined : yield* transport.record(system, id)
+    if (record === undefined || !mayUse(record, requester)) {
+      return yield* new GatewayError(errorFields("IMPORT_NEEDED", `There is no image "${printable(canonical)}" on ${system.name}, and nowhere to pull it from`))
+    }
+    if (request.verify === true && !(yield* transport.isSound(system, record))) {
+      return yield* new GatewayError(errorFields("IMAGE_CORRUPT", `The image ${record.id} on ${system.name} is not what its record says`, { remedy: "Import it again." }))
+    }
+    if (request.allowUids !== undefined || request.allowGids !== undefined) {
+      onProgress({ _tag: "Warning", message: "The image was imported: the access list of a pull has no effect." })
+    }
+    return { record }
   })
 
 /** Who may use the image, as this pull would have it. */

@@ -24,6 +24,7 @@ import type { BlobRange } from "../../core/Merge.js"
 import { BlobFile } from "../../core/BlobFile.js"
 import type { Endpoints } from "./Endpoints.js"
 import type { Descriptor } from "./Manifest.js"
+import { strong } from "../../core/http/EntityTag.js"
 import { Passing, patiently } from "../../core/http/Patience.js"
 import type { Answer } from "./RegistryClient.js"
 
@@ -369,6 +370,3 @@ class LayerTransfer {
     void this.out.follow(gap?.start ?? this.descriptor.size)
   }
 }
-
-/** An entity tag that stands for bytes (RFC 9110, 8.8.1). */
-const strong = (etag: string | undefined): string | undefined => (etag !== undefined && /^"[\x21\x23-\x7e]*"$/.test(etag) ? etag : undefined)
