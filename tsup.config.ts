@@ -25,8 +25,8 @@ export default defineConfig([
     outDir: "dist/bin",
     minify: true,
     splitting: true,
-    noExternal: [/^(?!libsql$|dockerode$)/],
-    external: ["libsql", "dockerode"],
+    noExternal: [/^(?!libsql$|dockerode$|ssh2$)/],
+    external: ["libsql", "dockerode", "ssh2"],
     esbuildOptions: (options) => {
       options.alias = { "shifter-sdk": "./src/index.ts" }
     },

@@ -12,7 +12,7 @@ import { httpLayer, login, logout } from "./backends/docker/index.js"
 import * as Errors from "./core/Errors.js"
 import type { ExportFormat } from "./core/Export.js"
 import * as Gateway from "./core/Gateway.js"
-import type { ImageRecord, Requester } from "./core/ImageRecord.js"
+import type { ImageMetadata, ImageRecord, Requester } from "./core/ImageRecord.js"
 import * as ImageRef from "./core/ImageRef.js"
 import type { OnProgress } from "./core/Progress.js"
 import * as Site from "./core/Site.js"
@@ -23,6 +23,7 @@ import * as native from "./udi/index.js"
 export * as Catalog from "./core/Catalog.js"
 export * as Digest from "./core/Digest.js"
 export * as Errors from "./core/Errors.js"
+export * as Executor from "./core/Executor.js"
 export * as Export from "./core/Export.js"
 export * as Gateway from "./core/Gateway.js"
 export * as Image from "./core/Image.js"
@@ -39,9 +40,10 @@ export * as RootfsStream from "./core/RootfsStream.js"
 export * as Site from "./core/Site.js"
 export * as Transport from "./core/Transport.js"
 export * as Udi from "./core/Udi.js"
+export * as Uploads from "./core/Uploads.js"
 export * as Wlm from "./core/Wlm.js"
 export type { CatalogOptions } from "./catalog/sqlite/index.js"
-export { gatewayLayer, type GatewayParts, localTransport, sqliteCatalog, tar2sqfsPacker } from "./live.js"
+export { gatewayLayer, type GatewayParts, localTransport, siteTransport, sqliteCatalog, sshTransport, tar2sqfsPacker } from "./live.js"
 export { layer as udiLayer } from "./udi/index.js"
 
 export type { ErrorCode, ErrorReason, ShifterError } from "./core/Errors.js"
@@ -82,6 +84,24 @@ export interface PullOptions extends CommonOptions {
   readonly onProgress?: OnProgress | undefined
 }
 
+/** Where the file of an import comes from: a path, an upload or a URL. */
+export type ImportSource = Gateway.ImportSource
+
+export interface ImportOptions extends CommonOptions {
+  /** `os/arch[/variant]` that the image is for; this machine's without it. */
+  readonly platform?: string | undefined
+  /** Who asks, and whose the image will be. Without him it is this process's user, who may import what he can read. */
+  readonly requester?: Requester | undefined
+  /** Makes the image private to its owner and these users, at most 1,000. Empty: to its owner alone. Without both lists everyone may use it. */
+  readonly allowUids?: ReadonlyArray<number> | undefined
+  /** Makes the image private to its owner and these groups, at most 1,000. Empty: to its owner alone. */
+  readonly allowGids?: ReadonlyArray<number> | undefined
+  /** What the image says about running it: environment, entry point, command, working directory, labels. A file says nothing of that. */
+  readonly metadata?: Partial<ImageMetadata> | undefined
+  /** Told what happens. It must return at once; one that throws is told nothing more, and the import goes on. */
+  readonly onProgress?: OnProgress | undefined
+}
+
 export interface RunImageOptions extends Udi.RunOptions {
   /** Where the native programs are installed. Default: `/usr/local` where they are there, else `/usr`, else where `npx shifter-build-native` made them. */
   readonly prefix?: string | undefined
@@ -111,6 +131,25 @@ export const pullImage = (reference: string, options: PullOptions = {}): Promise
         options.credentials === undefined ? undefined : { username: options.credentials.username, password: Redacted.make(options.credentials.password) }
     })
   )
+
+/**
+ * Makes an image of a file: a squashfs, or a root file system as tar, tar.gz or tar.zst. It is read in a sandbox, filtered and packed again; nothing
+ * is published as it came.
+ *
+ * @param reference `custom:NAME[:TAG]`
+ * @param source a path, or where else it comes from
+ * @returns the record of the published image
+ * @throws GatewayError with the code `FILE_UNAVAILABLE`, `FILE_INVALID`, `ACCESS_DENIED`, `LIMIT_EXCEEDED` or another of the error table
+ * @example
+ * ```ts
+ * import { importImage } from "shifter-sdk"
+ *
+ * const image = await importImage("custom:tools:1.0", "/home/alice/tools.squashfs", { metadata: { entrypoint: ["/opt/tools/run"] } })
+ * console.log(image.id)
+ * ```
+ */
+export const importImage = (reference: string, source: string | ImportSource, options: ImportOptions = {}): Promise<ImageRecord> =>
+  withGateway(options, (gateway) => gateway.import({ ...options, reference, source: typeof source === "string" ? { _tag: "Path", path: source } : source }))
 
 /**
  * The id of the image that a reference points to.

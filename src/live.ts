@@ -3,44 +3,99 @@
  *
  * @module
  */
+import * as Cache from "effect/Cache"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { daemonSource, dockerArchiveSource, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import { customSource } from "./backends/custom/index.js"
+import { daemonSource, dockerArchiveSource, hasLogin, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
+import type { Audit } from "./core/Audit.js"
 import type { Catalog } from "./core/Catalog.js"
+import { type Executor, layerAtOnce, layerHere } from "./core/Executor.js"
 import * as Gateway from "./core/Gateway.js"
+import { layer as httpLayer } from "./core/http/NodeHttp.js"
 import * as Image from "./core/Image.js"
+import type { ImageIndex } from "./core/ImageIndex.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
-import type { Site } from "./core/Site.js"
-import type { Transport } from "./core/Transport.js"
+import type { PullQueue } from "./core/PullQueue.js"
+import type { Site, System } from "./core/Site.js"
+import { Transport } from "./core/Transport.js"
+import * as Uploads from "./core/Uploads.js"
+import * as Pulls from "./gateway/Pulls.js"
 import { layer as localTransport } from "./transports/local/index.js"
+import { layer as sshTransport } from "./transports/ssh/index.js"
 
-export { localTransport, sqliteCatalog, tar2sqfsPacker }
+export { localTransport, sqliteCatalog, sshTransport, tar2sqfsPacker }
+
+/** To each system by the way that its settings name. */
+export const siteTransport: Layer.Layer<Transport> = Layer.scoped(
+  Transport,
+  Effect.gen(function* () {
+    const local = Context.get(yield* Layer.build(localTransport), Transport)
+    const ssh = Context.get(yield* Layer.build(sshTransport), Transport)
+    const to = (system: System) => (system.ssh === undefined ? local : ssh)
+    return Transport.of({
+      ready: (system) => to(system).ready(system),
+      stage: (system, ...args) => to(system).stage(system, ...args),
+      discard: (system, ...args) => to(system).discard(system, ...args),
+      publish: (system, ...args) => to(system).publish(system, ...args),
+      record: (system, ...args) => to(system).record(system, ...args),
+      image: (system, ...args) => to(system).image(system, ...args),
+      isSound: (system, ...args) => to(system).isSound(system, ...args),
+      name: (system, ...args) => to(system).name(system, ...args),
+      lookup: (system, ...args) => to(system).lookup(system, ...args),
+      setAccess: (system, ...args) => to(system).setAccess(system, ...args),
+      list: (system) => to(system).list(system),
+      unname: (system, ...args) => to(system).unname(system, ...args),
+      remove: (system, ...args) => to(system).remove(system, ...args)
+    })
+  })
+)
 
 /** Parts of a gateway that are one's own. */
 export interface GatewayParts {
   /** Further sources. One for a type that this package has a source for takes its place. */
   readonly sources?: ReadonlyArray<Image.ImageSource> | undefined
-  /** The way to the systems; by default {@link localTransport}. */
+  /** The way to the systems; by default {@link siteTransport}. */
   readonly transport?: Layer.Layer<Transport> | undefined
   /** Where pulls are known; by default {@link sqliteCatalog} in the site's state directory. */
   readonly catalog?: Layer.Layer<Catalog> | undefined
   /** By default {@link tar2sqfsPacker}. */
   readonly packer?: Layer.Layer<Packer> | undefined
+  /** Where conversions run; by default in this process, each at once. */
+  readonly executor?: Layer.Layer<Executor> | undefined
+  /** Whether strangers say what is pulled, as those of a gateway service do: registries of this network are then asked only if the site names them. */
+  readonly forStrangers?: boolean | undefined
 }
 
 /** The gateway of a site, working inside this process. */
 export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<Gateway.Gateway> => {
   const daemon = { socket: site.dockerDaemon.socket, headersSeconds: site.network.headersSeconds }
   const images = Layer.unwrapEffect(
-    Effect.map(registrySource(site.registry, (host) => (site.dockerDaemon.pulls.has(host) ? daemon : undefined), site.dockerLogins), (registry) =>
-      Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon)])
+    Effect.map(registrySource(site.registry, (host) => (site.dockerDaemon.pulls.has(host) ? daemon : undefined), site.dockerLogins, parts.forStrangers), (registry) =>
+      Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon), customSource])
     )
   )
   return Gateway.layer(site).pipe(
-    Layer.provide(images.pipe(Layer.provide(httpLayer(site.network, site.proxy)))),
+    Layer.provide(images),
+    Layer.provide(httpLayer(site.network, site.proxy)),
+    Layer.provide(Uploads.layer(site)),
     Layer.provide(parts.catalog ?? sqliteCatalog(site)),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
-    Layer.provide(parts.transport ?? localTransport)
+    Layer.provide(parts.executor ?? layerAtOnce),
+    Layer.provide(parts.transport ?? siteTransport)
   )
 }
+
+/** What the gateway of a service has that is not every gateway's: its users are strangers, and share the places where conversions run. */
+export const serviceParts = (site: Site): GatewayParts => ({ executor: layerHere(site.pulls.conversions), forStrangers: true })
+
+/** Pulls that users ask of a service, over the gateway of a site with {@link serviceParts}. */
+export const pullsLayer = (site: Site): Layer.Layer<Pulls.Pulls, never, PullQueue | Gateway.Gateway | ImageIndex | Audit> =>
+  Layer.unwrapEffect(
+    // A helper program may have to be asked.
+    Effect.map(Cache.make({ capacity: 1000, timeToLive: "1 minute", lookup: hasLogin(site.registry, site.dockerLogins) }), (logins) =>
+      Pulls.layer(site, (host) => logins.get(host))
+    )
+  )

@@ -4,10 +4,12 @@
  * @module
  */
 import { execFile } from "node:child_process"
+import { resolve } from "node:path"
 import { promisify } from "node:util"
-import { Errors, Export, exportImage, type ImageInfo, ImageRef, inspectImage, listImages, lookupImage, pullImage, removeImage, Site } from "shifter-sdk"
+import { Errors, Export, exportImage, type ImageInfo, importImage, ImageRef, inspectImage, listImages, lookupImage, type PublishedImage, pullImage, removeImage, Site } from "shifter-sdk"
 import { loginCredentials, pullCredentials } from "./credentials.js"
 import { failed, usageFault } from "./failure.js"
+import { statedMetadata } from "./metadata.js"
 import { login, logout } from "./login.js"
 import { progressDisplay } from "./progress.js"
 import { bytes, counted, safe, table } from "./text.js"
@@ -26,10 +28,17 @@ export interface Values {
   readonly verify?: boolean | undefined
   readonly format?: string | undefined
   readonly output?: string | undefined
+  readonly env?: ReadonlyArray<string> | undefined
+  readonly entrypoint?: string | undefined
+  readonly command?: string | undefined
+  readonly workdir?: string | undefined
+  readonly label?: ReadonlyArray<string> | undefined
 }
 
 interface Call {
   readonly operand: string
+  /** The second one, of commands that take two. */
+  readonly further: string
   readonly values: Values
   readonly common: { readonly config: string | undefined; readonly system: string | undefined; readonly signal: AbortSignal }
   /** The result on standard output: itself as JSON, or a text that shows it. */
@@ -37,7 +46,8 @@ interface Call {
 }
 
 /** Runs a command; its exit status. */
-export const execute = async (name: ServiceCommand, operand: string = "", values: Values): Promise<number> => {
+export const execute = async (name: ServiceCommand, operands: ReadonlyArray<string>, values: Values): Promise<number> => {
+  const [operand = "", further = ""] = operands
   const cancel = new AbortController()
   const interrupted = () => {
     deaf() // a second signal ends the program at once
@@ -47,6 +57,7 @@ export const execute = async (name: ServiceCommand, operand: string = "", values
   process.once("SIGINT", interrupted).once("SIGTERM", interrupted)
   const call: Call = {
     operand,
+    further,
     values,
     common: { config: values.config, system: values.system, signal: cancel.signal },
     print: (result, text) => void process.stdout.write(values.json === true ? `${JSON.stringify(result)}\n` : text)
@@ -78,13 +89,26 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
         platform: values.platform,
         verify: values.verify,
         credentials: await pullCredentials(operand, values, common.signal),
-        // An empty list would make the image private to its puller.
-        ...(values.user === undefined ? {} : { allowUids: await ids("user", values.user) }),
-        ...(values.group === undefined ? {} : { allowGids: await ids("group", values.group) }),
+        ...(await lists(values)),
         onProgress: display.event
       })
-      const alone = site(values).isPersonal ? "; it is yours alone, and runs without setuid: by shifter-userns" : ""
-      display.end(`${canonical(operand, values)} is ready: ${bytes(record.imageSize)}, ${counted(record.entries, "file")}${alone}`)
+      display.end(ready(operand, values, record))
+      print(record, `${record.id}\n`)
+    } finally {
+      display.end()
+    }
+  },
+  import: async ({ common, further, operand, print, values }) => {
+    const display = progressDisplay(process.stderr, values.quiet === true || values.json === true)
+    try {
+      const record = await importImage(operand, resolve(further), {
+        ...common,
+        platform: values.platform,
+        ...(await lists(values)),
+        metadata: statedMetadata(values),
+        onProgress: display.event
+      })
+      display.end(ready(operand, values, record))
       print(record, `${record.id}\n`)
     } finally {
       display.end()
@@ -132,6 +156,17 @@ const site = (values: Values): Site.Site => {
   if (loaded._tag === "Left") throw loaded.left
   return loaded.right
 }
+
+const ready = (operand: string, values: Values, record: PublishedImage): string => {
+  const alone = site(values).isPersonal ? "; it is yours alone, and runs without setuid: by shifter-userns" : ""
+  return `${canonical(operand, values)} is ready: ${bytes(record.imageSize)}, ${counted(record.entries, "file")}${alone}`
+}
+
+/** Who may use it. An empty list would make the image private to its owner. */
+const lists = async (values: Values): Promise<{ readonly allowUids?: ReadonlyArray<number>; readonly allowGids?: ReadonlyArray<number> }> => ({
+  ...(values.user === undefined ? {} : { allowUids: await ids("user", values.user) }),
+  ...(values.group === undefined ? {} : { allowGids: await ids("group", values.group) })
+})
 
 /** The name that a pull gives: an image that has one already keeps that in its record. */
 const canonical = (operand: string, values: Values): string =>

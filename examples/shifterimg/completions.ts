@@ -12,7 +12,9 @@ export type Shell = (typeof shells)[number]
 export const completions = (shell: Shell): string => ({ bash, zsh, fish })[shell]()
 
 /** Commands whose operand is an image that is there. */
-const takesImage = (command: Command) => command.operands[0] === "REFERENCE" && command.name !== "pull"
+const takesImage = (command: Command) => command.operands[0] === "REFERENCE" && command.name !== "pull" && command.name !== "import"
+/** Commands that take a file. */
+const takesFile = (command: Command) => command.operands.includes("FILE")
 
 interface Shown {
   readonly name: string
@@ -65,7 +67,8 @@ ${commands
   .map((command) => {
     const list = quoted([...words(command), ...choices(command)].join(" "))
     const images = takesImage(command) ? `; [[ $word == -* ]] || _shifterimg_images "$word"` : ""
-    return `    ${command.name}) COMPREPLY=($(compgen -W ${list} -- "$word"))${images} ;;`
+    const files = takesFile(command) ? `; [[ $word == -* ]] || { compopt -o filenames 2>/dev/null; mapfile -t -O \${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$word"); }` : ""
+    return `    ${command.name}) COMPREPLY=($(compgen -W ${list} -- "$word"))${images}${files} ;;`
   })
   .join("\n")}
   esac
@@ -93,7 +96,7 @@ ${commands
       const argument = value === undefined ? "" : value === "FILE" ? ":file:_files" : `:${value}: `
       return [`--${name}`, ...(short === undefined ? [] : [`-${short}`])].map((each) => quoted(`${each}${about}${argument}`))
     })
-    const operand = takesImage(command) ? [quoted("*:image:_shifterimg_images")] : choices(command).length > 0 ? [quoted(`*:shell:(${choices(command).join(" ")})`)] : [quoted("*: : ")]
+    const operand = takesFile(command) ? [quoted("*:file:_files")] : takesImage(command) ? [quoted("*:image:_shifterimg_images")] : choices(command).length > 0 ? [quoted(`*:shell:(${choices(command).join(" ")})`)] : [quoted("*: : ")]
     return `    ${command.name}) _arguments ${[...specs, ...operand].join(" ")} ;;`
   })
   .join("\n")}
@@ -116,6 +119,7 @@ const fish = (): string =>
             `complete -c shifterimg -n ${here} -l ${name}${short === undefined ? "" : ` -s ${short}`}${value === undefined ? "" : value === "FILE" ? " -r -F" : " -x"} -d ${quoted(text)}`
         ),
         ...(takesImage(command) ? [`complete -c shifterimg -n ${here} -a '(shifterimg images --quiet 2>/dev/null)'`] : []),
+        ...(takesFile(command) ? [`complete -c shifterimg -n ${here} -F`] : []),
         ...(choices(command).length > 0 ? [`complete -c shifterimg -n ${here} -a ${quoted(choices(command).join(" "))}`] : [])
       ]
     }),

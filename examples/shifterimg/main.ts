@@ -39,7 +39,7 @@ const run = async (argv: ReadonlyArray<string>): Promise<number> => {
   }
   // Loaded only now: help and version answer at once.
   const { execute } = await import("./commands.js")
-  return execute(command.name, rest[0], values)
+  return execute(command.name, rest, values)
 }
 
 const parse = (argv: ReadonlyArray<string>) => parseArgs({ args: [...argv], options: optionTypes, allowPositionals: true, strict: true })
@@ -50,7 +50,8 @@ const say = (text: string): number => {
 }
 
 const wrongOperands = ({ name, operands }: Command, given: number): string => {
-  const [operand] = operands
+  const [operand, ...further] = operands
+  if (further.length > 0) return `${name} needs ${operands.join(" and ")}; there ${given === 1 ? "is 1" : `are ${given}`}`
   if (operand === undefined) return `${name} takes no operand; there ${given === 1 ? "is 1" : `are ${given}`}`
   return given === 0 ? `${name} needs a ${operand}` : `${name} takes one ${operand}; there are ${given}`
 }

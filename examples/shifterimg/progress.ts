@@ -80,6 +80,7 @@ const plain = (out: NodeJS.WriteStream): Display => {
           out.write(`Note: ${rateLimit(event)}\n`)
           return
         case "Packed":
+        case "Received":
       }
     },
     end: (last) => {
@@ -148,6 +149,10 @@ const terminal = (out: NodeJS.WriteStream): Display => {
           return
         case "Packed":
           packed = event.bytes
+          draw(false)
+          return
+        case "Received":
+          step = `Fetching the file: ${bytes(event.received)}${event.bytes === undefined ? "" : ` of ${bytes(event.bytes)}`}`
           draw(false)
           return
         case "Waiting":

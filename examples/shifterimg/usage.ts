@@ -5,7 +5,7 @@
  */
 
 export interface Command {
-  readonly name: "pull" | "images" | "lookup" | "inspect" | "rm" | "login" | "logout" | "export" | "completions"
+  readonly name: "pull" | "import" | "images" | "lookup" | "inspect" | "rm" | "login" | "logout" | "export" | "completions"
   readonly operands: ReadonlyArray<string>
   readonly text: string
   readonly options: ReadonlyArray<keyof typeof options>
@@ -16,6 +16,7 @@ export type ServiceCommand = Exclude<Command["name"], "completions">
 
 interface Option {
   readonly type: "string" | "boolean"
+  readonly multiple?: true
   readonly short?: string
   readonly value?: string
   readonly text: string
@@ -33,6 +34,11 @@ export const options = {
   username: { type: "string", value: "NAME", text: "user name for the registry; the password is asked for on the terminal" },
   "password-stdin": { type: "boolean", text: "read the registry's password from standard input instead" },
   verify: { type: "boolean", text: "read an image that is there already again; convert it anew when it is damaged" },
+  env: { type: "string", multiple: true, short: "e", value: "NAME=VALUE", text: "a variable of the image's environment; repeatable" },
+  entrypoint: { type: "string", value: "JSON", text: 'the program that a start runs, with its first arguments: \'["/bin/app"]\'' },
+  command: { type: "string", value: "JSON", text: 'further arguments, or the program where there is no entry point: \'["--help"]\'' },
+  workdir: { type: "string", short: "w", value: "DIRECTORY", text: "the directory that a program starts in" },
+  label: { type: "string", multiple: true, value: "NAME=VALUE", text: "a label of the image; repeatable" },
   format: { type: "string", value: "FORMAT", text: "tar (default), oci or squashfs" },
   output: { type: "string", short: "o", value: "FILE", text: "where to write; nothing may be there yet" },
   quiet: { type: "boolean", short: "q", text: "show no progress; of images, print the references alone" }
@@ -46,6 +52,12 @@ export const commands: ReadonlyArray<Command> = [
     operands: ["REFERENCE"],
     text: "fetch an image, convert it and publish it; prints its id",
     options: [...common, "platform", "user", "group", "username", "password-stdin", "verify", "quiet"]
+  },
+  {
+    name: "import",
+    operands: ["REFERENCE", "FILE"],
+    text: "make an image of a file (squashfs, tar, tar.gz, tar.zst) and publish it as custom:NAME[:TAG]; prints its id",
+    options: [...common, "platform", "user", "group", "env", "entrypoint", "command", "workdir", "label", "quiet"]
   },
   { name: "images", operands: [], text: "list the images of a system", options: [...common, "quiet"] },
   { name: "lookup", operands: ["REFERENCE"], text: "print the id that a reference points to", options: common },

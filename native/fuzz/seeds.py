@@ -143,7 +143,39 @@ policy = {
     ),
     "accounts": numbered([bytes([settings]) + passwd + b"\0" + groups + (b"\0" if settings & 32 else b"") for settings in (0xC3, 0xD7, 0x4F, 0xE3, 0xF7, 0x01)]),
 }
-for name, of in (("merge", seeds), ("blob", blobs), *policy.items()):
+
+
+def squashfs(make, *options, pseudo=""):
+    with tempfile.TemporaryDirectory() as directory:
+        tree, image, definitions = (pathlib.Path(directory, name) for name in ("tree", "image", "pseudo"))
+        tree.mkdir()
+        definitions.write_text(pseudo)
+        subprocess.run(["sh", "-ec", make], cwd=tree, check=True)
+        command = ["mksquashfs", str(tree), str(image), "-quiet", "-no-progress", "-nopad", "-all-root", "-all-time", "5", "-mkfs-time", "5", "-pf", str(definitions), "-b", "4096"]
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
+        return image.read_bytes()
+
+
+def packed(tar):
+    with tempfile.TemporaryDirectory() as directory:
+        image = pathlib.Path(directory, "image")
+        subprocess.run(["sqfstar", "-quiet", "-no-progress", "-nopad", *plain, str(image)], input=whole(tar), check=True, stdout=subprocess.DEVNULL)
+        return image.read_bytes()
+
+
+# Uncompressed, so that a change reaches a field.
+plain = ("-noI", "-noD", "-noF", "-noX", "-noId")
+small = "mkdir d; printf hello > d/f; ln d/f d/g; ln -s d/f l; truncate -s 5000 z"
+nodes = "c c 600 0 0 1 3\np i 600 0 0 f\ns i 600 0 0 s\n"
+images = {
+    "plain": squashfs(small, *plain, pseudo=nodes),
+    "no-tables": squashfs(small, *plain, "-no-fragments", "-no-exports", "-no-xattrs"),
+    "attributes": packed(archive(pax, ("f", file, {"data": b"x", "pax_headers": {"SCHILY.xattr.user.a": "one", "SCHILY.xattr.trusted.b": "two"}}))),
+    **{name: squashfs(small, "-comp", name) for name in ("gzip", "xz", "lzma", "lz4", "zstd")},
+    "empty": squashfs(":", *plain),
+}
+
+for name, of in (("merge", seeds), ("blob", blobs), ("unsquash", images), *policy.items()):
     (corpus / name).mkdir(parents=True, exist_ok=True)
     for key, data in of.items():
         (corpus / name / f"seed-{key}").write_bytes(data)

@@ -42,13 +42,14 @@ static bool parse(char *line, int layers, struct order *order, const char **path
     *blank = '\0';
     fields[i] = blank + 1;
   }
-  if (!number_parse(fields[0], strlen(fields[0]), (uint64_t)layers - 1, false, &layer) || strlen(fields[3]) != SHA256_HEX - 1 ||
-      strspn(fields[3], "0123456789abcdef") != SHA256_HEX - 1 ||
+  bool known = strcmp(fields[3], "-") != 0;
+  if (!number_parse(fields[0], strlen(fields[0]), (uint64_t)layers - 1, false, &layer) ||
+      (known && (strlen(fields[3]) != SHA256_HEX - 1 || strspn(fields[3], "0123456789abcdef") != SHA256_HEX - 1)) ||
       !number_parse(fields[1], strlen(fields[1]), LARGEST_SIZE, false, &order->offset) ||
       !number_parse(fields[2], strlen(fields[2]), LARGEST_SIZE, false, &order->length))
     return false;
   order->layer = (int)layer;
-  memcpy(order->diff_id, fields[3], SHA256_HEX);
+  if (known) memcpy(order->diff_id, fields[3], SHA256_HEX);
   *path = fields[4];
   return true;
 }

@@ -6,7 +6,7 @@
 struct order {
   uint64_t offset, length;
   int layer;
-  char diff_id[SHA256_HEX];
+  char diff_id[SHA256_HEX]; // empty: the blob itself is known, and nothing says what it inflates to
 };
 
 struct orders {

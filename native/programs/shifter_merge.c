@@ -21,7 +21,8 @@ static const char help[] =
     "              --directory-entries N --depth N --name-bytes N\n"
     "\n"
     "Orders, newest layer first, each ended by NUL: LAYER OFFSET LENGTH DIFF-ID PATH. LAYER counts from 0, the oldest; DIFF-ID is the\n"
-    "SHA-256 of the inflated layer in hex; the blob is the range of the file. The tar stream goes to descriptor 3. On standard output:\n"
+    "SHA-256 of the inflated layer in hex, or - where nothing says it; the blob is the range of the file. The tar stream goes to\n"
+    "descriptor 3. On standard output:\n"
     "  progress BYTES            so far of the stream\n"
     "  done BYTES INODES DROPPED the stream is complete; with --sample its digest follows, as shifter-verify tells an image's\n"
     "  output-ended              whoever reads the stream reads no more\n"
@@ -98,7 +99,7 @@ static int tell_fault(int layer, const struct failure *why) {
 }
 
 static bool matches(const struct order *order, const char *digest, struct failure *why) {
-  return strcmp(order->diff_id, digest) == 0 ||
+  return order->diff_id[0] == '\0' || strcmp(order->diff_id, digest) == 0 ||
          fail(why, ERROR_DIGEST_MISMATCH, "it inflates to sha256:%s, but the image configuration says sha256:%s", digest, order->diff_id);
 }
 

@@ -29,7 +29,8 @@ export type Claim =
 
 /** How a pull stands. */
 export type PullState =
-  | { readonly _tag: "Active"; readonly phase: Phase }
+  /** `isOverdue`: its lease has run out, and it is for whoever asks to `reap` it. */
+  | { readonly _tag: "Active"; readonly phase: Phase; readonly isOverdue: boolean }
   | { readonly _tag: "Done" }
   | { readonly _tag: "Failed"; readonly code: string; readonly what: string }
   /** Its process is gone, or gave it up: somebody else may take over. */

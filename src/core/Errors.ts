@@ -83,11 +83,23 @@ export type ErrorCode =
   | "LAYER_INVALID"
   | "LIMIT_EXCEEDED"
   | "LAYOUT_INVALID"
+  | "IMPORT_NEEDED"
+  | "FILE_UNAVAILABLE"
+  | "FILE_CHANGED"
+  | "FILE_INVALID"
+  | "UPLOAD_NOT_FOUND"
+  | "UPLOAD_CONFLICT"
+  | "URL_REFUSED"
+  | "URL_FAILED"
   | "TOOL_MISSING"
   | "TOOL_UNSUITABLE"
   | "TOOL_FAILED"
   | "IMAGE_VERIFY_FAILED"
   | "IMAGE_PATH_UNUSABLE"
+  | "SSH_UNREACHABLE"
+  | "SSH_HOST_KEY_REFUSED"
+  | "SSH_UNAUTHORIZED"
+  | "SSH_CUT"
   | "EXPORT_FAILED"
   | "PUBLISH_FAILED"
   | "IMAGE_PATH_FAILED"
@@ -137,6 +149,8 @@ export interface ErrorFields {
   readonly remedy: string
   /** One line: what, where and what to do. */
   readonly message: string
+  /** Seconds until it is worth another try, where the other side says so. */
+  readonly retryAfter?: number
   readonly cause?: unknown
 }
 
@@ -169,7 +183,7 @@ export type ShifterError =
   | FormatError
 
 /** Builds the fields of an error from its code and a sentence without a full stop. A remedy may replace the table's. */
-export const errorFields = (code: ErrorCode, what: string, options?: { readonly cause?: unknown; readonly remedy?: string }): ErrorFields => {
+export const errorFields = (code: ErrorCode, what: string, options?: { readonly cause?: unknown; readonly remedy?: string; readonly retryAfter?: number | undefined }): ErrorFields => {
   const entry = errorTable[code]
   const remedy = options?.remedy ?? entry.remedy
   const said = printable(what)
@@ -179,6 +193,7 @@ export const errorFields = (code: ErrorCode, what: string, options?: { readonly 
     what: said,
     remedy,
     message: `${said}. ${remedy}`,
+    ...(options?.retryAfter === undefined ? {} : { retryAfter: options.retryAfter }),
     ...(options?.cause === undefined ? {} : { cause: options.cause })
   }
 }
@@ -205,6 +220,7 @@ export const carried = (error: ShifterError): ErrorFields => ({
   what: error.what,
   remedy: error.remedy,
   message: error.message,
+  ...(error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }),
   cause: error
 })
 

@@ -3,20 +3,27 @@
  *
  * @module
  */
+import * as nodePath from "node:path"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Catalog, type PullRow } from "./Catalog.js"
 import { carried, errorFields, GatewayError, printable, type ShifterError } from "./Errors.js"
+import type { Executor } from "./Executor.js"
 import { ExportFormat, write } from "./Export.js"
 import type { Image } from "./Image.js"
 import { type Access, Acl, type ImageRecord, mayUse, Requester } from "./ImageRecord.js"
+import { importImage, type ImportRequest } from "./Import.js"
 import type { Packer } from "./Packer.js"
-import { checked, parseReference, pull, type PullRequest } from "./Pull.js"
+import { checked } from "./Checked.js"
+import { parseReference, pull, type PullRequest } from "./Pull.js"
 import * as Site from "./Site.js"
 import { type Problem, Transport } from "./Transport.js"
+import { Uploads } from "./Uploads.js"
 
+export type { ImportRequest, ImportSource } from "./Import.js"
 export type { PullRequest } from "./Pull.js"
 
 /** Where is looked, and for whom. */
@@ -70,8 +77,12 @@ export interface AccessChange {
 export class Gateway extends Context.Tag("shifter-sdk/Gateway")<
   Gateway,
   {
-    /** Pulls an image; its record when it is published. Interrupting leaves nothing half done. */
+    /** Pulls an image; its record when it is published. Interrupting leaves nothing half done. A `custom:` one is there already, or has to be imported. */
     readonly pull: (request: PullRequest) => Effect.Effect<ImageRecord, GatewayError>
+    /**
+     * Makes an image of a file: its record when it is published. Fails with `ACCESS_DENIED` for who may not import, and for a name that is another's.
+     */
+    readonly import: (request: ImportRequest) => Effect.Effect<ImageRecord, GatewayError>
     /** The id that a reference points to. Fails with `IMAGE_NOT_FOUND`, also for an image that the requester may not use. */
     readonly lookup: (reference: string, options?: ReadOptions) => Effect.Effect<string, GatewayError>
     /** All images of a system, with or without a name. */
@@ -104,13 +115,15 @@ const Exported = Schema.Struct({ format: ExportFormat, target: Schema.NonEmptySt
 const Query = Schema.Struct({ reference: Schema.String, ...Where.fields })
 
 /** The service for a site. */
-export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Catalog | Packer | Transport> =>
+export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Catalog | Packer | Transport | Executor | Uploads | HttpClient.HttpClient> =>
   Layer.effect(
     Gateway,
     Effect.gen(function* () {
-      const services = yield* Effect.context<Image | Catalog | Packer | Transport>()
+      const services = yield* Effect.context<Image | Catalog | Packer | Transport | Executor>()
       const transport = yield* Transport
-      const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Image | Catalog | Packer | Transport>) =>
+      const uploads = yield* Uploads
+      const http = yield* HttpClient.HttpClient
+      const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Image | Catalog | Packer | Transport | Executor>) =>
         effect.pipe(
           Effect.provide(services),
           Effect.mapError((error: ShifterError): GatewayError => (error._tag === "GatewayError" ? error : new GatewayError(carried(error))))
@@ -223,6 +236,7 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
         record: (text, options = {}) => provided(Effect.map(recordOf(text, options), ({ record }) => record)),
         setAccess: (text, change, options = {}) => provided(setAccess(text, change, options)),
         pull: (request) => provided(Effect.scoped(pull(site, request))),
+        import: (request) => provided(Effect.scoped(importImage(site, uploads, http, request))),
         lookup: (text, options = {}) => provided(Effect.map(recordOf(text, options), ({ record }) => record.id)),
         inspect: (text, options = {}) =>
           provided(
@@ -243,7 +257,7 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
                 if (!(yield* transport.isSound(system, record))) {
                   return yield* new GatewayError(errorFields("IMAGE_CORRUPT", `The image ${record.id} on ${system.name} is not what its record says`))
                 }
-                yield* write(yield* transport.image(system, record.id), record, format, target)
+                yield* write(yield* transport.image(system, record.id, nodePath.dirname(target)), record, format, target)
                 return record
               })
             )

@@ -33,9 +33,17 @@ export interface Workspace {
   /** For this pull alone; removed after it. */
   readonly scratch: string
   /** The path of a native program. */
-  readonly program: (name: "shifter-merge" | "shifter-inflate" | "shifter-verify") => string
+  readonly program: (name: "shifter-merge" | "shifter-inflate" | "shifter-verify" | "shifter-unsquash" | "shifter-open") => string
   /** Which contents of the stream are counted, so that the packed image can be compared with it. */
   readonly sample: string
+}
+
+/** A file that is imported: in the pull's own scratch directory, where nobody else changes it. */
+export interface GivenFile {
+  readonly path: string
+  readonly bytes: number
+  /** Of its bytes. */
+  readonly digest: Digest
 }
 
 export interface ResolveOptions {
@@ -45,12 +53,16 @@ export interface ResolveOptions {
   readonly onProgress: OnProgress
   /** For as long as the scope that the image is resolved in. */
   readonly workspace: Workspace
+  /** What the reference is to name, where it is imported. */
+  readonly file?: GivenFile | undefined
 }
 
 /** An image that a source has found. */
 export interface ResolvedImage {
   /** What is converted; see `formats/README.md`. */
   readonly sourceDigest: Digest
+  /** What else decides the image, for sources whose digest says too little. */
+  readonly variant?: string | undefined
   readonly manifestDigest: Digest | undefined
   readonly platform: Platform
   readonly metadata: ImageMetadata

@@ -1,5 +1,6 @@
 /**
- * Image ids: hex SHA-256 over format version, source digest and packing profile, so that the same id means the same bytes.
+ * Image ids: hex SHA-256 over format version, source digest and packing profile, and for imports what else decides them, so that the same id
+ * means the same bytes.
  *
  * @module
  */
@@ -22,5 +23,7 @@ export const profileText = (profile: PackingProfile): string =>
   `${profile.packer}; ${profile.compressor} ${profile.level}; block ${profile.blockSize}; policy ${filterPolicy}`
 
 /** The id of an image. 64 hex digits. */
-export const make = (source: Digest, profile: PackingProfile): string =>
-  createHash("sha256").update(`shifter-image 1\n${source}\n${profileText(profile)}\n`).digest("hex")
+export const make = (source: Digest, profile: PackingProfile, variant?: string): string =>
+  createHash("sha256")
+    .update(`shifter-image 1\n${source}\n${profileText(profile)}\n${variant === undefined ? "" : `${variant}\n`}`)
+    .digest("hex")

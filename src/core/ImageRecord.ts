@@ -31,7 +31,7 @@ export interface ImageMetadata {
   /** Name and value. */
   readonly labels: ReadonlyArray<readonly [string, string]>
 }
-const MetadataFields = Schema.Struct({
+export const MetadataFields = Schema.Struct({
   env: Schema.Array(
     withoutNul.pipe(
       Schema.pattern(/^[^=]+=/, { message: () => "an environment entry is NAME=VALUE" }),

@@ -25,8 +25,8 @@ export interface BlobRange {
 export interface MergeLayer {
   /** Digest of the blob, for messages. */
   readonly digest: Digest
-  /** Digest of the inflated layer. */
-  readonly diffId: Digest
+  /** Digest of the inflated layer; undefined where the blob's own says all, and nothing says it. */
+  readonly diffId: Digest | undefined
   /** The verified blob (gzip, zstd or plain), once it is here. */
   readonly blob: Effect.Effect<BlobRange, ImageError>
 }
@@ -98,7 +98,7 @@ const order = (layers: ReadonlyArray<MergeLayer>, process: Process.Process) =>
     for (const [i, layer] of [...layers.entries()].reverse()) {
       const { file, offset, length } = yield* layer.blob
       if (file.includes("\0")) return yield* new ImageError(errorFields("LAYER_INVALID", `${nameOf(layers, i)}: its file's name holds NUL`))
-      process.stdin?.write(`${i} ${offset} ${length} ${hex(layer.diffId)} ${file}\0`)
+      process.stdin?.write(`${i} ${offset} ${length} ${layer.diffId === undefined ? "-" : hex(layer.diffId)} ${file}\0`)
     }
     process.stdin?.end()
   })

@@ -15,6 +15,8 @@ export type ProgressEvent =
   | { readonly _tag: "Resolved"; readonly id: string; readonly layers: ReadonlyArray<{ readonly digest: string; readonly bytes: number }> }
   /** Bytes of a layer arrived, or it was found to be here already (`cached`). */
   | { readonly _tag: "Layer"; readonly digest: string; readonly received: number; readonly bytes: number; readonly cached: boolean }
+  /** Bytes of a file that is imported arrived; `bytes` is how many there will be, if that is known. */
+  | { readonly _tag: "Received"; readonly received: number; readonly bytes: number | undefined }
   /** Bytes of the root file system went into the packer. */
   | { readonly _tag: "Packed"; readonly bytes: number }
   /** Another process converts this image; this one waits for it. */

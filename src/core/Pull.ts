@@ -13,14 +13,18 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import * as ParseResult from "effect/ParseResult"
+import * as Fiber from "effect/Fiber"
+import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as BlobStore from "./BlobStore.js"
 import { Catalog, type PullRow, renewMillis } from "./Catalog.js"
+import { checked } from "./Checked.js"
 import { makeDirectory } from "./Disk.js"
-import { carried, errorFields, type FormatError, GatewayError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
-import { type Credentials, Image, type ResolvedImage, type Workspace } from "./Image.js"
+import { carried, errorFields, type FormatError, GatewayError, type ImageError, isErrorCode, isShifterError, messageOf, printable, type ShifterError, storageCode, TransportError } from "./Errors.js"
+import { Executor } from "./Executor.js"
+import { type Credentials, Image, type ResolvedImage, type ResolveOptions, type Workspace } from "./Image.js"
 import * as ImageId from "./ImageId.js"
 import { type Access, Acl, encode, type ImageRecord, mayUse, mergeAccess, Requester } from "./ImageRecord.js"
 import * as ImageRef from "./ImageRef.js"
@@ -67,14 +71,6 @@ const Checked = Schema.Struct({
   verify: Schema.optional(Schema.Boolean)
 })
 
-/** Refuses an argument that is not what its type says, naming the field: callers may be JavaScript. */
-export const checked = <A, I>(schema: Schema.Schema<A, I>, value: unknown): Either.Either<A, GatewayError> =>
-  Either.mapLeft(Schema.decodeUnknownEither(schema, { errors: "all" })(value), (error) => {
-    const [first] = ParseResult.ArrayFormatter.formatErrorSync(error)
-    const field = first?.path.map(String).join(".") ?? ""
-    return new GatewayError(errorFields("USAGE", `${field === "" ? "The request" : `"${field}"`} is not valid: ${first?.message ?? ""}`, { remedy: "Correct the call." }))
-  })
-
 /** Parses a reference; a path is taken from the working directory, which is looked at only then. */
 export const parseReference = (text: string, defaultType: string): Either.Either<ImageRef.ImageRef, FormatError | GatewayError> =>
   Either.flatMap(ImageRef.parse(text, defaultType), (ref) =>
@@ -92,12 +88,22 @@ export const parseReference = (text: string, defaultType: string): Either.Either
 /** What is known of an image before it is packed. */
 type Described = Omit<ImageRecord, keyof Verify.ImageFile | "entries">
 
-/** How often a pull that waits for another looks at it. */
-const WATCH = Duration.millis(150)
-const LOOKS = 40
+/** How often a pull that waits for another looks at it: less and less often. */
+const FIRST_LOOK = 150
+const LAST_LOOK = 1000
+/** Then it is claimed anew: one that takes too long may be taken over. */
+const LOOKS = 12
+
+/** What an import does in another way than a pull. */
+export interface Way {
+  /** Finds the image instead of the source of its type alone. */
+  readonly resolve: (ref: ImageRef.ImageRef, options: ResolveOptions) => Effect.Effect<ResolvedImage, ImageError | GatewayError, Scope.Scope>
+  /** Asked before anything is done, and again before the name is pointed to an image, given the one that it points to. */
+  readonly mayRename: (current: ImageRecord) => Effect.Effect<void, GatewayError>
+}
 
 /** One pull, in a scope that ends with it. */
-export const pull = (site: Site.Site, request: PullRequest) =>
+export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
   Effect.gen(function* () {
     yield* checked(Checked, request)
     const catalog = yield* Catalog
@@ -128,17 +134,34 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       const profile = yield* packer.profile
       onProgress({ _tag: "Phase", phase: "resolve" })
       const workspace = yield* workspaceOf(site, row)
-      const resolved = yield* image.resolve(ref, { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace })
-      const id = ImageId.make(resolved.sourceDigest, profile)
+      // What can't be read is nobody's: it is converted and named anew. What is of a newer version is left alone.
+      const readable = <A>(effect: Effect.Effect<A, TransportError>) => Effect.catchIf(effect, (error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined))
+      const pointed = readable(transport.lookup(system, canonical))
+      const renaming = Effect.gen(function* () {
+        const current = way === undefined ? undefined : yield* pointed
+        const there = current === undefined ? undefined : yield* readable(transport.record(system, current))
+        if (way !== undefined && there !== undefined) yield* way.mayRename(there)
+      })
+      yield* renaming
+      const options: ResolveOptions = { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace }
+      const found = yield* (way?.resolve ?? image.resolve)(ref, options).pipe(
+        Effect.catchIf(
+          (error) => way === undefined && error.code === "IMPORT_NEEDED",
+          () => imported(pointed, system, canonical, requester, request, onProgress)
+        )
+      )
+      if ("record" in found) return found.record
+      const resolved = found
+      const id = ImageId.make(resolved.sourceDigest, profile, resolved.variant)
       onProgress({ _tag: "Resolved", id, layers: resolved.blobs.map(({ bytes, digest }) => ({ digest, bytes })) })
       const access = accessOf(request, requester, resolved)
       // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
       const released = Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
-      // One that can't be read is converted anew. One of a newer version is left alone.
-      const recorded = transport.record(system, id).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
+      const recorded = readable(transport.record(system, id))
       const named = (record: ImageRecord) =>
         Effect.gen(function* () {
-          const current = yield* transport.lookup(system, canonical).pipe(Effect.catchIf((error) => error.code === "RECORD_INVALID", () => Effect.succeed(undefined)))
+          const current = yield* pointed
+          yield* renaming
           if (current !== id) yield* transport.name(system, { reference: canonical, id }, row.token)
           if (current !== id || reaped > 0) yield* released
           return record
@@ -188,19 +211,37 @@ export const pull = (site: Site.Site, request: PullRequest) =>
       yield* recordable(described)
       yield* catalog.useBlobs(row, resolved.blobs.flatMap(({ stored }) => stored ?? []))
       yield* enter("fetch")
-      const staging = yield* transport.stage(system, row.token)
-      const summary = yield* convert(resolved, workspace, staging.file, enter("convert"), onProgress)
+      const staging = yield* transport.stage(system, row.token, workspace.scratch)
+      const summary = yield* Effect.scoped(convert(resolved, workspace, staging.file, enter("convert"), onProgress))
       if (summary.dropped > 0) {
         onProgress({ _tag: "Warning", message: `${summary.dropped} device nodes and FIFOs of the image were left out: /dev is the node's.` })
       }
       yield* enter("transfer")
       const file = yield* Verify.check(staging.file, { program: workspace.program("shifter-verify"), sample: workspace.sample, written: summary })
       const record: ImageRecord = { ...described, ...file, entries: summary.inodes }
-      yield* transport.publish(system, staging, record, Effect.mapError(enter("publish"), (error) => new TransportError(carried(error))))
+      yield* transport.publish(system, staging, record, Effect.mapError(Effect.zipRight(renaming, enter("publish")), (error) => new TransportError(carried(error))))
       yield* released
       return record
     })
     return yield* Effect.raceFirst(work, lost)
+  })
+
+/** What a reference names that there is nowhere to pull from: it stays what it is. */
+const imported = (pointed: Effect.Effect<string | undefined, TransportError>, system: Site.System, canonical: string, requester: Requester, request: PullRequest, onProgress: OnProgress) =>
+  Effect.gen(function* () {
+    const transport = yield* Transport
+    const id = yield* pointed
+    const record = id === undefined ? undefined : yield* transport.record(system, id)
+    if (record === undefined || !mayUse(record, requester)) {
+      return yield* new GatewayError(errorFields("IMPORT_NEEDED", `There is no image "${printable(canonical)}" on ${system.name}, and nowhere to pull it from`))
+    }
+    if (request.verify === true && !(yield* transport.isSound(system, record))) {
+      return yield* new GatewayError(errorFields("IMAGE_CORRUPT", `The image ${record.id} on ${system.name} is not what its record says`, { remedy: "Import it again." }))
+    }
+    if (request.allowUids !== undefined || request.allowGids !== undefined) {
+      onProgress({ _tag: "Warning", message: "The image was imported: the access list of a pull has no effect." })
+    }
+    return { record }
   })
 
 /** Who may use the image, as this pull would have it. */
@@ -262,16 +303,16 @@ const ended = (catalog: Context.Tag.Service<Catalog>, row: PullRow, exit: Exit.E
 const waitFor = (other: number, isSameRequest: boolean, site: Site.Site) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
-    // Now and then it is claimed anew: one that takes too long may be taken over.
-    for (let looks = 0; looks < LOOKS; looks++) {
+    for (let looks = 0, millis = FIRST_LOOK; looks < LOOKS; looks++, millis = Math.min(LAST_LOOK, millis * 1.5)) {
       const state = yield* catalog.state(other)
       if (state._tag === "Failed" && isSameRequest) {
         const code = isErrorCode(state.code) ? state.code : "INTERNAL"
         return yield* new GatewayError(errorFields(code, `Another pull of the same image failed: ${state.what}`))
       }
       if (state._tag !== "Active") return
-      yield* Effect.sleep(WATCH)
-      yield* reap(site)
+      // Its process is gone, or stands still: nobody else may be there to say so.
+      if (state.isOverdue) yield* reap(site)
+      yield* Effect.sleep(Duration.millis(millis))
     }
   })
 
@@ -356,20 +397,29 @@ const restarted = <A, E, R>(attempt: Effect.Effect<A, E | RestartNeeded, R>, bet
 
 const isRestart = (error: unknown): error is RestartNeeded => typeof error === "object" && error !== null && "_tag" in error && error._tag === "RestartNeeded"
 
-/** Fetches, merges and packs in one pass; in two where the layers ask for it. */
+/** Fetches, merges and packs, where and when the executor wants it: in one pass, or in two where the layers ask for it. */
 const convert = (resolved: ResolvedImage, workspace: Workspace, file: string, converting: Effect.Effect<void, ShifterError>, onProgress: OnProgress) =>
   Effect.gen(function* () {
     const packer = yield* Packer
+    const executor = yield* Executor
+    const scope = yield* Effect.scope
+    // Begun when it is asked for, once; it ends with this pull.
+    const opened = yield* Effect.cached(Scope.extend(resolved.open, scope))
+    const fetching = yield* Effect.cached(Effect.forkIn(Effect.zipRight(Effect.flatMap(opened, (rootfs) => rootfs.fetched), converting), scope))
+    const fetched = Effect.flatMap(fetching, Fiber.join)
+    const isAgain = yield* Ref.make(false)
     const attempt = Effect.scoped(
       Effect.gen(function* () {
-        const rootfs = yield* resolved.open
-        const fetched = yield* Effect.forkScoped(Effect.zipRight(rootfs.fetched, converting))
+        const rootfs = (yield* Ref.getAndSet(isAgain, true)) ? yield* resolved.open : yield* opened
+        yield* fetching
         const summary = yield* packer.pack((output) => rootfs.write(output, (bytes) => onProgress({ _tag: "Packed", bytes })), { target: file, scratch: workspace.scratch })
         yield* fetched
         return summary
       })
     )
-    return yield* restarted(attempt, Effect.promise(() => rm(file, { force: true })))
+    // The next stream finds everything here.
+    const here = restarted(attempt, Effect.zipRight(Effect.exit(fetched), Effect.promise(() => rm(file, { force: true }))))
+    return yield* executor.convert({ resolved, workspace, target: file, fetched, here })
   })
 
 /**

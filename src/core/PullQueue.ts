@@ -25,7 +25,7 @@ export interface PullOrder {
   readonly registry: string
   /** Orders of one key are the same pull. It holds the uid, unless everyone would be given the same. */
   readonly key: string
-  /** Whether the process that was asked has credentials for it, so that another one can't go on without being asked again. */
+  /** Whether the process that was asked has credentials for it, so that no other one can run it. */
   readonly hasCredentials: boolean
 }
 
@@ -96,16 +96,19 @@ export interface Taken {
 export class PullQueue extends Context.Tag("shifter-sdk/PullQueue")<
   PullQueue,
   {
-    /** Adds a pull, or joins the one of the same key that waits or runs. At most `perUser` may wait for one user: fails with `QUEUE_FULL`. */
-    readonly submit: (order: PullOrder, waitingPerUser: number) => Effect.Effect<{ readonly pull: QueuedPull; readonly isNew: boolean }, CatalogError>
+    /**
+     * Adds a pull, or joins the one of the same key that waits or runs. At most `waitingPerUser` may wait for one user: fails with `QUEUE_FULL`.
+     * `runner` is the process that was asked, which has the credentials if the order says that there are any.
+     */
+    readonly submit: (order: PullOrder, waitingPerUser: number, runner?: string) => Effect.Effect<{ readonly pull: QueuedPull; readonly isNew: boolean }, CatalogError>
     /**
      * Takes a pull to run: of the user with the fewest running ones, the oldest that its registry has room for. A pull that has credentials
-     * is taken by `runner`, the process that has them, unless that is gone.
+     * is taken by the process that has them, unless that is gone. A user who runs as many as one may gets no further one while others wait.
      */
     readonly take: (runner: string, limits: QueueLimits) => Effect.Effect<Taken | undefined, CatalogError>
     /** Extends the lease and says how far it is. `Lost`: it is another's. `Cancelled`: nobody wants it any more. */
     readonly renew: (taken: Taken, progress: PullProgress | undefined) => Effect.Effect<"Held" | "Cancelled" | "Lost", CatalogError>
-    /** Ends it; false: it was another's. */
+    /** Ends it; false: it was another's. One that was cancelled meanwhile stays so. */
     readonly finish: (taken: Taken, outcome: PullOutcome) => Effect.Effect<boolean, CatalogError>
     /** Puts it back, to be begun in so many milliseconds; one that is put back by a process that ends loses no attempt. */
     readonly putBack: (taken: Taken, delay: number, countsAsAttempt: boolean) => Effect.Effect<void, CatalogError>

@@ -12,9 +12,14 @@ import { AbsolutePath } from "./AbsolutePath.js"
 import { errorFields, FormatError, messageOf } from "./Errors.js"
 import type { Credentials } from "./Image.js"
 
-const Host = Schema.String.pipe(
+/** A host as registries and URLs name it. */
+export const Host = Schema.String.pipe(
   Schema.pattern(/^(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?$/, { message: () => "a host in lower case, with a port where it needs one" })
 )
+
+/** So many requests in so many seconds. */
+const Budget = Schema.Struct({ requests: Schema.Int.pipe(Schema.between(2, 1e9)), seconds: Schema.Number.pipe(Schema.between(1, 30 * 24 * 3600)) })
+export type RegistryBudget = typeof Budget.Type
 
 const Registry = Schema.Struct({
   /** Speak `http://`. For registries on this machine or a trusted network. */
@@ -25,7 +30,9 @@ const Registry = Schema.Struct({
   /** A file with the certificates (PEM) of a private authority, trusted for this registry alone, beside the well-known ones. */
   ca: Schema.optional(AbsolutePath),
   /** Hosts that are asked first, in this order; each may have settings of its own under `registries`. */
-  mirrors: Schema.optionalWith(Schema.Array(Host).pipe(Schema.maxItems(16)), { default: () => [] })
+  mirrors: Schema.optionalWith(Schema.Array(Host).pipe(Schema.maxItems(16)), { default: () => [] }),
+  /** How often this process asks it at most. */
+  budget: Schema.optional(Budget)
 }).pipe(Schema.filter((r) => (r.username === undefined) === (r.passwordFile === undefined) || "username and passwordFile belong together"))
 
 /** `registries`: by host and port, such as `127.0.0.1:5000`. */
@@ -91,6 +98,7 @@ export interface RegistrySettings {
   /** Certificates of its private authority, PEM. */
   readonly ca: string | undefined
   readonly mirrors: ReadonlyArray<string>
+  readonly budget: RegistryBudget | undefined
 }
 
 /** The settings of a host. Throws a `FormatError` when a file that they name can't be read. */
@@ -104,7 +112,8 @@ export const settings = (registries: Registries, host: string): RegistrySettings
         ? undefined
         : { username: registry.username, password: Redacted.make(read("password file", registry.passwordFile).split("\n")[0] ?? "") },
     ca: registry?.ca === undefined ? undefined : read("certificate file", registry.ca),
-    mirrors: registry?.mirrors ?? []
+    mirrors: registry?.mirrors ?? [],
+    budget: registry?.budget
   }
 }
 

@@ -8,13 +8,16 @@ import { readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import * as nodePath from "node:path"
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { AbsolutePath } from "./AbsolutePath.js"
+import { complaints } from "./Complaints.js"
 import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
+import * as ImportSettings from "./ImportSettings.js"
+import * as ImageManager from "./ImageManager.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
 import * as Registries from "./Registries.js"
 import * as ServiceConfig from "./ServiceConfig.js"
+import { SshSettings } from "./SshSettings.js"
 import { Verify } from "./Verify.js"
 
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
@@ -32,11 +35,14 @@ export interface SystemConfig {
   readonly admins?: ReadonlyArray<string | number> | undefined
   /** Socket of the munge daemon with this system's key. Default: `/run/munge/munge.socket.2`. */
   readonly munge?: string | undefined
+  /** How the image path is reached where this machine has not mounted it. */
+  readonly ssh?: typeof SshSettings.Encoded | undefined
 }
 const SystemConfig = Schema.Struct({
   imagePath: AbsolutePath,
   publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const }),
-  ...ServiceConfig.SystemService
+  ...ServiceConfig.SystemService,
+  ssh: Schema.optional(SshSettings)
 })
 
 const limit = Schema.Int.pipe(Schema.positive())
@@ -66,6 +72,8 @@ export interface GatewayConfig {
   readonly dockerDaemon?: { readonly socket?: string | undefined; readonly pulls?: ReadonlyArray<string> | undefined } | undefined
   /** Type of a reference that names none. Default: `docker`. */
   readonly defaultImageType?: "docker" | "custom" | "id" | undefined
+  /** Who may import files, and from where. */
+  readonly import?: typeof ImportSettings.Import.Encoded | undefined
   /** How much content of a packed image is read back before it is published; its structure always is. Default: `sampled`. */
   readonly readBack?: Verify | undefined
   /** How the gateway service is reached. */
@@ -74,6 +82,8 @@ export interface GatewayConfig {
   readonly pulls?: typeof ServiceConfig.PullPolicy.Encoded | undefined
   /** How long images and what is known of them are kept. */
   readonly lifetime?: typeof ServiceConfig.Lifetime.Encoded | undefined
+  /** How the reference's command line names registries. */
+  readonly dialect?: typeof ServiceConfig.Dialect.Encoded | undefined
   /** The database that several replicas share. Without it: one file in `stateDirectory`. */
   readonly postgres?: typeof ServiceConfig.Postgres.Encoded | undefined
   /** What a pull accepts; see `PullLimits`. */
@@ -102,10 +112,12 @@ export const GatewayConfig = Schema.Struct({
     { default: () => ({ socket: DAEMON_SOCKET, pulls: [] }) }
   ),
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
+  import: Schema.optionalWith(ImportSettings.Import, { default: () => ImportSettings.defaultImport }),
   readBack: Schema.optionalWith(Verify, { default: () => "sampled" as const }),
   server: Schema.optionalWith(ServiceConfig.Server, { default: () => ServiceConfig.defaultServer }),
   pulls: Schema.optionalWith(ServiceConfig.PullPolicy, { default: () => ServiceConfig.defaultPullPolicy }),
   lifetime: Schema.optionalWith(ServiceConfig.Lifetime, { default: () => ServiceConfig.defaultLifetime }),
+  dialect: Schema.optionalWith(ServiceConfig.Dialect, { default: () => ServiceConfig.defaultDialect }),
   postgres: Schema.optional(ServiceConfig.Postgres),
   limits: Schema.optionalWith(
     Schema.Struct({
@@ -137,6 +149,8 @@ export interface System {
   readonly munge: string
   /** A person's own image path: made when it is missing. No setuid helper runs images from there. */
   readonly isPersonal: boolean
+  /** How the image path is reached by ssh; undefined where this machine has mounted it. */
+  readonly ssh: SshSettings | undefined
 }
 
 /** A site's configuration, ready for use. */
@@ -150,6 +164,7 @@ export interface Site {
   readonly defaultImageType: string
   readonly readBack: Verify
   readonly limits: PullLimits
+  readonly import: ImportSettings.Import
   readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
   readonly registry: (host: string) => Registries.RegistrySettings
@@ -161,7 +176,10 @@ export interface Site {
   readonly server: ServiceConfig.Server
   readonly pulls: ServiceConfig.PullPolicy
   readonly lifetime: ServiceConfig.Lifetime
+  readonly dialect: ServiceConfig.Dialect
   readonly postgres: ServiceConfig.Postgres | undefined
+  /** What its administrator should know: settings without effect, and what was made of them. */
+  readonly warnings: ReadonlyArray<string>
   /** The file it came from; undefined for a person's own directories. */
   readonly source: string | undefined
 }
@@ -191,9 +209,18 @@ export const load = (file?: string): Either.Either<Site, FormatError> => {
   return decode(json, path)
 }
 
-/** Makes a site of a configuration in memory. Every mistake is named at once, by its key. */
+/**
+ * Makes a site of a configuration in memory: `gateway.json`, or an `imagemanager.json` of the reference. Every mistake is named at once, by its
+ * key.
+ */
 export const decode = (config: unknown, source?: string): Either.Either<Site, FormatError> => {
   const refused = (what: string) => new FormatError(errorFields("CONFIG_INVALID", `The configuration ${source ?? "given"} ${what}`))
+  if (ImageManager.isOne(config)) {
+    return Either.flatMap(
+      Either.mapLeft(ImageManager.convert(config), (mistakes) => refused(`is not valid: ${mistakes.join("; ")}`)),
+      ({ config: own, warnings }) => Either.map(decode(own, source), (site) => ({ ...site, warnings }))
+    )
+  }
   const version = typeof config === "object" && config !== null && "version" in config ? config.version : undefined
   if (typeof version === "number" && version > VERSION) {
     return Either.left(
@@ -222,10 +249,11 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     stateDirectory: config.stateDirectory,
     isPersonal: false,
     prefix: config.prefix,
-    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ...system }])),
+    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ssh: undefined, ...system }])),
     defaultSystem,
     defaultImageType: config.defaultImageType,
     readBack: config.readBack,
+    import: config.import,
     limits,
     dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => Registries.settings(config.registries, host),
@@ -236,7 +264,9 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     server: config.server,
     pulls: config.pulls,
     lifetime: config.lifetime,
+    dialect: config.dialect,
     postgres: config.postgres,
+    warnings: [],
     source
   })
 }
@@ -258,10 +288,11 @@ const personal = (): Site => {
     stateDirectory: directory("XDG_STATE_HOME", ".local/state"),
     isPersonal: true,
     prefix: undefined,
-    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", admins: [], munge: "", isPersonal: true }]]),
+    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", admins: [], munge: "", isPersonal: true, ssh: undefined }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",
     readBack: "sampled",
+    import: ImportSettings.defaultImport,
     limits: defaultPullLimits,
     dockerDaemon: { socket: DAEMON_SOCKET, pulls: new Set() },
     registry: (host) => Registries.settings({}, host),
@@ -272,39 +303,9 @@ const personal = (): Site => {
     server: ServiceConfig.defaultServer,
     pulls: ServiceConfig.defaultPullPolicy,
     lifetime: ServiceConfig.defaultLifetime,
+    dialect: ServiceConfig.defaultDialect,
     postgres: undefined,
+    warnings: [],
     source: undefined
   }
-}
-
-/** What a schema complains of, each as `key.key: what`. */
-const complaints = (error: ParseResult.ParseError): ReadonlyArray<string> => {
-  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
-  // That what may be left out is not left out is said of each of these too, with all that stands there, passwords among it.
-  const telling = issues.filter(({ message }) => !message.startsWith("Expected undefined"))
-  return (telling.length === 0 ? issues : telling).map(({ _tag, message, path }) => {
-    const key = path.map(String).join(".")
-    if (_tag !== "Unexpected") return key === "" ? message : `${key}: ${message}`
-    const likely = nearest(String(path.at(-1)), [...message.matchAll(/"([^"]+)"/g)].map(([, name = ""]) => name))
-    return `${key}: there is no such key${likely === undefined ? "" : `; did you mean "${likely}"?`}`
-  })
-}
-
-/** The word that a mistyped one was likely meant to be. */
-const nearest = (typed: string, words: ReadonlyArray<string>): string | undefined => {
-  const ranked = words.map((word) => ({ word, distance: editDistance(typed.toLowerCase(), word.toLowerCase()) })).sort((a, b) => a.distance - b.distance)
-  const [best] = ranked
-  return best !== undefined && best.distance <= Math.max(2, best.word.length / 3) ? best.word : undefined
-}
-
-const editDistance = (a: string, b: string): number => {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }

@@ -14,7 +14,7 @@ import type { System } from "./Site.js"
 
 /** A place for an image that is not published yet; it vanishes with the scope. */
 export interface Staging {
-  /** Where the packer writes. Does not exist yet. */
+  /** Where the packer writes, on this machine. Does not exist yet. */
   readonly file: string
   /** The token of the pull, which everything carries that is not in its place yet. */
   readonly token: string
@@ -40,8 +40,11 @@ export class Transport extends Context.Tag("shifter-sdk/Transport")<
   {
     /** Checks that images can be published and nodes will accept them. Fails with `IMAGE_PATH_UNUSABLE`. */
     readonly ready: (system: System) => Effect.Effect<void, TransportError>
-    /** A staging place. `token` is unlike any other's, so that what a killed process left can be told. */
-    readonly stage: (system: System, token: string) => Effect.Effect<Staging, TransportError, Scope.Scope>
+    /**
+     * A staging place: on the image path, or in `scratch`, the pull's own directory on this machine. `token` is unlike any other's, so that what a
+     * killed process left can be told.
+     */
+    readonly stage: (system: System, token: string, scratch: string) => Effect.Effect<Staging, TransportError, Scope.Scope>
     /** Removes what a pull left that is gone: everything that carries its token. */
     readonly discard: (system: System, token: string) => Effect.Effect<void, TransportError>
     /**
@@ -52,8 +55,8 @@ export class Transport extends Context.Tag("shifter-sdk/Transport")<
     readonly publish: (system: System, staging: Staging, record: ImageRecord, fence: Effect.Effect<void, TransportError>) => Effect.Effect<void, TransportError>
     /** The record of a published image whose file is there. */
     readonly record: (system: System, id: string) => Effect.Effect<ImageRecord | undefined, TransportError>
-    /** Where a published image can be read on this machine, for as long as the scope lasts. */
-    readonly image: (system: System, id: string) => Effect.Effect<string, TransportError, Scope.Scope>
+    /** Where a published image can be read on this machine, for as long as the scope lasts: its own place, or a copy in the directory `scratch`. */
+    readonly image: (system: System, id: string, scratch: string) => Effect.Effect<string, TransportError, Scope.Scope>
     /** Reads a published image again; whether it is what its record says. */
     readonly isSound: (system: System, record: ImageRecord) => Effect.Effect<boolean, TransportError>
     /** Points a reference to a published image. */

@@ -4,29 +4,34 @@
  *
  * @module
  */
+import { randomBytes } from "node:crypto"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
-import type { CatalogError, GatewayError } from "../core/Errors.js"
-import type { QueuedPull } from "../core/PullQueue.js"
-import type { Identity } from "./Identity.js"
+import * as Stream from "effect/Stream"
+import { Audit, type AuditEntry } from "../core/Audit.js"
+import { carried, type CatalogError, errorFields, GatewayError, printable } from "../core/Errors.js"
+import { Gateway } from "../core/Gateway.js"
+import { ImageIndex } from "../core/ImageIndex.js"
+import type { ImageRecord } from "../core/ImageRecord.js"
+import { PullQueue, type QueuedPull } from "../core/PullQueue.js"
+import * as Site from "../core/Site.js"
+import { type Identity, isAdmin } from "./Identity.js"
+import * as Orders from "./Orders.js"
+import * as Runner from "./Runner.js"
+import * as Secrets from "./Secrets.js"
+import * as Watch from "./Watch.js"
 
-/** What somebody wants pulled. */
-export interface Wanted {
-  readonly system: string
-  readonly reference: string
-  readonly platform?: string | undefined
-  readonly allowUids?: ReadonlyArray<number> | undefined
-  readonly allowGids?: ReadonlyArray<number> | undefined
-  readonly verify?: boolean | undefined
-}
+export type { HasLogin, Wanted } from "./Orders.js"
 
 export class Pulls extends Context.Tag("shifter-sdk/Pulls")<
   Pulls,
   {
     /** Asks for a pull; returns when it is in the queue. The same of another user's is joined where both would be given the same. */
-    readonly submit: (identity: Identity, wanted: Wanted) => Effect.Effect<QueuedPull, GatewayError | CatalogError>
+    readonly submit: (identity: Identity, wanted: Orders.Wanted) => Effect.Effect<QueuedPull, GatewayError | CatalogError>
     /** A pull that he asked for, or that he administers. Fails with `PULL_NOT_FOUND`. */
     readonly get: (identity: Identity, id: string) => Effect.Effect<QueuedPull, GatewayError | CatalogError>
     /** How it stands now and whenever that changes, until it has ended. Any number may watch for the cost of one. */
@@ -35,7 +40,111 @@ export class Pulls extends Context.Tag("shifter-sdk/Pulls")<
     readonly list: (identity: Identity, filter: { readonly system: string; readonly all: boolean; readonly limit: number }) => Effect.Effect<ReadonlyArray<QueuedPull>, GatewayError | CatalogError>
     /** He wants it no more; for an administrator nobody does. */
     readonly cancel: (identity: Identity, id: string) => Effect.Effect<QueuedPull, GatewayError | CatalogError>
-    /** Runs pulls until the scope ends; then puts back what runs, so that it goes on in another process or the next one. */
+    /** Begins to run pulls, and does until the scope ends; then what runs is put back, so that it goes on in another process or the next one. */
     readonly run: Effect.Effect<void, never, Scope.Scope>
   }
 >() {}
+
+/**
+ * The service for a site, in one process of any number. `hasLogin` tells for which registries the site has a login of its own: what they give may be
+ * private, and is pulled for each user by himself.
+ */
+export const layer = (site: Site.Site, hasLogin: Orders.HasLogin): Layer.Layer<Pulls, never, PullQueue | Gateway | ImageIndex | Audit> =>
+  Layer.scoped(
+    Pulls,
+    Effect.gen(function* () {
+      const queue = yield* PullQueue
+      const index = yield* ImageIndex
+      const audit = yield* Audit
+      const secrets = Secrets.make()
+      const name = randomBytes(16).toString("hex")
+
+      // What was done is done, whether the log can be written or not.
+      const noted = (entry: AuditEntry) => Effect.catchAll(audit.write(entry), (error) => Effect.logWarning("The audit log can't be written:", error))
+
+      const ended = (pull: QueuedPull, result: Exit.Exit<ImageRecord, GatewayError>) =>
+        Effect.gen(function* () {
+          const { order } = pull
+          const record = Exit.isSuccess(result) ? result.value : undefined
+          const expires = site.lifetime.imageSeconds === 0 ? undefined : site.lifetime.imageSeconds * 1000
+          if (record !== undefined) yield* Effect.ignore(index.touch(order.system, record.id, expires))
+          // Others may have joined since it was begun.
+          const now = yield* Effect.orElseSucceed(queue.get(pull.id), () => undefined)
+          const error = Exit.isFailure(result) ? Cause.failureOption(result.cause) : undefined
+          for (const uid of (now ?? pull).askers) {
+            yield* noted({
+              action: error?._tag === "Some" && error.value.reason === "Denied" ? "refused" : "pull",
+              uid,
+              by: `pull ${pull.id}`,
+              system: order.system,
+              reference: order.reference,
+              imageId: record?.id,
+              digest: record?.manifestDigest ?? record?.sourceDigest,
+              why: record === undefined ? (error?._tag === "Some" ? error.value.code : "INTERNAL") : record.access === "public" ? "public" : "registry gave it"
+            })
+          }
+        })
+
+      const runner = yield* Runner.make({ site, queue, gateway: yield* Gateway, secrets, name, ended })
+      const watch = yield* Watch.make(queue)
+      yield* Effect.forkScoped(
+        Stream.runForEach(queue.changes, (id) => Effect.zipRight(Effect.sync(() => watch.changed(id)), runner.changed(id)))
+      )
+
+      /** A pull that is somebody's to know of; otherwise it is as if there were none. */
+      const found = (identity: Identity, id: string) =>
+        Effect.flatMap(queue.get(id), (pull) => {
+          const { uid } = identity.requester
+          const system = pull === undefined ? undefined : site.systems.get(pull.order.system)
+          if (pull === undefined || system === undefined || !identity.systems.includes(system.name)) return Effect.fail(Watch.notFound(id))
+          const isHis = pull.askers.includes(uid) || pull.order.requester.uid === uid
+          return isHis || isAdmin(identity, system) ? Effect.succeed({ pull, system }) : Effect.fail(Watch.notFound(id))
+        })
+
+      return Pulls.of({
+        submit: (identity, wanted) =>
+          Effect.gen(function* () {
+            const { credentials, order } = yield* Orders.make(site, hasLogin, identity, wanted)
+            const submitted = queue.submit(order, site.pulls.waitingPerUser, name)
+            const { isNew, pull } = yield* credentials === undefined
+              ? submitted
+              : // It could be taken before its credentials are here.
+                runner.untaken(Effect.zipRight(secrets.room(), Effect.tap(submitted, ({ pull }) => Effect.sync(() => secrets.keep(pull.id, credentials)))).pipe(Effect.uninterruptible))
+            yield* noted({
+              action: "pull",
+              uid: order.requester.uid,
+              by: identity.label,
+              system: order.system,
+              reference: order.reference,
+              imageId: undefined,
+              digest: undefined,
+              why: `asked, ${isNew ? "as" : "joins"} pull ${pull.id}`
+            })
+            return pull
+          }).pipe(
+            Effect.tapError((error) =>
+              error.reason !== "Denied"
+                ? Effect.void
+                : noted({ action: "refused", uid: identity.requester.uid, by: identity.label, system: printable(wanted.system), reference: printable(wanted.reference), imageId: undefined, digest: undefined, why: error.code })
+            )
+          ),
+        get: (identity, id) => Effect.map(found(identity, id), ({ pull }) => pull),
+        watch: (identity, id) => Stream.unwrap(Effect.as(found(identity, id), watch.of(id))),
+        list: (identity, { all, limit, system: wanted }) =>
+          Effect.gen(function* () {
+            const system = yield* Site.system(site, wanted)
+            if (!identity.systems.includes(system.name)) return yield* new GatewayError(errorFields("ACCESS_DENIED", `What you authenticated with is not good for ${system.name}`))
+            if (all && !isAdmin(identity, system)) return yield* new GatewayError(errorFields("ACCESS_DENIED", `The pulls of others on ${system.name} are its administrators' to see`))
+            return yield* queue.list({ system: system.name, asker: all ? undefined : identity.requester.uid, limit })
+          }).pipe(Effect.mapError((error) => (error._tag === "FormatError" ? new GatewayError(carried(error)) : error))),
+        cancel: (identity, id) =>
+          Effect.gen(function* () {
+            const { system } = yield* found(identity, id)
+            const cancelled = yield* queue.cancel(id, identity.requester.uid, isAdmin(identity, system))
+            yield* runner.changed(id)
+            return cancelled ?? (yield* Watch.notFound(id))
+          }),
+        run: runner.run
+      })
+    })
+  )

@@ -13,12 +13,11 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type Digest, ofBytes } from "../../core/Digest.js"
 import { makeDirectory } from "../../core/Disk.js"
-import { errorFields, ImageError, isErrorCode, messageOf, printable, storageCode } from "../../core/Errors.js"
+import { errorFields, ImageError, messageOf, printable, storageCode } from "../../core/Errors.js"
+import * as Filter from "../../core/Filter.js"
 import type { ResolveOptions } from "../../core/Image.js"
 import { type ImageRef, pathAndTag } from "../../core/ImageRef.js"
 import type { BlobRange } from "../../core/Merge.js"
-import * as Native from "../../core/Native.js"
-import * as Process from "../../core/Process.js"
 import type { ManifestStore } from "./DockerImage.js"
 import * as ImageFiles from "./ImageFiles.js"
 import * as Json from "./Json.js"
@@ -139,19 +138,15 @@ const inflate = (input: number, path: string, file: string, options: ResolveOpti
         (handle) => Effect.promise(() => handle.close())
       )
       const { inflatedBytes, ratio } = options.limits
-      const program = options.workspace.program("shifter-inflate")
-      const process = yield* Process.scoped(program, [String(inflatedBytes), String(ratio)], { stdin: input, stdout: out.fd }).pipe(
-        Effect.mapError((fault) => new ImageError(errorFields("TOOL_MISSING", `The archive can't be inflated: ${fault.message}`, { remedy: Native.buildRemedy, cause: fault })))
-      )
-      const exit = yield* Effect.promise(() => process.exit)
-      if (exit.status === 0) return
-      const [said = "", ...what] = exit.stderr.split(" ")
-      // It speaks of layers, and this is none.
-      const code = said === "LAYER_INVALID" ? "LAYOUT_INVALID" : said
-      return yield* new ImageError(
-        isErrorCode(code)
-          ? errorFields(code, `The archive ${path}${code === "STORAGE_FULL" ? `, inflated to ${file}` : ""}: ${what.join(" ")}`)
-          : Native.ended("shifter-inflate", exit)
-      )
+      yield* Filter.run({
+        name: "shifter-inflate",
+        program: options.workspace.program("shifter-inflate"),
+        args: [String(inflatedBytes), String(ratio)],
+        stdin: input,
+        stdout: out.fd,
+        purpose: "The archive can't be inflated",
+        // It speaks of layers, and this is none.
+        worded: (code, what) => errorFields(code === "LAYER_INVALID" ? "LAYOUT_INVALID" : code, `The archive ${path}${code === "STORAGE_FULL" ? `, inflated to ${file}` : ""}: ${what}`)
+      })
     })
   )

@@ -16,7 +16,7 @@ import type * as Scope from "effect/Scope"
 import { errorFields, ImageError, printable } from "../../core/Errors.js"
 import type { Credentials } from "../../core/Image.js"
 import * as Challenge from "./Challenge.js"
-import type { Passing } from "./Patience.js"
+import type { Passing } from "../../core/http/Patience.js"
 
 /** What proves who one is: a password, or the token that a login gave for it. */
 export type Login = Credentials | { readonly identityToken: Redacted.Redacted }

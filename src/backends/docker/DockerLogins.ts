@@ -16,7 +16,7 @@ import { makeDirectory } from "../../core/Disk.js"
 import { errorFields, ImageError, messageOf, storageCode, systemCode } from "../../core/Errors.js"
 import type { Credentials } from "../../core/Image.js"
 import type { Login } from "./Authentication.js"
-import * as FileLock from "./FileLock.js"
+import * as FileLock from "../../core/FileLock.js"
 
 const Entry = Schema.Struct({
   auth: Schema.optional(Schema.String),

@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { ErrorCode, ImageError } from "../../core/Errors.js"
-import type { Passing } from "./Patience.js"
+import type { Passing } from "../../core/http/Patience.js"
 import type { RegistryClient } from "./RegistryClient.js"
 
 export interface Endpoints {

@@ -21,10 +21,11 @@ import { makeDirectory } from "../../core/Disk.js"
 import { errorFields, ImageError, messageOf, printable, storageCode } from "../../core/Errors.js"
 import type { Workspace } from "../../core/Image.js"
 import type { BlobRange } from "../../core/Merge.js"
-import { BlobFile } from "./BlobFile.js"
+import { BlobFile } from "../../core/BlobFile.js"
 import type { Endpoints } from "./Endpoints.js"
 import type { Descriptor } from "./Manifest.js"
-import { Passing, patiently } from "./Patience.js"
+import { strong } from "../../core/http/EntityTag.js"
+import { Passing, patiently } from "../../core/http/Patience.js"
 import type { Answer } from "./RegistryClient.js"
 
 /** Larger layers are fetched in parts. Smaller ones come beside one another, and are hashed as they come. */
@@ -369,6 +370,3 @@ class LayerTransfer {
     void this.out.follow(gap?.start ?? this.descriptor.size)
   }
 }
-
-/** An entity tag that stands for bytes (RFC 9110, 8.8.1). */
-const strong = (etag: string | undefined): string | undefined => (etag !== undefined && /^"[\x21\x23-\x7e]*"$/.test(etag) ? etag : undefined)

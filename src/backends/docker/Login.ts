@@ -8,8 +8,9 @@ import * as Effect from "effect/Effect"
 import { errorFields, ImageError } from "../../core/Errors.js"
 import type { Credentials } from "../../core/Image.js"
 import type { RegistrySettings } from "../../core/Registries.js"
+import * as Budgets from "./Budgets.js"
 import * as DockerLogins from "./DockerLogins.js"
-import { patiently } from "./Patience.js"
+import { patiently } from "../../core/http/Patience.js"
 import * as RegistryClient from "./RegistryClient.js"
 
 export interface LoginOptions {
@@ -30,6 +31,7 @@ export const login = ({ credentials, directory, host, settingsOf }: LoginOptions
       settingsOf,
       login: Effect.succeed(credentials),
       tokens: new Map(),
+      budgets: Budgets.make(),
       loginOnly: true,
       onProgress: () => undefined
     })

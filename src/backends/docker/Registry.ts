@@ -13,12 +13,13 @@ import type { Credentials, ResolveOptions } from "../../core/Image.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
 import type { RegistrySettings } from "../../core/Registries.js"
 import type { Login, TokenCache } from "./Authentication.js"
+import type { Budgets } from "./Budgets.js"
 import type { ManifestStore } from "./DockerImage.js"
 import * as DockerLogins from "./DockerLogins.js"
 import * as Endpoints from "./Endpoints.js"
 import * as LayerFetch from "./LayerFetch.js"
 import * as Manifest from "./Manifest.js"
-import { type Passing, patiently } from "./Patience.js"
+import { type Passing, patiently } from "../../core/http/Patience.js"
 import * as RegistryClient from "./RegistryClient.js"
 
 /** What all pulls of a process share. */
@@ -26,8 +27,11 @@ export interface Shared {
   readonly http: HttpClient.HttpClient
   readonly settingsOf: (host: string) => RegistrySettings
   readonly tokens: TokenCache
+  readonly budgets: Budgets
   /** The directory of `docker login`. */
   readonly dockerLogins: string | undefined
+  /** Whether references are strangers': a registry that the configuration does not name is then at a public address, or is not asked. */
+  readonly forStrangers: boolean
 }
 
 /** Transfers of one image beside one another. */
@@ -38,7 +42,7 @@ export const store = (shared: Shared, ref: ImageRef, options: ResolveOptions): E
   Effect.gen(function* () {
     const { digest, host, repository, tag } = yield* Either.mapLeft(dockerName(ref), (error) => new ImageError(carried(error)))
     const settings = yield* settingsOf(shared, host)
-    const clientOf = (at: string, given: Credentials | undefined) =>
+    const clientOf = (at: string, given: Credentials | undefined, isStranger: boolean) =>
       Effect.zipRight(
         settingsOf(shared, at),
         RegistryClient.make(shared.http, {
@@ -47,13 +51,15 @@ export const store = (shared: Shared, ref: ImageRef, options: ResolveOptions): E
           settingsOf: shared.settingsOf,
           login: loginOf(shared, at, given),
           tokens: shared.tokens,
+          budgets: shared.budgets,
+          isStranger,
           onProgress: options.onProgress
         })
       )
     // A mirror is told no login but its own.
     const endpoints = Endpoints.make(
-      yield* Effect.forEach(settings.mirrors, (mirror) => clientOf(mirror, undefined)),
-      yield* clientOf(host, options.credentials)
+      yield* Effect.forEach(settings.mirrors, (mirror) => clientOf(mirror, undefined, false)),
+      yield* clientOf(host, options.credentials, shared.forStrangers && !settings.named)
     )
     const name = `${host}/${repository}${digest === undefined ? `:${tag}` : `@${digest}`}`
     const domain = domainOf(host, repository)

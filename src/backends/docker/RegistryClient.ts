@@ -20,10 +20,11 @@ import * as Stream from "effect/Stream"
 import { errorFields, ImageError, printable } from "../../core/Errors.js"
 import type { OnProgress } from "../../core/Progress.js"
 import type { RegistrySettings } from "../../core/Registries.js"
-import { type AddressKind, kindOf } from "./Address.js"
+import { type AddressKind, kindOf } from "../../core/http/Address.js"
 import * as Authentication from "./Authentication.js"
-import { Passing, retryAfter, transportFailure } from "./Patience.js"
-import { Reach } from "./Reach.js"
+import { Passing, retryAfter, transportFailure } from "../../core/http/Patience.js"
+import { Reach } from "../../core/http/Reach.js"
+import type { Budgets } from "./Budgets.js"
 
 /** An answer with a status that was asked for. */
 export interface Answer {
@@ -57,7 +58,10 @@ export interface Options {
   readonly settingsOf: (host: string) => RegistrySettings
   readonly login: Effect.Effect<Authentication.Login | undefined, ImageError>
   readonly tokens: Authentication.TokenCache
+  readonly budgets: Budgets
   readonly loginOnly?: boolean
+  /** Whether the host is a stranger's choice, and has to be at a public address. */
+  readonly isStranger?: boolean
   readonly onProgress: OnProgress
 }
 
@@ -95,7 +99,7 @@ export const make = (client: HttpClient.HttpClient, options: Options): Effect.Ef
     const isWeaker = (url: URL) => url.protocol !== "https:" && !(url.protocol === "http:" && ((settings.plainHttp && url.host === base.host) || options.settingsOf(url.host).plainHttp))
     const reachOf = (url: URL) =>
       Effect.map(Ref.get(place), (kind): Reach["Type"] => {
-        if (url.origin === base.origin) return { kinds: "any", ca: settings.ca }
+        if (url.origin === base.origin) return { kinds: options.isStranger === true ? [] : "any", ca: settings.ca }
         const { ca, named } = options.settingsOf(url.host)
         return { kinds: named ? "any" : [kind], ca }
       })
@@ -103,6 +107,10 @@ export const make = (client: HttpClient.HttpClient, options: Options): Effect.Ef
     const send = (url: URL, request: HttpClientRequest.HttpClientRequest): Effect.Effect<Response, ImageError | Passing, Scope.Scope> =>
       Effect.gen(function* () {
         const isOwn = url.origin === base.origin
+        const asked = isOwn ? host : url.host
+        yield* options.budgets.turn(asked, (isOwn ? settings : options.settingsOf(url.host)).budget, (millis) =>
+          options.onProgress({ _tag: "RateLimit", registry: asked, remaining: 0, retryInSeconds: Math.ceil(millis / 1000) })
+        )
         const inner = yield* http.execute(HttpClientRequest.setHeaders(request, { "user-agent": "shifter-sdk", "accept-encoding": "identity" })).pipe(
           Effect.provideService(Reach, yield* reachOf(url)),
           Effect.mapError((error) => transportFailure(url, error))
@@ -233,7 +241,7 @@ const faulty = (inner: HttpClientResponse.HttpClientResponse, what: string): Eff
     const remedy = seconds === undefined ? {} : { remedy: limited ? `Retry in ${seconds} s, or give credentials.` : `Retry in ${seconds} s.` }
     const [, allowed, window] = /^(\d{1,9});w=(\d{1,9})/.exec(inner.headers["ratelimit-limit"] ?? "") ?? []
     const limit = limited && allowed !== undefined ? `; it allows ${allowed} requests in ${window} s` : ""
-    const error = new ImageError(errorFields(limited ? "REGISTRY_RATE_LIMITED" : "REGISTRY_ERROR", `${what}${limit}`, remedy))
+    const error = new ImageError(errorFields(limited ? "REGISTRY_RATE_LIMITED" : "REGISTRY_ERROR", `${what}${limit}`, { ...remedy, retryAfter: seconds }))
     return yield* momentary.has(inner.status) ? new Passing({ error, afterMillis: after }) : error
   })
 

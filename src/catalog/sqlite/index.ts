@@ -293,7 +293,7 @@ const make = (directory: string) => Effect.gen(function* () {
 
     state: (pull) =>
       worded(
-        Effect.retry(sql<{ state: string; phase: string; code: string | null; what: string | null }>`SELECT state, phase, code, what FROM pulls WHERE id = ${pull}`, {
+        Effect.retry(sql<{ state: string; phase: string; code: string | null; what: string | null; overdue: number }>`SELECT state, phase, code, what, lease_until <= ${now} AS overdue FROM pulls WHERE id = ${pull}`, {
           while: (error) => isBusy(error) || isBusy(error.cause),
           schedule: patience
         })
@@ -301,7 +301,7 @@ const make = (directory: string) => Effect.gen(function* () {
         Effect.map(([row]): PullState => {
           switch (row?.state) {
             case "active":
-              return { _tag: "Active", phase: phases.find((phase) => phase === row.phase) ?? "resolve" }
+              return { _tag: "Active", phase: phases.find((phase) => phase === row.phase) ?? "resolve", isOverdue: row.overdue === 1 }
             case "done":
               return { _tag: "Done" }
             case "failed":

@@ -1,5 +1,5 @@
 /**
- * The HTTP client that registries are reached with: `node:http` behind `@effect/platform`'s interface. It follows no redirect, connects to no
+ * The HTTP client that registries and files are fetched with: `node:http` behind `@effect/platform`'s interface. It follows no redirect, connects to no
  * address out of a request's {@link Reach}, and waits for nothing without a limit.
  *
  * @module
@@ -24,8 +24,8 @@ import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { systemCode } from "../../core/Errors.js"
-import type { NetworkLimits, ProxySettings } from "../../core/Registries.js"
+import { systemCode } from "../Errors.js"
+import type { NetworkLimits, ProxySettings } from "../Registries.js"
 import { kindOf } from "./Address.js"
 import * as Batches from "./Batches.js"
 import * as Proxy from "./Proxy.js"

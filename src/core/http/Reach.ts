@@ -1,5 +1,5 @@
 /**
- * How far one request may go: said by the registry client, kept by the HTTP client.
+ * How far one request may go: said by who asks, kept by the HTTP client.
  *
  * @module
  */

@@ -7,8 +7,8 @@ import * as Effect from 'effect/Effect'
 import * as Fiber from 'effect/Fiber'
 import * as Stream from 'effect/Stream'
 import { afterEach, describe, expect, it } from 'vitest'
-import { layer } from '../../../src/backends/docker/NodeHttp.js'
-import { Reach, type ReachOptions } from '../../../src/backends/docker/Reach.js'
+import { layer } from '../../../src/core/http/NodeHttp.js'
+import { Reach, type ReachOptions } from '../../../src/core/http/Reach.js'
 import { defaultNetwork, type NetworkLimits } from '../../../src/core/Registries.js'
 
 const containing = (text: string): unknown => expect.stringContaining(text)

@@ -8,8 +8,8 @@ import * as Effect from 'effect/Effect'
 import * as Either from 'effect/Either'
 import * as Stream from 'effect/Stream'
 import { afterEach, describe, expect, it } from 'vitest'
-import { layer } from '../../../src/backends/docker/NodeHttp.js'
-import { proxyFor } from '../../../src/backends/docker/Proxy.js'
+import { layer } from '../../../src/core/http/NodeHttp.js'
+import { proxyFor } from '../../../src/core/http/Proxy.js'
 import { defaultNetwork, environmentProxy } from '../../../src/core/Registries.js'
 import cases from '../../cases/no_proxy.json' with { type: 'json' }
 

@@ -1,6 +1,6 @@
 /** Which addresses are the internet's, and which are reached from inside alone. */
 import { describe, expect, it } from 'vitest'
-import { kindOf } from '../../../src/backends/docker/Address.js'
+import { kindOf } from '../../../src/core/http/Address.js'
 
 describe('an address', () => {
   it.each([

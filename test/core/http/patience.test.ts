@@ -6,7 +6,7 @@ import * as Fiber from 'effect/Fiber'
 import * as TestClock from 'effect/TestClock'
 import * as TestContext from 'effect/TestContext'
 import { describe, expect, it } from 'vitest'
-import { Passing, patiently, retryAfter } from '../../../src/backends/docker/Patience.js'
+import { Passing, patiently, retryAfter } from '../../../src/core/http/Patience.js'
 import { errorFields, ImageError } from '../../../src/core/Errors.js'
 
 const error = new ImageError(errorFields('REGISTRY_ERROR', 'it failed'))

@@ -4,7 +4,7 @@
  * @module
  */
 import { BlockList, isIP } from "node:net"
-import type { ProxySettings } from "../../core/Registries.js"
+import type { ProxySettings } from "../Registries.js"
 import { kindOf } from "./Address.js"
 
 /** The proxy for a URL; undefined where it is reached directly. This machine itself always is. */

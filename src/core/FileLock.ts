@@ -6,7 +6,7 @@
 import { randomBytes } from "node:crypto"
 import { link, open, readFile, rename, rm } from "node:fs/promises"
 import { setTimeout } from "node:timers/promises"
-import { systemCode } from "../../core/Errors.js"
+import { systemCode } from "./Errors.js"
 
 /** One that nobody has changed for so long is a dead process's. */
 const STALE = 10_000

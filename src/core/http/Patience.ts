@@ -6,7 +6,7 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
-import { errorFields, ImageError, printable, systemCode } from "../../core/Errors.js"
+import { type ErrorCode, errorFields, ImageError, printable, systemCode } from "../Errors.js"
 import { ProxyRefused } from "./Reach.js"
 
 /** A failure that may be over in a moment. */
@@ -24,7 +24,7 @@ const isPassing = (error: unknown): error is Passing => error instanceof Passing
 const TRIES = 4
 const FIRST_WAIT = 300
 /** The longest that a registry may make us wait; a longer time is told to the caller instead. */
-const LONGEST_WAIT = 60_000
+export const LONGEST_WAIT = 60_000
 
 export interface PatienceOptions {
   /** Bytes that have arrived so far: tries count anew when some did. */
@@ -75,24 +75,43 @@ export interface TransportCause {
 
 const passing: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN", "HPE_INVALID_EOF_STATE", "ABORT_ERR"])
 
-/** The failure of a request that had no answer, or whose body broke off. `doing` follows the host's name. */
-export const transportFailure = (url: URL, error: unknown, brokeOff?: string): ImageError | Passing => {
+/** Who was asked, for messages, and the codes for what came of it. */
+export interface Asked {
+  /** At the beginning of a sentence, before the host's name. */
+  readonly who: string
+  readonly refused: ErrorCode
+  readonly timeout: ErrorCode
+  readonly unreachable: ErrorCode
+  /** What to do about an address that is refused, and about a connection that is not secure. */
+  readonly remedies: (host: string) => { readonly refused: string; readonly notSecure: string; readonly unknownAuthority: string }
+}
+
+const registry: Asked = {
+  who: "The registry",
+  refused: "REDIRECT_REFUSED",
+  timeout: "REGISTRY_TIMEOUT",
+  unreachable: "REGISTRY_UNREACHABLE",
+  remedies: (host) => ({
+    refused: `If it should, name "${host}" under registries in the gateway configuration.`,
+    notSecure: 'If it speaks plain HTTP, set "plainHttp": true for it in the gateway configuration.',
+    unknownAuthority: 'If its certificate is of a private authority, name that in "ca" for it in the gateway configuration.'
+  })
+}
+
+/** The failure of a request that had no answer, or whose body broke off, which `brokeOff` says. */
+export const transportFailure = (url: URL, error: unknown, brokeOff?: string, asked: Asked = registry): ImageError | Passing => {
   const found = causes(error)
   const inner = found.find((each) => systemCode(each) !== undefined) ?? found[found.length - 1]
   const code = systemCode(inner) ?? ""
   const said = inner instanceof Error ? printable(inner.message) : ""
   const cause: TransportCause = { host: url.host, code, reason: inner instanceof Error ? inner.name : "" }
+  const remedies = asked.remedies(url.host)
   if (code === "ADDRESS_REFUSED") {
-    return new ImageError(
-      errorFields("REDIRECT_REFUSED", `The registry leads to an address of this network: ${said}`, {
-        cause,
-        remedy: `If it should, name "${url.host}" under registries in the gateway configuration.`
-      })
-    )
+    return new ImageError(errorFields(asked.refused, `${asked.who} leads to an address of this network: ${said}`, { cause, remedy: remedies.refused }))
   }
-  if (code === "TOO_SLOW") return new Passing({ error: new ImageError(errorFields("REGISTRY_TIMEOUT", `${url.host} is too slow: ${said}`, { cause })), cost: 2 })
-  if (/TIMEDOUT|TIMEOUT/.test(code)) return new Passing({ error: new ImageError(errorFields("REGISTRY_TIMEOUT", `${url.host} did not answer in time`, { cause })), cost: 2 })
-  if (brokeOff !== undefined) return new Passing({ error: new ImageError(errorFields("REGISTRY_UNREACHABLE", brokeOff, { cause })) })
+  if (code === "TOO_SLOW") return new Passing({ error: new ImageError(errorFields(asked.timeout, `${url.host} is too slow: ${said}`, { cause })), cost: 2 })
+  if (/TIMEDOUT|TIMEOUT/.test(code)) return new Passing({ error: new ImageError(errorFields(asked.timeout, `${url.host} did not answer in time`, { cause })), cost: 2 })
+  if (brokeOff !== undefined) return new Passing({ error: new ImageError(errorFields(asked.unreachable, brokeOff, { cause })) })
   const secure = /SSL|TLS|CERT|WRONG_VERSION|UNABLE_TO|SELF_SIGNED/.test(code)
   const why =
     code === "ECONNREFUSED"
@@ -110,10 +129,8 @@ export const transportFailure = (url: URL, error: unknown, brokeOff?: string): I
     ? { remedy: 'Check "proxy" in the gateway configuration, or HTTPS_PROXY and its like in the environment.' }
     : !secure
     ? {}
-    : /SSL|WRONG_VERSION/.test(code)
-      ? { remedy: 'If it speaks plain HTTP, set "plainHttp": true for it in the gateway configuration.' }
-      : { remedy: 'If its certificate is of a private authority, name that in "ca" for it in the gateway configuration.' }
-  const failure = new ImageError(errorFields("REGISTRY_UNREACHABLE", `The registry ${url.host} can't be reached: ${printable(why)}`, { cause, ...remedy }))
+    : { remedy: /SSL|WRONG_VERSION/.test(code) ? remedies.notSecure : remedies.unknownAuthority }
+  const failure = new ImageError(errorFields(asked.unreachable, `${asked.who} ${url.host} can't be reached: ${printable(why)}`, { cause, ...remedy }))
   return passing.has(inner instanceof ProxyRefused ? (inner.reason ?? "") : code) ? new Passing({ error: failure }) : failure
 }
 

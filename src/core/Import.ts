@@ -1,0 +1,145 @@
+/**
+ * Imports: a file of a user's own becomes the image of a `custom:` reference. Where it comes from differs; from then on it is a pull like any.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto"
+import { copyFile, link } from "node:fs/promises"
+import * as nodePath from "node:path"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { checked } from "./Checked.js"
+import { makeDirectory } from "./Disk.js"
+import { download } from "./Download.js"
+import { errorFields, GatewayError, type ImageError, messageOf, printable, storageCode, systemCode } from "./Errors.js"
+import * as GivenPath from "./GivenPath.js"
+import { type GivenFile, Image, type ResolveOptions } from "./Image.js"
+import { Acl, type ImageMetadata, MetadataFields, Requester } from "./ImageRecord.js"
+import * as ImageRef from "./ImageRef.js"
+import * as ImportSettings from "./ImportSettings.js"
+import type { OnProgress } from "./Progress.js"
+import { pull } from "./Pull.js"
+import type { Site } from "./Site.js"
+import type { Uploads } from "./Uploads.js"
+
+const hash = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/, { message: () => "64 lower-case hex digits" }))
+
+/** Where the file comes from. */
+export const ImportSource = Schema.Union(
+  /** An absolute path. For a requester it lies below a directory that the site imports from, and is his own. */
+  Schema.TaggedStruct("Path", { path: Schema.NonEmptyString }),
+  /** A complete upload of the requester's; it is removed when it is imported. */
+  Schema.TaggedStruct("Upload", { id: Schema.String }),
+  /** A URL of https, where the site allows them. `sha256` is what its bytes must have, in hex. */
+  Schema.TaggedStruct("Url", { url: Schema.String.pipe(Schema.maxLength(8192)), sha256: Schema.optional(hash) })
+)
+export type ImportSource = typeof ImportSource.Type
+
+/** What is imported, and for whom. */
+export interface ImportRequest {
+  /** `custom:NAME[:TAG]`. */
+  readonly reference: string
+  readonly source: ImportSource
+  /** Name of a system; the site's default without it. */
+  readonly system?: string | undefined
+  /** `os/arch[/variant]` that the image is for; this machine's without it. */
+  readonly platform?: string | undefined
+  /** Who asks, and whose the image will be. Without him it is this process's user, who may import what he can read. */
+  readonly requester?: Requester | undefined
+  /** Makes the image private to its owner and these users, at most 1,000. Empty: to its owner alone. Without both lists everyone may use it. */
+  readonly allowUids?: ReadonlyArray<number> | undefined
+  /** Makes the image private to its owner and these groups, at most 1,000. Empty: to its owner alone. */
+  readonly allowGids?: ReadonlyArray<number> | undefined
+  /** What the image says about running it: a file says nothing of that. */
+  readonly metadata?: Partial<ImageMetadata> | undefined
+  /** Told what happens. One that throws is told nothing more. */
+  readonly onProgress?: OnProgress | undefined
+}
+
+const Checked = Schema.Struct({
+  reference: Schema.String,
+  source: ImportSource,
+  system: Schema.optional(Schema.String),
+  platform: Schema.optional(Schema.String),
+  requester: Schema.optional(Requester),
+  allowUids: Schema.optional(Acl),
+  allowGids: Schema.optional(Acl),
+  metadata: Schema.optional(Schema.partial(MetadataFields))
+})
+
+/** One import, in a scope that ends with it. */
+export const importImage = (site: Site, uploads: typeof Uploads.Service, http: HttpClient.HttpClient, request: ImportRequest) =>
+  Effect.gen(function* () {
+    const { metadata: stated = {}, source } = yield* checked(Checked, request)
+    const ref = yield* ImageRef.parse(request.reference, site.defaultImageType)
+    if (ref.type !== "custom") {
+      return yield* new GatewayError(errorFields("REFERENCE_INVALID", `An import can't be named ${ref.type}:${ref.reference}`, { remedy: "Name it custom:NAME[:TAG]." }))
+    }
+    yield* ImportSettings.permitted(site.import, request.requester?.uid)
+    const owner = request.requester?.uid ?? process.getuid?.() ?? 0
+    const { command = [], entrypoint = [], env = [], labels = [], workdir } = stated
+    const metadata: ImageMetadata = { env, entrypoint, command, labels, ...(workdir === undefined ? {} : { workdir }) }
+    const image = yield* Image
+    const record = yield* pull(site, request, {
+      resolve: (_, options) =>
+        Effect.gen(function* () {
+          const file = yield* acquire(site, uploads, http, request, source, owner, options)
+          const resolved = yield* image.resolve(ref, { ...options, file })
+          return { ...resolved, metadata, variant: variantOf(owner, metadata) }
+        }),
+      mayRename: (current) =>
+        request.requester === undefined || current.owner === request.requester.uid
+          ? Effect.void
+          : Effect.fail(new GatewayError(errorFields("ACCESS_DENIED", `The name ${printable(`${ref.type}:${ref.reference}`)} is another user's`, { remedy: "Choose another name." })))
+    })
+    if (source._tag === "Upload") yield* Effect.ignore(uploads.cancel(source.id, owner))
+    return record
+  })
+
+/**
+ * What decides the image beside the bytes of its file. Two users who import the same file have an image each: what one says of how it is run, and to
+ * whom he gives it, is no business of the other's. And no image of another type has the same id, whatever the bytes are.
+ */
+const variantOf = (owner: number, { command, entrypoint, env, labels, workdir }: ImageMetadata): string =>
+  `custom 1 ${owner} ${createHash("sha256").update(JSON.stringify([env, entrypoint, command, workdir ?? null, labels])).digest("hex")}`
+
+/** The file, in the scratch directory. */
+const acquire = (
+  site: Site,
+  uploads: typeof Uploads.Service,
+  http: HttpClient.HttpClient,
+  request: ImportRequest,
+  source: ImportSource,
+  owner: number,
+  { limits, onProgress, workspace }: ResolveOptions
+): Effect.Effect<GivenFile, ImageError | GatewayError> =>
+  Effect.gen(function* () {
+    const file = nodePath.join(workspace.scratch, "import")
+    const failed = (error: unknown) => new GatewayError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The scratch directory ${workspace.scratch}: ${messageOf(error)}`, { cause: error }))
+    yield* Effect.tryPromise({ try: () => makeDirectory(workspace.scratch, true), catch: failed })
+    switch (source._tag) {
+      case "Path":
+        return yield* GivenPath.copy(source.path, request.requester === undefined ? undefined : { owner, roots: site.import.roots }, {
+          program: workspace.program("shifter-open"),
+          file,
+          most: limits.blobBytes
+        })
+      case "Upload": {
+        const uploaded = yield* uploads.file(source.id, owner)
+        // It stays here if the upload expires meanwhile.
+        yield* Effect.tryPromise({
+          try: () => link(uploaded.path, file).catch((error: unknown) => (systemCode(error) === "EXDEV" ? copyFile(uploaded.path, file) : Promise.reject(error))),
+          catch: failed
+        })
+        return { path: file, bytes: uploaded.bytes, digest: uploaded.digest }
+      }
+      case "Url":
+        return yield* download(source.url, {
+          file,
+          settings: site.import,
+          sha256: source.sha256,
+          onBytes: (received, bytes) => onProgress({ _tag: "Received", received, bytes })
+        }).pipe(Effect.provideService(HttpClient.HttpClient, http))
+    }
+  })

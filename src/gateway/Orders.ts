@@ -1,0 +1,111 @@
+/**
+ * From what somebody wants to an order of the queue: what may be pulled over the network, with which credentials, and with whom an order is shared.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import { carried, errorFields, GatewayError, isShifterError, messageOf, printable, type ShifterError } from "../core/Errors.js"
+import type { Credentials } from "../core/Image.js"
+import { Acl } from "../core/ImageRecord.js"
+import * as ImageRef from "../core/ImageRef.js"
+import * as Platform from "../core/Platform.js"
+import { checked } from "../core/Checked.js"
+import type { PullOrder } from "../core/PullQueue.js"
+import * as Site from "../core/Site.js"
+import type { Identity } from "./Identity.js"
+
+/** What somebody wants pulled. */
+export interface Wanted {
+  readonly system: string
+  readonly reference: string
+  readonly platform?: string | undefined
+  readonly allowUids?: ReadonlyArray<number> | undefined
+  readonly allowGids?: ReadonlyArray<number> | undefined
+  readonly verify?: boolean | undefined
+}
+
+const Checked = Schema.Struct({
+  system: Schema.String,
+  reference: Schema.String,
+  platform: Schema.optional(Schema.String),
+  allowUids: Schema.optional(Acl),
+  allowGids: Schema.optional(Acl),
+  verify: Schema.optional(Schema.Boolean)
+})
+
+export interface Ordered {
+  readonly order: PullOrder
+  /** Of the user, for the registry. */
+  readonly credentials: Credentials | undefined
+}
+
+/** Whether a site has a login of its own for a registry: of its configuration, or of `docker login`. */
+export type HasLogin = (host: string) => Effect.Effect<boolean>
+
+/** The order of what somebody wants. Fails when he may not ask for it, or when it is nothing that can be pulled over the network. */
+export const make = (site: Site.Site, hasLogin: HasLogin, identity: Identity, wanted: Wanted): Effect.Effect<Ordered, GatewayError> =>
+  Effect.gen(function* () {
+    yield* checked(Checked, wanted)
+    const system = yield* Site.system(site, wanted.system)
+    yield* mayPull(identity, system)
+    const ref = yield* ImageRef.parse(wanted.reference, site.defaultImageType)
+    if (ref.type !== "docker" || ref.canonical === null) return yield* refused(ref)
+    const { host } = yield* ImageRef.dockerName(ref)
+    const platform = Platform.format(wanted.platform === undefined ? Platform.host() : yield* Platform.parse(wanted.platform))
+    const credentials = identity.credentials.get(host) ?? identity.credentials.get("default")
+    const lists = wanted.allowUids === undefined && wanted.allowGids === undefined ? null : [sorted(wanted.allowUids), sorted(wanted.allowGids)]
+    // Whatever a login may decide is given to one user, and says nothing of what another one would be given.
+    const isForOne = credentials !== undefined || lists !== null || site.dockerDaemon.pulls.has(host) || (yield* siteHasLogin(site, hasLogin, host))
+    const verify = wanted.verify ?? false
+    return {
+      credentials,
+      order: {
+        system: system.name,
+        reference: ref.canonical,
+        platform,
+        requester: identity.requester,
+        allowUids: wanted.allowUids,
+        allowGids: wanted.allowGids,
+        verify,
+        registry: host,
+        key: keyOf([system.name, ref.canonical, platform, verify, isForOne ? [identity.requester.uid, credentials !== undefined, lists] : null]),
+        hasCredentials: credentials !== undefined
+      }
+    }
+  }).pipe(Effect.mapError((error: ShifterError) => (error._tag === "GatewayError" ? error : new GatewayError(carried(error)))))
+
+const mayPull = ({ label, scopes, systems }: Identity, system: Site.System): Either.Either<void, GatewayError> => {
+  const denied = (why: string) => Either.left(new GatewayError(errorFields("ACCESS_DENIED", why)))
+  if (!systems.includes(system.name)) return denied(`What you authenticated with (${printable(label)}) is not good for ${system.name}`)
+  if (!scopes.includes("pull") && !scopes.includes("manage")) return denied(`What you authenticated with (${printable(label)}) is not good for pulling`)
+  return Either.right(undefined)
+}
+
+/** Files and the daemon of the gateway's machine are nobody's to read from afar, an administrator's neither. */
+const refused = (ref: ImageRef.ImageRef) => {
+  const remedy =
+    ref.type === "custom"
+      ? "Import it."
+      : ref.type === "id"
+        ? "Look it up: it is there, or it is not."
+        : "Push it to a registry, import it, or let the gateway's administrator pull it on its machine."
+  return new GatewayError(errorFields("SOURCE_UNSUPPORTED", `An image of type "${ref.type}" can't be pulled through a gateway service`, { remedy }))
+}
+
+/** A mirror is told the site's logins too. */
+const siteHasLogin = (site: Site.Site, hasLogin: HasLogin, host: string): Effect.Effect<boolean, GatewayError> =>
+  Effect.flatMap(
+    Effect.try({
+      try: () => site.registry(host).mirrors,
+      catch: (error) => new GatewayError(isShifterError(error) ? carried(error) : errorFields("CONFIG_INVALID", `The settings of ${host} can't be used: ${messageOf(error)}`))
+    }),
+    (mirrors) => Effect.exists([host, ...mirrors], hasLogin)
+  )
+
+const sorted = (ids: ReadonlyArray<number> | undefined): ReadonlyArray<number> | null => (ids === undefined ? null : [...new Set(ids)].sort((a, b) => a - b))
+
+/** Of one length, whatever it is of. */
+const keyOf = (parts: ReadonlyArray<unknown>): string => createHash("sha256").update(JSON.stringify(parts)).digest("hex")

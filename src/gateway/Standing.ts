@@ -1,0 +1,71 @@
+/**
+ * How far a pull is, as one value, of the events that it tells.
+ *
+ * @module
+ */
+import { printable } from "../core/Errors.js"
+import type { ProgressEvent } from "../core/Progress.js"
+import type { PullProgress } from "../core/PullQueue.js"
+
+const WARNINGS = 10
+
+export interface Standing {
+  readonly add: (event: ProgressEvent) => void
+  readonly now: () => PullProgress
+  /** Whether it waits for another pull of the same image. */
+  readonly isWaiting: () => boolean
+}
+
+export const make = (): Standing => {
+  const layers = new Map<string, { received: number; readonly bytes: number }>()
+  let known: Pick<PullProgress, "phase" | "imageId" | "packed" | "isWaiting"> = { phase: "resolve", imageId: undefined, packed: 0, isWaiting: false }
+  let warnings: ReadonlyArray<string> = []
+  const warn = (text: string, replaces?: string) => {
+    const said = printable(text)
+    warnings = [...warnings.filter((other) => other !== said && (replaces === undefined || !other.startsWith(replaces))), said].slice(-WARNINGS)
+  }
+  return {
+    add: (event) => {
+      switch (event._tag) {
+        case "Phase":
+          known = { ...known, phase: event.phase, isWaiting: false }
+          break
+        case "Resolved":
+          known = { ...known, imageId: event.id }
+          for (const { bytes, digest } of event.layers) layers.set(digest, { received: 0, bytes })
+          break
+        case "Layer": {
+          const layer = layers.get(event.digest)
+          if (layer !== undefined) layer.received = Math.min(layer.bytes, event.received)
+          break
+        }
+        case "Packed":
+          known = { ...known, packed: event.bytes }
+          break
+        case "Waiting":
+          known = { ...known, imageId: event.id, isWaiting: true }
+          break
+        case "RateLimit": {
+          const start = `The registry ${event.registry} limits how often it is asked`
+          warn(event.retryInSeconds === undefined ? `${start}: ${event.remaining ?? 0} requests are left` : `${start}: it is asked again in ${event.retryInSeconds} s`, start)
+          break
+        }
+        case "Warning":
+          warn(event.message)
+          break
+      }
+    },
+    isWaiting: () => known.isWaiting,
+    now: () => {
+      const all = [...layers.values()]
+      return {
+        ...known,
+        received: all.reduce((sum, layer) => sum + layer.received, 0),
+        bytes: all.reduce((sum, layer) => sum + layer.bytes, 0),
+        layersDone: all.filter(({ bytes, received }) => received >= bytes).length,
+        layers: all.length,
+        warnings
+      }
+    }
+  }
+}
