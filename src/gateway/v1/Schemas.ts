@@ -29,6 +29,10 @@ export const errorSchemas = [...statuses.keys()].sort((a, b) => a - b).map((stat
 
 export type ApiError = Schema.Schema.Type<ReturnType<typeof errorOf>>
 
+/** Any error of the API. */
+export const ApiErrors = Schema.Union(...errorSchemas.map(({ schema }) => schema))
+export const isApiError = Schema.is(ApiErrors)
+
 /** An error as it goes over the wire: without its cause. */
 export const apiError = ({ code, message, reason, remedy, what }: Omit<ShifterError, "name" | "_tag">): ApiError => ({ code, reason, what, remedy, message })
 
@@ -73,7 +77,7 @@ export const ImagePage = Schema.Struct({
 export const Found = Schema.Struct({ id: Schema.String }).annotations({ identifier: "Found" })
 export const Removed = Schema.Struct({ id: Schema.String, names: Schema.Array(Schema.String), image: Schema.Boolean }).annotations({ identifier: "Removed" })
 export const AccessLists = Schema.Struct({
-  access: Schema.optionalWith(Schema.Literal("public", "private"), { default: () => "private" as const }),
+  access: Schema.optional(Schema.Literal("public", "private")),
   allowUids: Schema.optionalWith(Acl, { default: () => [] }),
   allowGids: Schema.optionalWith(Acl, { default: () => [] })
 }).annotations({ identifier: "AccessLists", description: "Who may use the image beside its owner; replaces what was there. Only administrators make an image public or a public one private." })
