@@ -28,7 +28,7 @@ import * as Metrics from "./Metrics.js"
 import { asker } from "./v1/Authorization.js"
 import * as V1 from "./v1/index.js"
 
-/** An application for the paths that begin so. It answers its own errors. */
+/** An application for the paths that begin so, or for `/` alone. It answers its own errors. */
 export interface Dialect {
   readonly prefix: string
   readonly app: HttpApp.Default<never, HttpRouter.HttpRouter.DefaultServices>
@@ -60,7 +60,7 @@ export const serve = ({ dialects = [], site, version }: Options) =>
       Effect.flatMap((request): HttpApp.Default<never, HttpRouter.HttpRouter.DefaultServices> => {
         const length = Number(request.headers["content-length"] ?? 0)
         if (length > server.bodyBytes) return Effect.succeed(tooLarge(server.bodyBytes))
-        return dialects.find(({ prefix }) => request.url.startsWith(prefix))?.app ?? v1
+        return dialects.find(({ prefix }) => (prefix === "/" ? /^\/(?:\?|$)/.test(request.url) : request.url.startsWith(prefix)))?.app ?? v1
       }),
       HttpServerRequest.withMaxBodySize(Option.some(server.bodyBytes))
     )
