@@ -32,7 +32,7 @@ module.exports = {
     room("core", "^src/core/", ["^src/core/", "^formats/"], "core imports formats alone"),
     siblings("backends", "backends"),
     siblings("transports", "transports"),
-    siblings("catalog", "catalog"),
+    room("catalog", "^src/catalog/([^/]+)/", ["^src/core/", "^src/catalog/sql/", "^src/catalog/$1/"], "engines import core, themselves and the SQL that all of them share"),
     siblings("wlm", "wlm"),
     room("udi", "^src/udi/", ["^src/core/", "^src/udi/"], "udi imports core"),
     room("gateway", "^src/gateway/", ["^src/core/", "^src/gateway/"], "gateway imports core"),

@@ -26,6 +26,8 @@ export interface Decoded {
 const DIRECTORIES = ["/usr/bin", "/usr/local/bin", "/opt/munge/bin"]
 const SECONDS = 10
 const LARGEST_CREDENTIAL = 256 * 1024
+/** What the tool says when its daemon can't be reached. */
+const NO_DAEMON = 6
 const EXPIRED = 15
 const REPLAYED = 17
 const LARGEST_ID = 4294967294
@@ -60,7 +62,7 @@ export const decode = (credential: Redacted.Redacted, socket: string): Effect.Ef
 export const understood = (status: number, stdout: string, stderr: string): Either.Either<Decoded, GatewayError> => {
   if (status === EXPIRED) return Either.left(refused("The munge credential has expired", "Make a new one for each request; if new ones expire, the clocks of the two machines differ."))
   if (status === REPLAYED) return Either.left(refused("The munge credential was used before", "Make a new one for each request."))
-  if (/cannot|unable|connect|socket/i.test(stderr) && status !== 0) return Either.left(unavailable(`unmunge says: ${stderr}`))
+  if (status === NO_DAEMON) return Either.left(unavailable(`unmunge says: ${stderr}`))
   const end = stdout.indexOf("\n\n")
   const head = end < 0 ? stdout : stdout.slice(0, end)
   const fields = new Map(head.split("\n").flatMap((line) => {

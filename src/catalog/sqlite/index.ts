@@ -3,28 +3,28 @@
  *
  * @module
  */
-import { randomBytes } from "node:crypto"
 import { stat, statfs } from "node:fs/promises"
 import * as nodePath from "node:path"
+import * as Reactivity from "@effect/experimental/Reactivity"
 import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import { createClient, type Transaction } from "@libsql/client/sqlite3"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { Catalog, fetchMillis, type GonePull, leaseMillis, type PullState, retryMillis } from "../../core/Catalog.js"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { isFull, makeDirectory } from "../../core/Disk.js"
 import { CatalogError, errorFields, messageOf, printable, storageCode } from "../../core/Errors.js"
 import * as Process from "../../core/Process.js"
-import { phases } from "../../core/Progress.js"
+import { type CatalogServices, type Database, type Dialect, layer as sqlLayer, migrate } from "../sql/index.js"
 
-/** Version of the tables. A file of a newer one is refused. */
-const SCHEMA_VERSION = 1
+/** How often it is looked whether another process changed something, while somebody waits for that. */
+const LOOK = "200 millis"
 
 /** File systems without the locks that SQLite needs, by the magic number of statfs(2). */
 const refusedFileSystems: Readonly<Record<number, string>> = {
@@ -50,42 +50,72 @@ export interface CatalogOptions {
 }
 
 /** The catalogue of a state directory. It is opened by whoever first asks it something, so that nothing is made for those who never do. */
-export const layer = (options: CatalogOptions): Layer.Layer<Catalog> =>
-  Layer.scoped(
-    Catalog,
+export const layer = (options: CatalogOptions): Layer.Layer<CatalogServices> =>
+  Layer.unwrapScoped(
     Effect.gen(function* () {
       const scope = yield* Effect.scope
-      const [opened, forget] = yield* Effect.cachedInvalidateWithTTL(
-        Effect.uninterruptible(Effect.map(Layer.buildWithScope(layerNow(options), scope), Context.get(Catalog))),
-        Duration.infinity
-      )
+      const [opening, forget] = yield* Effect.cachedInvalidateWithTTL(Effect.uninterruptible(Scope.extend(opened(options), scope)), Duration.infinity)
       // One that could not be opened is tried again.
-      const catalog = Effect.tapError(opened, () => forget)
-      return Catalog.of({
-        begin: (request) => Effect.flatMap(catalog, (open) => open.begin(request)),
-        claim: (pull, imageId) => Effect.flatMap(catalog, (open) => open.claim(pull, imageId)),
-        renew: (pull) => Effect.flatMap(catalog, (open) => open.renew(pull)),
-        enter: (pull, phase) => Effect.flatMap(catalog, (open) => open.enter(pull, phase)),
-        end: (pull, state) => Effect.flatMap(catalog, (open) => open.end(pull, state)),
-        state: (pull) => Effect.flatMap(catalog, (open) => open.state(pull)),
-        reap: Effect.flatMap(catalog, (open) => open.reap),
-        reaped: (pull) => Effect.flatMap(catalog, (open) => open.reaped(pull)),
-        useBlobs: (pull, blobs) => Effect.flatMap(catalog, (open) => open.useBlobs(pull, blobs)),
-        releaseBlobs: (pull) => Effect.flatMap(catalog, (open) => open.releaseBlobs(pull)),
-        unused: (blobs, f) => Effect.flatMap(catalog, (open) => open.unused(blobs, f))
+      const clients = Effect.tapError(opening, () => forget)
+      const worded = <A>(effect: Effect.Effect<A, SqlError | CatalogError>) => Effect.catchTag(effect, "SqlError", (error) => failed(error, options.stateDirectory))
+      const read: Database["read"] = (work) =>
+        Effect.flatMap(clients, ({ reader }) => worded(Effect.retry(work(reader), { while: (error) => isBusy(error) || isBusy(error.cause), schedule: patience })))
+      return sqlLayer({
+        dialect,
+        read,
+        write: (work) => Effect.flatMap(clients, ({ writer }) => worded(transaction(writer, work(writer)))),
+        told: told(read)
       })
     })
   )
 
-const layerNow = (options: CatalogOptions): Layer.Layer<Catalog, CatalogError> =>
-  Layer.unwrapEffect(
-    Effect.map(prepare(options), (file) =>
-      Layer.effect(Catalog, make(options.stateDirectory)).pipe(
-        Layer.provide(Layer.unwrapScoped(Effect.map(open(file), (liveClient) => LibsqlClient.layer({ liveClient })))),
-        Layer.mapError((error) => (error._tag === "CatalogError" ? error : unusable("The catalogue can't be opened", error)))
-      )
-    )
+const dialect: Dialect = {
+  now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+  identity: "INTEGER PRIMARY KEY AUTOINCREMENT",
+  integer: "INTEGER",
+  text: "TEXT",
+  bytes: "BLOB",
+  jsonArray: "json_group_array",
+  // Who writes is alone.
+  forUpdate: "",
+  skipLocked: "",
+  exclusive: () => Effect.void,
+  // They look, see below.
+  notify: () => Effect.void,
+  numbers: (sql, json) => sql`(SELECT value FROM json_each(${json}))`
+}
+
+/** SQLite tells nobody: a number says whether another connection has committed anything, and is cheap to read. */
+const told = (read: Database["read"]): Database["told"] =>
+  Stream.repeatEffectWithSchedule(
+    read((sql) => Effect.map(sql<{ data_version: number }>`PRAGMA data_version`, ([row]) => row?.data_version)),
+    Schedule.spaced(LOOK)
+  ).pipe(
+    Stream.changes,
+    Stream.drop(1),
+    Stream.map(() => undefined)
   )
+
+/** Opens the file: one client that reads, and one whose transactions write, so that who reads waits for nobody. */
+const opened = (options: CatalogOptions) =>
+  Effect.gen(function* () {
+    const file = yield* prepare(options)
+    const { stateDirectory } = options
+    return yield* Effect.gen(function* () {
+      const client = Effect.flatMap(open(file), (liveClient) => LibsqlClient.make({ liveClient }))
+      const writer = yield* client
+      yield* transaction(writer, migrate(writer, dialect))
+      return { writer, reader: yield* client }
+    }).pipe(
+      Effect.provide(Reactivity.layer),
+      Effect.catchTag("SqlError", (error) => failed(error, stateDirectory)),
+      Effect.catchSomeDefect((defect) => Option.some(unusable("The catalogue can't be opened", defect)))
+    )
+  })
+
+/** The client takes a commit that fails for a defect. */
+const transaction = <A, E>(sql: SqlClient.SqlClient, effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
+  Effect.catchSomeDefect(sql.withTransaction(effect), (defect) => (defect instanceof SqlError ? Option.some(Effect.fail(defect)) : Option.none()))
 
 const unusable = (what: string, cause?: unknown, remedy?: string) =>
   new CatalogError(errorFields("STATE_UNUSABLE", what, { cause, ...(remedy === undefined ? {} : { remedy }) }))
@@ -205,158 +235,3 @@ const accountOf = (uid: number): Effect.Effect<string | undefined> =>
     Effect.map(({ stdout }) => /^([A-Za-z0-9_][A-Za-z0-9_.-]*):/.exec(stdout)?.[1]),
     Effect.orElseSucceed(() => undefined)
   )
-
-const make = (directory: string) => Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
-  const worded = <A>(effect: Effect.Effect<A, SqlError | CatalogError>): Effect.Effect<A, CatalogError> =>
-    Effect.catchTag(effect, "SqlError", (error) => failed(error, directory))
-  // The client takes a commit that fails for a defect.
-  const transaction = <A, E>(effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
-    Effect.catchSomeDefect(sql.withTransaction(effect), (defect) => (defect instanceof SqlError ? Option.some(Effect.fail(defect)) : Option.none()))
-  const written = <A extends object>(statement: Effect.Effect<ReadonlyArray<A>, SqlError>) => worded(transaction(statement))
-  // The database's clock: one for all processes.
-  const now = sql.literal("CAST(unixepoch('subsec') * 1000 AS INTEGER)")
-  const isAlive = sql`state = 'active' AND lease_until > ${now}`
-
-  yield* worded(
-    transaction(
-      Effect.gen(function* () {
-        yield* sql`CREATE TABLE IF NOT EXISTS catalog_version (version INTEGER NOT NULL)`
-        const found = yield* sql<{ version: number }>`SELECT version FROM catalog_version`
-        const version = found[0]?.version
-        if (version !== undefined && version > SCHEMA_VERSION) {
-          return yield* new CatalogError(
-            errorFields("CATALOG_FAILED", `The catalogue has version ${version}; up to ${SCHEMA_VERSION} is understood`, { remedy: "Update this program." })
-          )
-        }
-        yield* sql`CREATE TABLE IF NOT EXISTS pulls (
-          id INTEGER PRIMARY KEY AUTOINCREMENT,
-          token TEXT NOT NULL,
-          system TEXT NOT NULL,
-          reference TEXT NOT NULL,
-          requester INTEGER NOT NULL,
-          image_id TEXT,
-          state TEXT NOT NULL,
-          phase TEXT NOT NULL,
-          lease_until INTEGER NOT NULL,
-          code TEXT,
-          what TEXT,
-          changed INTEGER NOT NULL
-        )`
-        // Single flight: one conversion of an image for a system.
-        yield* sql`CREATE UNIQUE INDEX IF NOT EXISTS pulls_conversion ON pulls (system, image_id) WHERE state = 'active' AND image_id IS NOT NULL`
-        yield* sql`CREATE TABLE IF NOT EXISTS blob_uses (pull INTEGER NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (blob, pull))`
-        if (version === undefined) yield* sql`INSERT INTO catalog_version (version) VALUES (${SCHEMA_VERSION})`
-      })
-    )
-  )
-
-  return Catalog.of({
-    begin: (request) =>
-      written(
-        sql<{ id: number; token: string }>`INSERT INTO pulls (token, system, reference, requester, state, phase, lease_until, changed)
-          VALUES (${randomBytes(16).toString("hex")}, ${request.system}, ${request.reference}, ${request.requester}, 'active', 'resolve', ${now} + ${leaseMillis}, ${now})
-          RETURNING id, token`
-      ).pipe(Effect.flatMap(([row]) => (row === undefined ? failed(new Error("no row was made"), directory) : Effect.succeed(row)))),
-
-    claim: (pull, imageId) =>
-      worded(
-        transaction(
-          Effect.gen(function* () {
-            // Its process sees that its lease is gone, at the latest where it would publish; what that leaves, a reaper removes.
-            yield* sql`UPDATE pulls SET state = 'reaping', lease_until = ${now} + ${leaseMillis}, changed = ${now} WHERE id IN (SELECT p.id FROM pulls p, pulls mine
-              WHERE mine.id = ${pull.id} AND p.system = mine.system AND p.image_id = ${imageId} AND p.state = 'active' AND p.id <> mine.id
-              AND p.phase = 'fetch' AND p.changed < ${now} - ${fetchMillis} AND p.reference <> mine.reference)`
-            const [other] = yield* sql<{ id: number; same: number }>`SELECT p.id, p.reference = mine.reference AND p.requester = mine.requester AS same
-              FROM pulls p, pulls mine
-              WHERE mine.id = ${pull.id} AND p.system = mine.system AND p.image_id = ${imageId} AND p.state = 'active' AND p.id <> mine.id`
-            if (other !== undefined) return { _tag: "Theirs", pull: other.id, isSameRequest: other.same === 1 } as const
-            const mine = yield* sql`UPDATE pulls SET image_id = ${imageId}, lease_until = ${now} + ${leaseMillis} WHERE id = ${pull.id} AND state = 'active' RETURNING id`
-            return mine.length === 1 ? ({ _tag: "Mine" } as const) : yield* new CatalogError(errorFields("LEASE_LOST", "This pull was silent for too long"))
-          })
-        )
-      ),
-
-    renew: (pull) =>
-      written(sql`UPDATE pulls SET lease_until = ${now} + ${leaseMillis} WHERE id = ${pull.id} AND ${isAlive} RETURNING id`).pipe(Effect.map((found) => found.length === 1)),
-
-    enter: (pull, phase) =>
-      written(
-        sql`UPDATE pulls SET phase = ${phase}, lease_until = ${now} + ${leaseMillis}, changed = ${now} WHERE id = ${pull.id} AND ${isAlive} RETURNING id`
-      ).pipe(Effect.map((found) => found.length === 1)),
-
-    end: (pull, state) =>
-      written(
-        sql`UPDATE pulls SET state = ${state._tag.toLowerCase()}, code = ${state._tag === "Failed" ? state.code : null},
-          what = ${state._tag === "Failed" ? state.what : null}, changed = ${now} WHERE id = ${pull.id} AND state = 'active'`
-      ).pipe(Effect.asVoid),
-
-    state: (pull) =>
-      worded(
-        Effect.retry(sql<{ state: string; phase: string; code: string | null; what: string | null; overdue: number }>`SELECT state, phase, code, what, lease_until <= ${now} AS overdue FROM pulls WHERE id = ${pull}`, {
-          while: (error) => isBusy(error) || isBusy(error.cause),
-          schedule: patience
-        })
-      ).pipe(
-        Effect.map(([row]): PullState => {
-          switch (row?.state) {
-            case "active":
-              return { _tag: "Active", phase: phases.find((phase) => phase === row.phase) ?? "resolve", isOverdue: row.overdue === 1 }
-            case "done":
-              return { _tag: "Done" }
-            case "failed":
-              return { _tag: "Failed", code: row.code ?? "", what: row.what ?? "" }
-            default:
-              return { _tag: "Abandoned" }
-          }
-        })
-      ),
-
-    reap: worded(
-      transaction(
-        Effect.gen(function* () {
-          // Ended rows are kept for a while, then forgotten with the blobs they held on to.
-          yield* sql`DELETE FROM pulls WHERE state <> 'active' AND changed < ${now} - ${retryMillis}`
-          yield* sql`DELETE FROM blob_uses WHERE pull NOT IN (SELECT id FROM pulls)`
-          // The lease is now the reaper's: when he dies too, the next one removes what is left.
-          return yield* sql<GonePull>`UPDATE pulls SET changed = CASE state WHEN 'active' THEN ${now} ELSE changed END, state = 'reaping', lease_until = ${now} + ${leaseMillis}
-            WHERE state IN ('active', 'reaping') AND lease_until <= ${now} RETURNING id, token, system`
-        })
-      )
-    ),
-
-    reaped: (pull) => written(sql`UPDATE pulls SET state = 'abandoned' WHERE id = ${pull.id} AND state = 'reaping'`).pipe(Effect.asVoid),
-
-    useBlobs: (pull, blobs) =>
-      worded(
-        transaction(
-          Effect.gen(function* () {
-            for (const blob of blobs) yield* sql`INSERT INTO blob_uses (pull, blob) VALUES (${pull.id}, ${blob}) ON CONFLICT DO NOTHING`
-          })
-        )
-      ),
-
-    releaseBlobs: (pull) =>
-      worded(
-        transaction(
-          Effect.gen(function* () {
-            yield* sql`DELETE FROM blob_uses WHERE pull = ${pull.id}`
-            // Earlier tries of the same image have no further use for theirs.
-            yield* sql`DELETE FROM blob_uses WHERE pull IN (SELECT p.id FROM pulls p, pulls mine
-              WHERE mine.id = ${pull.id} AND p.state <> 'active' AND p.system = mine.system
-              AND (p.image_id = mine.image_id OR p.reference = mine.reference))`
-          })
-        )
-      ),
-
-    unused: (blobs, f) =>
-      worded(
-        transaction(
-          Effect.gen(function* () {
-            const used = new Set((yield* sql<{ blob: string }>`SELECT DISTINCT blob FROM blob_uses`).map(({ blob }) => blob))
-            for (const blob of blobs) if (!used.has(blob)) yield* f(blob)
-          })
-        )
-      )
-  })
-})
