@@ -28,9 +28,9 @@ import * as Metrics from "./Metrics.js"
 import { asker } from "./v1/Authorization.js"
 import * as V1 from "./v1/index.js"
 
-/** An application for some of the paths. */
+/** An application for the paths that begin so, or for `/` alone. It answers its own errors. */
 export interface Dialect {
-  readonly handles: (path: string) => boolean
+  readonly prefix: string
   readonly app: HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices>
 }
 
@@ -60,8 +60,7 @@ export const serve = ({ dialects = [], site, version }: Options) =>
       Effect.flatMap((request): HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices> => {
         const length = Number(request.headers["content-length"] ?? 0)
         if (length > server.bodyBytes) return Effect.succeed(tooLarge)
-        const path = request.url.split("?")[0] ?? ""
-        return dialects.find(({ handles }) => handles(path))?.app ?? v1
+        return dialects.find(({ prefix }) => (prefix === "/" ? /^\/(?:\?|$)/.test(request.url) : request.url.startsWith(prefix)))?.app ?? v1
       }),
       HttpServerRequest.withMaxBodySize(Option.some(server.bodyBytes))
     )

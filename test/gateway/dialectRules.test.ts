@@ -5,7 +5,6 @@ import { describe, expect, it } from 'vitest'
 import { mayUse } from '../../src/core/ImageRecord.js'
 import type { PullProgress, QueuedPull } from '../../src/core/PullQueue.js'
 import { defaultDialect, type Dialect } from '../../src/core/ServiceConfig.js'
-import { mayRead } from '../../src/gateway/dialect/caller.js'
 import * as Ids from '../../src/gateway/dialect/ids.js'
 import { limitOf } from '../../src/gateway/dialect/administration.js'
 import { covers, located } from '../../src/gateway/dialect/pull.js'
@@ -47,22 +46,7 @@ describe('an access list', () => {
       expect(mayUse(image, { uid, gids: [gid] })).toBe(allow)
     })
   }
-  const system = { name: 's', imagePath: '/i', publicMode: '0600', admins: [], munge: '', isPersonal: false, ssh: undefined } as const
-  const identity = (uid: number, gids: number[]) =>
-    ({ requester: { uid, gids }, user: undefined, by: 'munge', label: 'munge', scopes: [], systems: ['s'], credentials: new Map() }) as const
   const image = { access: 'private', owner: 10, allowUids: [11], allowGids: [12] } as const
-  it.each<[string, ReturnType<typeof identity> | undefined, boolean, string | undefined]>([
-    ['the owner', identity(10, [1]), false, 'owner'],
-    ['a listed user', identity(11, [1]), false, 'user list'],
-    ['a member of a listed group', identity(13, [1, 12]), false, 'group list 12'],
-    ['an administrator', identity(13, [1]), true, 'administrator'],
-    ['somebody else', identity(13, [1]), false, undefined],
-    ['somebody without groups', identity(12, []), false, undefined],
-    ['nobody', undefined, false, undefined],
-  ])('tells why %s may read', (_, who, admin, why) => {
-    expect(mayRead({ system, identity: who, admin }, image)).toBe(why)
-    expect(mayRead({ system, identity: who, admin }, { ...image, access: 'public' })).toBe('public')
-  })
   it('covers those whom it names, and everyone when it is public', () => {
     expect(covers(image, { allowUids: [10, 11], allowGids: [12] })).toBe(true)
     expect(covers(image, { allowUids: undefined, allowGids: undefined })).toBe(true)

@@ -34,8 +34,8 @@ export const startService = async (config: Site.GatewayConfig, own: Parameters<t
   const started = Effect.gen(function* () {
     const context = yield* Layer.build(serviceLayer(site, own))
     yield* Context.get(context, Pulls).run
-    const reference = { handles: (path: string) => path === '/' || path.startsWith('/api/'), app: Effect.provide(routes(site), context) }
-    const { addresses } = yield* Effect.provide(Server.serve({ site, version: '0.0.0-test', dialects: [reference] }), context)
+    const app = Effect.provide(routes(site), context)
+    const { addresses } = yield* Effect.provide(Server.serve({ site, version: '0.0.0-test', dialects: [{ prefix: '/', app }, { prefix: '/api/', app }] }), context)
     return { addresses, context }
   })
   const stop = () => Effect.runPromise(Scope.close(scope, Exit.void).pipe(Effect.provide(logger)))

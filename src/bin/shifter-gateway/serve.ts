@@ -42,8 +42,8 @@ const service = (config: string | undefined, version: string) =>
     const context = yield* Layer.build(serviceLayer(site))
     // Ended after the server: what runs is put back when nobody can ask any more.
     yield* Context.get(context, Pulls).run
-    const reference = { handles: (path: string) => path === "/" || path.startsWith("/api/"), app: Effect.provide(routes(site), context) }
-    const { addresses } = yield* Effect.provide(Server.serve({ site, version, dialects: [reference] }), context)
+    const app = Effect.provide(routes(site), context)
+    const { addresses } = yield* Effect.provide(Server.serve({ site, version, dialects: [{ prefix: "/", app }, { prefix: "/api/", app }] }), context)
     yield* Effect.logInfo("listening").pipe(Effect.annotateLogs({ addresses: addresses.join(" "), version, configuration: site.source ?? "" }))
     yield* Effect.addFinalizer(() => Effect.logInfo("stopping"))
     return yield* Effect.never

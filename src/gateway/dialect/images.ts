@@ -3,99 +3,122 @@
  *
  * @module
  */
+import * as Cache from "effect/Cache"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import { Audit, type AuditAction } from "../../core/Audit.js"
-import { errorFields, GatewayError } from "../../core/Errors.js"
+import { Audit, type AuditAction, type AuditEntry } from "../../core/Audit.js"
 import { Gateway } from "../../core/Gateway.js"
 import { ImageIndex, type IndexedImage } from "../../core/ImageIndex.js"
-import type { ImageRecord } from "../../core/ImageRecord.js"
+import type { ImageRecord, Requester } from "../../core/ImageRecord.js"
 import type { ImageRef } from "../../core/ImageRef.js"
 import type * as Site from "../../core/Site.js"
-import { type Caller, mayRead, reader } from "./caller.js"
+import { mayDoWith, noImage } from "../Policy.js"
+import type { Caller } from "./caller.js"
 import { ofImage, write } from "./record.js"
 
 /** A published image that the caller may read. */
 export interface Found {
   readonly record: ImageRecord
-  /** What the index knows beyond the record; undefined where it has not seen the image yet. */
+  /** What the index knows beyond the record; undefined where it has not seen the image yet, or can't be asked. */
   readonly indexed: IndexedImage | undefined
   readonly names: ReadonlyArray<string>
   readonly why: string
 }
 
-const text = (ref: ImageRef): string => ref.canonical ?? `${ref.type}:${ref.reference}`
-const missing = new GatewayError(errorFields("IMAGE_NOT_FOUND", "There is no such image"))
+/** A reference in the form that names its image. */
+export const text = (ref: ImageRef): string => ref.canonical ?? `${ref.type}:${ref.reference}`
 
-/** The image of a reference: the image path says which, the index what else is known. Fails with `IMAGE_NOT_FOUND`, also for one that is not his. */
-export const find = (caller: Caller, ref: ImageRef) =>
+/** Nobody has this uid: public images alone are found for it. */
+const STRANGER: Requester = { uid: -1, gids: [] }
+const PAGE = 500
+/** A job's ranks look up the same image, all of them: what was noted within a minute is not noted again. */
+const NOTED = 10_000
+
+export const make = (site: Site.Site) =>
   Effect.gen(function* () {
     const gateway = yield* Gateway
-    const where = { system: caller.system.name, requester: reader(caller) }
-    const id = yield* gateway.lookup(text(ref), where)
-    // Jobs find their images while a database is away.
-    const indexed = yield* (yield* ImageIndex).get(where.system, id).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), undefined)))
-    const { names, record } = indexed ?? (yield* gateway.inspect(`id:${id}`, where))
-    const why = mayRead(caller, record)
-    if (why === undefined) return yield* missing
-    // The index may be a moment behind the name that was just looked up.
-    const all = ref.type === "id" || ref.canonical === null || names.includes(ref.canonical) ? names : [...names, ref.canonical]
-    return { record, indexed, names: all, why } satisfies Found
-  })
-
-/** The record of an image by the names of the type that was asked for. */
-export const shown = (site: Site.Site, { system }: Caller, ref: ImageRef, { indexed, names, record }: Found, lastPull = indexed?.published): string => {
-  const own = names.filter((name) => name.startsWith(`${ref.type}:`))
-  const chosen = ref.type === "id" ? [...own, text(ref)] : own
-  return write(ofImage(system.name, record, chosen, lastPull, site.dialect))
-}
-
-/** It was used: it lives on, and the audit log says who. An index or a log that fails takes no image from a job that waits for it. */
-export const used = (site: Site.Site, caller: Caller, action: AuditAction, ref: ImageRef, { record, why }: Found) =>
-  Effect.gen(function* () {
-    const system = caller.system.name
-    const { imageSeconds } = site.lifetime
-    yield* (yield* ImageIndex).touch(system, record.id, imageSeconds === 0 ? undefined : imageSeconds * 1000)
-    yield* (yield* Audit).write({
-      action,
-      uid: caller.identity?.requester.uid,
-      by: caller.identity?.label ?? "nobody",
-      system,
-      reference: text(ref),
-      imageId: record.id,
-      digest: record.manifestDigest ?? record.sourceDigest,
-      why
-    })
-  }).pipe(Effect.catchAll((error) => Effect.logWarning(error.message)))
-
-/** The record of an image that is there. */
-export const lookup = (site: Site.Site, caller: Caller, ref: ImageRef) =>
-  Effect.gen(function* () {
-    const found = yield* find(caller, ref)
-    yield* used(site, caller, "lookup", ref, found)
-    return shown(site, caller, ref, found)
-  })
-
-const PAGE = 500
-
-/** All images that the caller may read and that have a name, each once for each type of its names. */
-export const list = (site: Site.Site, caller: Caller) =>
-  Effect.gen(function* () {
     const index = yield* ImageIndex
-    const system = caller.system.name
-    const seen = new Set<string>()
-    const records: Array<string> = []
-    let after: string | undefined
-    do {
-      const page = yield* index.page({ system, requester: reader(caller), after, limit: PAGE })
-      for (const { image, name } of page.rows) {
-        const type = name.slice(0, name.indexOf(":") + 1)
-        const once = `${type}${image.record.id}`
-        if (seen.has(once) || mayRead(caller, image.record) === undefined) continue
-        seen.add(once)
-        const names = image.names.filter((each) => each.startsWith(type))
-        records.push(write(ofImage(system, image.record, names, image.published, site.dialect)))
-      }
-      after = page.next
-    } while (after !== undefined)
-    return `{"list":[${records.join(",")}]}`
+    const audit = yield* Audit
+    const lifetime = site.lifetime.imageSeconds === 0 ? undefined : site.lifetime.imageSeconds * 1000
+
+    const noted = yield* Cache.make({
+      capacity: NOTED,
+      timeToLive: "1 minute",
+      // An index or a log that fails takes no image from a job that waits for it.
+      lookup: (entry: AuditEntry) =>
+        Effect.zipRight(
+          entry.system === undefined || entry.imageId === undefined ? Effect.void : index.touch(entry.system, entry.imageId, lifetime),
+          audit.write(entry)
+        ).pipe(Effect.catchAll((error) => Effect.logWarning(error.message)))
+    })
+
+    /** The image of a reference: the image path says which, the index what else is known. Fails with `IMAGE_NOT_FOUND`, also for one that is not his. */
+    const find = ({ admin, identity, system }: Caller, ref: ImageRef) =>
+      Effect.gen(function* () {
+        const reference = text(ref)
+        const record = yield* gateway.record(reference, { system: system.name, requester: admin ? undefined : identity?.requester })
+        const decision = mayDoWith(identity, "read", system, record)
+        if (decision._tag !== "Allowed") return yield* noImage(reference, system.name)
+        const indexed = yield* Effect.orElseSucceed(index.get(system.name, record.id), () => undefined)
+        const { names } = indexed ?? (yield* gateway.inspect(`id:${record.id}`, { system: system.name }))
+        // The index may be a moment behind the name that was just looked up.
+        const all = ref.type === "id" || names.includes(reference) ? names : [...names, reference].sort()
+        return { record, indexed, names: all, why: decision.why } satisfies Found
+      })
+
+    /** The record of an image by its names of the type that was asked for. */
+    const shown = ({ system }: Caller, ref: ImageRef, { indexed, names, record }: Found, lastPull = indexed?.published): string => {
+      const own = ref.type === "id" ? [text(ref)] : names.filter((name) => name.startsWith(`${ref.type}:`))
+      return write(ofImage(system.name, record, own, lastPull, site.dialect))
+    }
+
+    /** It was used: it lives on, and the audit log says by whom. */
+    const used = ({ identity, system }: Caller, action: AuditAction, ref: ImageRef, { record, why }: Found) =>
+      noted.get(
+        Data.struct({
+          action,
+          uid: identity?.requester.uid,
+          by: identity?.label ?? "nobody",
+          system: system.name,
+          reference: text(ref),
+          imageId: record.id,
+          digest: record.manifestDigest ?? record.sourceDigest,
+          why
+        })
+      )
+
+    return {
+      find,
+      shown,
+      used,
+      /** The record of an image that is there. */
+      lookup: (caller: Caller, ref: ImageRef) =>
+        Effect.gen(function* () {
+          const found = yield* find(caller, ref)
+          yield* used(caller, "lookup", ref, found)
+          return shown(caller, ref, found)
+        }),
+      /** All images that the caller may read and that have a name, each once for each type of its names. */
+      list: ({ admin, identity, system }: Caller) =>
+        Effect.gen(function* () {
+          const requester = identity === undefined ? STRANGER : admin ? undefined : identity.requester
+          const seen = new Set<string>()
+          const records: Array<string> = []
+          let after: string | undefined
+          do {
+            const page = yield* index.page({ system: system.name, requester, after, limit: PAGE })
+            for (const { image, name } of page.rows) {
+              const type = name.slice(0, name.indexOf(":") + 1)
+              const once = `${type}${image.record.id}`
+              if (seen.has(once) || mayDoWith(identity, "read", system, image.record)._tag !== "Allowed") continue
+              seen.add(once)
+              const names = image.names.filter((each) => each.startsWith(type))
+              records.push(write(ofImage(system.name, image.record, names, image.published, site.dialect)))
+            }
+            after = page.next
+          } while (after !== undefined)
+          return `{"list":[${records.join(",")}]}`
+        })
+    }
   })
+export type Images = Effect.Effect.Success<ReturnType<typeof make>>

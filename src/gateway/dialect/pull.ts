@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { errorFields, GatewayError } from "../../core/Errors.js"
 import type { Access } from "../../core/ImageRecord.js"
+import * as Platform from "../../core/Platform.js"
 import { ImageIndex } from "../../core/ImageIndex.js"
 import type { ImageRef } from "../../core/ImageRef.js"
 import { PullQueue, type QueuedPull } from "../../core/PullQueue.js"
@@ -16,7 +17,7 @@ import type { Identity } from "../Identity.js"
 import { Pulls, type Wanted } from "../Pulls.js"
 import type { Caller } from "./caller.js"
 import * as Ids from "./ids.js"
-import { find, type Found, shown, used } from "./images.js"
+import type { Found, Images } from "./images.js"
 import { isPullable } from "./pullable.js"
 import { ofPull, write } from "./record.js"
 
@@ -73,16 +74,18 @@ const LATEST = 20
 const RECENT_MILLIS = 10_000
 
 /** Asks for a pull, or tells how it stands: the text of a record. */
-export const pull = (site: Site.Site, caller: Caller, identity: Identity, ref: ImageRef, lists: Allowed) =>
+export const pull = (site: Site.Site, images: Images, caller: Caller, identity: Identity, ref: ImageRef, lists: Allowed) =>
   Effect.gen(function* () {
     const system = caller.system.name
     const canonical = ref.canonical
-    if (canonical === null || ref.type === "id") {
-      return yield* new GatewayError(errorFields("SOURCE_UNSUPPORTED", `An image of type "${ref.type}" can't be pulled through a gateway`))
+    // Whatever else is looked for would be told of as if it could be pulled.
+    if (canonical === null || ref.type !== "docker") {
+      return yield* new GatewayError(errorFields("SOURCE_UNSUPPORTED", `An image of type "${ref.type}" can't be pulled through a gateway service`))
     }
     const queue = yield* PullQueue
+    const platform = Platform.format(Platform.host())
     const own = (yield* queue.list({ system, asker: identity.requester.uid, reference: canonical, limit: LATEST })).filter(
-      ({ order }) => order.platform === undefined && isSame(order.allowUids, lists.allowUids) && isSame(order.allowGids, lists.allowGids)
+      ({ order }) => order.platform === platform && isSame(order.allowUids, lists.allowUids) && isSame(order.allowGids, lists.allowGids)
     )
     const now = yield* (yield* ImageIndex).now
     const updateMillis = Math.max(site.pulls.updateSeconds * 1000, RECENT_MILLIS)
@@ -92,7 +95,7 @@ export const pull = (site: Site.Site, caller: Caller, identity: Identity, ref: I
       if (!isPullable({ ...standing, heartbeat: active.state === "running" ? active.changed : undefined }, now, updateMillis)) return write(standing)
     }
 
-    const image = yield* find(caller, ref).pipe(Effect.catchIf((error) => error.code === "IMAGE_NOT_FOUND", () => Effect.succeed(undefined)))
+    const image = yield* images.find(caller, ref).pipe(Effect.catchIf((error) => error.code === "IMAGE_NOT_FOUND", () => Effect.succeed(undefined)))
     const [last] = [...own].sort((a, b) => b.changed - a.changed)
     if (last !== undefined && (last.state === "failed" || last.state === "cancelled") && !isPullable({ status: "FAILURE", lastPull: last.changed }, now, failureMillis(last, updateMillis))) {
       return write({ ...ofPull(last, site.dialect, false), lastPull: last.changed })
@@ -102,8 +105,8 @@ export const pull = (site: Site.Site, caller: Caller, identity: Identity, ref: I
       // What this caller's own pull did is all that another one would do.
       const isSettled = (last?.state === "done" && now <= last.changed + updateMillis) || covers(image.record, lists)
       if (isSettled && !isPullable({ status: "READY", lastPull }, now, updateMillis)) {
-        yield* used(site, caller, "pull", ref, image)
-        return shown(site, caller, ref, image, lastPull)
+        yield* images.used(caller, "pull", ref, image)
+        return images.shown(caller, ref, image, lastPull)
       }
     }
     const wanted: Wanted = { system, reference: canonical, allowUids: lists.allowUids, allowGids: lists.allowGids }
