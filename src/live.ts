@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { customSource } from "./backends/custom/index.js"
 import { daemonSource, dockerArchiveSource, hasLogin, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import { layer as postgresCatalog } from "./catalog/postgres/index.js"
 import type { CatalogServices } from "./catalog/sql/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
 import type { Audit } from "./core/Audit.js"
@@ -17,7 +18,8 @@ import { type Executor, layerAtOnce, layerHere } from "./core/Executor.js"
 import * as Gateway from "./core/Gateway.js"
 import { layer as httpLayer } from "./core/http/NodeHttp.js"
 import * as Image from "./core/Image.js"
-import type { ImageIndex } from "./core/ImageIndex.js"
+import { ImageIndex } from "./core/ImageIndex.js"
+import { indexed, reconcile } from "./core/Indexed.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
 import type { PullQueue } from "./core/PullQueue.js"
 import type { Site, System } from "./core/Site.js"
@@ -30,7 +32,7 @@ import * as Pulls from "./gateway/Pulls.js"
 import { layer as localTransport } from "./transports/local/index.js"
 import { layer as sshTransport } from "./transports/ssh/index.js"
 
-export { localTransport, sqliteCatalog, sshTransport, tar2sqfsPacker }
+export { localTransport, postgresCatalog, sqliteCatalog, sshTransport, tar2sqfsPacker }
 
 /** To each system by the way that its settings name. */
 export const siteTransport: Layer.Layer<Transport> = Layer.scoped(
@@ -56,6 +58,8 @@ export const siteTransport: Layer.Layer<Transport> = Layer.scoped(
     })
   })
 )
+/** The site's catalogue, with all that is kept in it: the database that its replicas share, or a file in its state directory. */
+export const catalogLayer = (site: Site): Layer.Layer<CatalogServices> => (site.postgres === undefined ? sqliteCatalog(site) : postgresCatalog(site.postgres))
 
 /** Parts of a gateway that are one's own. */
 export interface GatewayParts {
@@ -63,8 +67,10 @@ export interface GatewayParts {
   readonly sources?: ReadonlyArray<Image.ImageSource> | undefined
   /** The way to the systems; by default {@link siteTransport}. */
   readonly transport?: Layer.Layer<Transport> | undefined
-  /** Where pulls are known; by default {@link sqliteCatalog} in the site's state directory. */
+  /** Where pulls are known; by default the {@link catalogLayer} of the site. */
   readonly catalog?: Layer.Layer<Catalog> | undefined
+  /** The index that is told what is published; by default that of the site's catalogue, or none where a `catalog` is given. */
+  readonly index?: Layer.Layer<ImageIndex> | undefined
   /** By default {@link tar2sqfsPacker}. */
   readonly packer?: Layer.Layer<Packer> | undefined
   /** Where conversions run; by default in this process, each at once. */
@@ -81,22 +87,43 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
       Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon), customSource])
     )
   )
+  const own = catalogLayer(site)
+  const transport = parts.transport ?? siteTransport
+  const index = parts.index ?? (parts.catalog === undefined ? own : undefined)
   return Gateway.layer(site).pipe(
     Layer.provide(images),
     Layer.provide(httpLayer(site.network, site.proxy)),
     Layer.provide(Uploads.layer(site)),
-    Layer.provide(parts.catalog ?? sqliteCatalog(site)),
+    Layer.provide(index === undefined ? transport : indexedTransport(site).pipe(Layer.provide(transport), Layer.provide(index))),
+    Layer.provide(parts.catalog ?? own),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
-    Layer.provide(parts.executor ?? layerAtOnce),
-    Layer.provide(parts.transport ?? siteTransport)
+    Layer.provide(parts.executor ?? layerAtOnce)
   )
 }
 
+/** A transport that tells an index what it publishes. */
+const indexedTransport = (site: Site): Layer.Layer<Transport, never, Transport | ImageIndex> =>
+  Layer.effect(
+    Transport,
+    Effect.map(Effect.all([Transport, ImageIndex]), ([transport, index]) => indexed(transport, index, indexOptions(site)))
+  )
+
+const indexOptions = ({ lifetime: { imageSeconds } }: Site) => ({ expiresIn: imageSeconds === 0 ? undefined : imageSeconds * 1000 })
+
+/** Makes the index what the image paths are, one system after the other; one that can't be read is the next time's. */
+export const reconciled = (site: Site): Effect.Effect<void, never, Transport | ImageIndex> =>
+  Effect.forEach(
+    site.systems.values(),
+    (system) =>
+      reconcile(system, indexOptions(site)).pipe(
+        Effect.flatMap((changes) => Effect.logInfo("reconciled").pipe(Effect.annotateLogs({ system: system.name, ...changes }))),
+        Effect.catchAll((error) => Effect.logWarning(`The index of ${system.name} could not be compared with its image path:`, error))
+      ),
+    { discard: true }
+  )
+
 /** What the gateway of a service has that is not every gateway's: its users are strangers, and share the places where conversions run. */
 export const serviceParts = (site: Site): GatewayParts => ({ executor: layerHere(site.pulls.conversions), forStrangers: true })
-
-/** The database of a site. */
-export const databaseLayer = (site: Site): Layer.Layer<CatalogServices> => sqliteCatalog(site)
 
 /** What a gateway service is made of. */
 export type ServiceParts = Gateway.Gateway | Pulls.Pulls | Authentication | Accounts.Accounts | Transport | Uploads.Uploads | CatalogServices
@@ -105,9 +132,9 @@ export type ServiceParts = Gateway.Gateway | Pulls.Pulls | Authentication | Acco
 export const serviceLayer = (site: Site, own: Omit<GatewayParts, "catalog"> & { readonly catalog?: Layer.Layer<CatalogServices> | undefined } = {}): Layer.Layer<ServiceParts> => {
   const parts = { ...serviceParts(site), ...own }
   const transport = parts.transport ?? siteTransport
-  const catalog = own.catalog ?? databaseLayer(site)
+  const catalog = own.catalog ?? catalogLayer(site)
   return Layer.mergeAll(pullsLayer(site), Authenticate.layer(site)).pipe(
-    Layer.provideMerge(Layer.mergeAll(gatewayLayer(site, { ...parts, catalog, transport }), Accounts.layer, Uploads.layer(site), transport)),
+    Layer.provideMerge(Layer.mergeAll(gatewayLayer(site, { ...parts, catalog, index: catalog, transport }), Accounts.layer, Uploads.layer(site), transport)),
     Layer.provideMerge(catalog)
   )
 }

@@ -10,7 +10,7 @@ import * as Layer from 'effect/Layer'
 import * as Logger from 'effect/Logger'
 import * as Scope from 'effect/Scope'
 import { Site } from 'shifter-sdk'
-import { routes } from '../../src/gateway/dialect/index.js'
+import * as Dialect from '../../src/gateway/dialect/index.js'
 import { Pulls } from '../../src/gateway/Pulls.js'
 import * as Server from '../../src/gateway/Server.js'
 import { serviceLayer, type ServiceParts } from '../../src/live.js'
@@ -34,8 +34,7 @@ export const startService = async (config: Site.GatewayConfig, own: Parameters<t
   const started = Effect.gen(function* () {
     const context = yield* Layer.build(serviceLayer(site, own))
     yield* Context.get(context, Pulls).run
-    const app = Effect.provide(routes(site), context)
-    const { addresses } = yield* Effect.provide(Server.serve({ site, version: '0.0.0-test', dialects: [{ prefix: '/', app }, { prefix: '/api/', app }] }), context)
+    const { addresses } = yield* Effect.provide(Server.serve({ site, version: '0.0.0-test', dialects: yield* Effect.provide(Dialect.make(site), context) }), context)
     return { addresses, context }
   })
   const stop = () => Effect.runPromise(Scope.close(scope, Exit.void).pipe(Effect.provide(logger)))

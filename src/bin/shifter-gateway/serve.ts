@@ -11,10 +11,10 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import { errorFields, FormatError } from "../../core/Errors.js"
 import * as Site from "../../core/Site.js"
-import { routes } from "../../gateway/dialect/index.js"
+import * as Dialect from "../../gateway/dialect/index.js"
 import { Pulls } from "../../gateway/Pulls.js"
 import * as Server from "../../gateway/Server.js"
-import { serviceLayer } from "../../live.js"
+import { reconciled, serviceLayer } from "../../live.js"
 import { failed, usageFault } from "./failure.js"
 import type { Values } from "./usage.js"
 
@@ -42,8 +42,8 @@ const service = (config: string | undefined, version: string) =>
     const context = yield* Layer.build(serviceLayer(site))
     // Ended after the server: what runs is put back when nobody can ask any more.
     yield* Context.get(context, Pulls).run
-    const app = Effect.provide(routes(site), context)
-    const { addresses } = yield* Effect.provide(Server.serve({ site, version, dialects: [{ prefix: "/", app }, { prefix: "/api/", app }] }), context)
+    yield* Effect.forkScoped(Effect.provide(reconciled(site), context))
+    const { addresses } = yield* Effect.provide(Server.serve({ site, version, dialects: yield* Effect.provide(Dialect.make(site), context) }), context)
     yield* Effect.logInfo("listening").pipe(Effect.annotateLogs({ addresses: addresses.join(" "), version, configuration: site.source ?? "" }))
     yield* Effect.addFinalizer(() => Effect.logInfo("stopping"))
     return yield* Effect.never

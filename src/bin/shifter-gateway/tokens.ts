@@ -11,7 +11,7 @@ import type { Site } from "../../core/Site.js"
 import { type Token, Tokens, TokenScope } from "../../core/Tokens.js"
 import { Audit } from "../../core/Audit.js"
 import * as Accounts from "../../gateway/Accounts.js"
-import { databaseLayer } from "../../live.js"
+import { catalogLayer } from "../../live.js"
 import { ran, usageFault } from "./failure.js"
 import { siteOf } from "./serve.js"
 import type { CommandName, Values } from "./usage.js"
@@ -25,7 +25,7 @@ export const tokens = (command: CommandName, id: string | undefined, values: Val
   return ran(
     Effect.gen(function* () {
       const site = yield* siteOf(values.config)
-      yield* work(site, command, id, values, print).pipe(Effect.provide(Layer.merge(databaseLayer(site), Accounts.layer)))
+      yield* work(site, command, id, values, print).pipe(Effect.provide(Layer.merge(catalogLayer(site), Accounts.layer)))
       return 0
     }),
     values.json === true

@@ -7,8 +7,7 @@ import { stat, statfs } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Reactivity from "@effect/experimental/Reactivity"
 import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
-import type * as SqlClient from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlError } from "@effect/sql/SqlError"
 import { createClient, type Transaction } from "@libsql/client/sqlite3"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,9 +18,9 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { isFull, makeDirectory } from "../../core/Disk.js"
-import { CatalogError, errorFields, messageOf, printable, storageCode } from "../../core/Errors.js"
+import { CatalogError, errorFields, messageOf, storageCode } from "../../core/Errors.js"
 import * as Process from "../../core/Process.js"
-import { type CatalogServices, type Database, type Dialect, layer as sqlLayer, migrate } from "../sql/index.js"
+import { type CatalogServices, type Database, type Dialect, layer as sqlLayer, migrate, said, transaction } from "../sql/index.js"
 
 /** How often it is looked whether another process changed something, while somebody waits for that. */
 const LOOK = "200 millis"
@@ -113,21 +112,16 @@ const opened = (options: CatalogOptions) =>
     )
   })
 
-/** The client takes a commit that fails for a defect. */
-const transaction = <A, E>(sql: SqlClient.SqlClient, effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
-  Effect.catchSomeDefect(sql.withTransaction(effect), (defect) => (defect instanceof SqlError ? Option.some(Effect.fail(defect)) : Option.none()))
-
 const unusable = (what: string, cause?: unknown, remedy?: string) =>
   new CatalogError(errorFields("STATE_UNUSABLE", what, { cause, ...(remedy === undefined ? {} : { remedy }) }))
 
 /** The fault of a statement. A full disk is told by several codes, and by "I/O error". */
 const failed = (error: unknown, directory: string): Effect.Effect<never, CatalogError> =>
   Effect.flatMap(isFull(directory), (full) => {
-    const causes = [error, typeof error === "object" && error !== null && "cause" in error ? error.cause : undefined].map((each) => (each === undefined ? "" : messageOf(each)))
-    const said = printable(causes.filter(Boolean).join(": "))
-    return full && /SQLITE_(FULL|IOERR|CANTOPEN)|disk is full|disk I\/O|unable to open/i.test(said)
-      ? Effect.fail(new CatalogError(errorFields("STORAGE_FULL", `The catalogue in ${directory} can't be written: ${said}`, { cause: error })))
-      : Effect.fail(new CatalogError(errorFields("CATALOG_FAILED", `The catalogue in ${directory} can't be used: ${said}`, { cause: error })))
+    const what = said(error)
+    return full && /SQLITE_(FULL|IOERR|CANTOPEN)|disk is full|disk I\/O|unable to open/i.test(what)
+      ? Effect.fail(new CatalogError(errorFields("STORAGE_FULL", `The catalogue in ${directory} can't be written: ${what}`, { cause: error })))
+      : Effect.fail(new CatalogError(errorFields("CATALOG_FAILED", `The catalogue in ${directory} can't be used: ${what}`, { cause: error })))
   })
 
 /**
