@@ -3,7 +3,7 @@ import { defineConfig } from "tsup"
 export default defineConfig([
   {
     // The library: as it is, its dependencies the user's own copies.
-    entry: { index: "src/index.ts", "backends/docker/index": "src/backends/docker/index.ts" },
+    entry: { index: "src/index.ts", "gateway/index": "src/gateway.ts", "backends/docker/index": "src/backends/docker/index.ts" },
     format: ["esm", "cjs"],
     dts: true,
     target: "node20",
@@ -19,7 +19,7 @@ export default defineConfig([
   },
   {
     // Programs: bundled, which starts several times faster. What loads a native part (the database) and what few need stay outside.
-    entry: { shifterimg: "examples/shifterimg/main.ts" },
+    entry: { shifterimg: "examples/shifterimg/main.ts", "shifter-gateway": "src/bin/shifter-gateway.ts" },
     format: ["esm"],
     target: "node20",
     outDir: "dist/bin",

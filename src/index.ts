@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import { httpLayer, login, logout } from "./backends/docker/index.js"
+import * as ClientConfig from "./core/ClientConfig.js"
 import * as Errors from "./core/Errors.js"
 import type { ExportFormat } from "./core/Export.js"
 import * as Gateway from "./core/Gateway.js"
@@ -23,6 +24,7 @@ import * as native from "./udi/index.js"
 
 export * as Audit from "./core/Audit.js"
 export * as Catalog from "./core/Catalog.js"
+export * as ClientConfig from "./core/ClientConfig.js"
 export * as Digest from "./core/Digest.js"
 export * as Errors from "./core/Errors.js"
 export * as Executor from "./core/Executor.js"
@@ -62,7 +64,11 @@ export type { RunResult } from "./core/Udi.js"
 /** What every function takes. */
 export interface CommonOptions {
   /** A configuration file, or a configuration; `/etc/shifter/gateway.json` or a person's own directories without it. */
-  readonly config?: string | Site.GatewayConfig | undefined
+  readonly config?: string | Site.GatewayConfig | ClientConfig.ClientConfig | undefined
+  /** URLs of a gateway service's replicas, which is then asked instead of a gateway within this process; see `docs/gateway-service.md`. */
+  readonly gateway?: string | ReadonlyArray<string> | undefined
+  /** A token for that service; munge without it. */
+  readonly token?: string | undefined
   /** Name of a system; the site's default without it. */
   readonly system?: string | undefined
   /** Cancels the call. It is rejected with the code `CANCELLED` once everything it began is ended; the `cause` is the signal's reason. */
@@ -270,11 +276,15 @@ const withGateway = <A>(
 ): Promise<A> =>
   promised(
     Effect.gen(function* () {
-      const site = yield* Either.mapLeft(siteOf(options.config), (error) => new Errors.GatewayError(Errors.carried(error)))
-      return yield* Effect.provide(Effect.flatMap(Gateway.Gateway, f), gatewayLayer(site))
+      const place = yield* Either.mapLeft(ClientConfig.place(options), (error) => new Errors.GatewayError(Errors.carried(error)))
+      const layer = place._tag === "Here" ? gatewayLayer(place.site) : yield* remoteLayer(place.remote)
+      return yield* Effect.provide(Effect.flatMap(Gateway.Gateway, f), layer)
     }),
     options.signal
   )
+
+/** Loaded only where it is used: what an embedded gateway does not need makes no program slower. */
+const remoteLayer = (remote: ClientConfig.Remote) => Effect.map(Effect.promise(() => import("./remote.js")), ({ remoteGatewayLayer }) => remoteGatewayLayer(remote))
 
 const siteOf = (config: CommonOptions["config"]): Either.Either<Site.Site, Errors.FormatError> =>
   typeof config === "object" ? Site.decode(config) : Site.load(config)

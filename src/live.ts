@@ -19,12 +19,15 @@ import * as Gateway from "./core/Gateway.js"
 import { layer as httpLayer } from "./core/http/NodeHttp.js"
 import * as Image from "./core/Image.js"
 import { ImageIndex } from "./core/ImageIndex.js"
-import { indexed } from "./core/Indexed.js"
+import { indexed, reconcile } from "./core/Indexed.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
 import type { PullQueue } from "./core/PullQueue.js"
 import type { Site, System } from "./core/Site.js"
 import { Transport } from "./core/Transport.js"
 import * as Uploads from "./core/Uploads.js"
+import * as Accounts from "./gateway/Accounts.js"
+import * as Authenticate from "./gateway/Authenticate.js"
+import type { Authentication } from "./gateway/Identity.js"
 import * as Pulls from "./gateway/Pulls.js"
 import { layer as localTransport } from "./transports/local/index.js"
 import { layer as sshTransport } from "./transports/ssh/index.js"
@@ -99,17 +102,42 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
 }
 
 /** A transport that tells an index what it publishes. */
-const indexedTransport = (site: Site): Layer.Layer<Transport, never, Transport | ImageIndex> => {
-  const seconds = site.lifetime.imageSeconds
-  const options = { expiresIn: seconds === 0 ? undefined : seconds * 1000 }
-  return Layer.effect(
+const indexedTransport = (site: Site): Layer.Layer<Transport, never, Transport | ImageIndex> =>
+  Layer.effect(
     Transport,
-    Effect.map(Effect.all([Transport, ImageIndex]), ([transport, index]) => indexed(transport, index, options))
+    Effect.map(Effect.all([Transport, ImageIndex]), ([transport, index]) => indexed(transport, index, indexOptions(site)))
   )
-}
+
+const indexOptions = ({ lifetime: { imageSeconds } }: Site) => ({ expiresIn: imageSeconds === 0 ? undefined : imageSeconds * 1000 })
+
+/** Makes the index what the image paths are, one system after the other; one that can't be read is the next time's. */
+export const reconciled = (site: Site): Effect.Effect<void, never, Transport | ImageIndex> =>
+  Effect.forEach(
+    site.systems.values(),
+    (system) =>
+      reconcile(system, indexOptions(site)).pipe(
+        Effect.flatMap((changes) => Effect.logInfo("reconciled").pipe(Effect.annotateLogs({ system: system.name, ...changes }))),
+        Effect.catchAll((error) => Effect.logWarning(`The index of ${system.name} could not be compared with its image path:`, error))
+      ),
+    { discard: true }
+  )
 
 /** What the gateway of a service has that is not every gateway's: its users are strangers, and share the places where conversions run. */
 export const serviceParts = (site: Site): GatewayParts => ({ executor: layerHere(site.pulls.conversions), forStrangers: true })
+
+/** What a gateway service is made of. */
+export type ServiceParts = Gateway.Gateway | Pulls.Pulls | Authentication | Accounts.Accounts | Transport | Uploads.Uploads | CatalogServices
+
+/** The parts of a gateway service of a site. They share one database and one way to the systems. */
+export const serviceLayer = (site: Site, own: Omit<GatewayParts, "catalog"> & { readonly catalog?: Layer.Layer<CatalogServices> | undefined } = {}): Layer.Layer<ServiceParts> => {
+  const parts = { ...serviceParts(site), ...own }
+  const transport = parts.transport ?? siteTransport
+  const catalog = own.catalog ?? catalogLayer(site)
+  return Layer.mergeAll(pullsLayer(site), Authenticate.layer(site)).pipe(
+    Layer.provideMerge(Layer.mergeAll(gatewayLayer(site, { ...parts, catalog, index: catalog, transport }), Accounts.layer, Uploads.layer(site), transport)),
+    Layer.provideMerge(catalog)
+  )
+}
 
 /** Pulls that users ask of a service, over the gateway of a site with {@link serviceParts}. */
 export const pullsLayer = (site: Site): Layer.Layer<Pulls.Pulls, never, PullQueue | Gateway.Gateway | ImageIndex | Audit> =>

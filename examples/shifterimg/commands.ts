@@ -6,7 +6,7 @@
 import { execFile } from "node:child_process"
 import { resolve } from "node:path"
 import { promisify } from "node:util"
-import { Errors, Export, exportImage, type ImageInfo, importImage, ImageRef, inspectImage, listImages, lookupImage, type PublishedImage, pullImage, removeImage, Site } from "shifter-sdk"
+import { ClientConfig, Errors, Export, exportImage, type ImageInfo, importImage, ImageRef, inspectImage, listImages, lookupImage, type PublishedImage, pullImage, removeImage, Site } from "shifter-sdk"
 import { loginCredentials, pullCredentials } from "./credentials.js"
 import { failed, usageFault } from "./failure.js"
 import { statedMetadata } from "./metadata.js"
@@ -17,6 +17,7 @@ import type { ServiceCommand } from "./usage.js"
 
 export interface Values {
   readonly config?: string | undefined
+  readonly gateway?: string | undefined
   readonly system?: string | undefined
   readonly json?: boolean | undefined
   readonly platform?: string | undefined
@@ -40,7 +41,7 @@ interface Call {
   /** The second one, of commands that take two. */
   readonly further: string
   readonly values: Values
-  readonly common: { readonly config: string | undefined; readonly system: string | undefined; readonly signal: AbortSignal }
+  readonly common: { readonly config: string | undefined; readonly gateway: string | undefined; readonly system: string | undefined; readonly signal: AbortSignal }
   /** The result on standard output: itself as JSON, or a text that shows it. */
   readonly print: (result: unknown, text: string) => void
 }
@@ -59,7 +60,7 @@ export const execute = async (name: ServiceCommand, operands: ReadonlyArray<stri
     operand,
     further,
     values,
-    common: { config: values.config, system: values.system, signal: cancel.signal },
+    common: { config: values.config, gateway: values.gateway, system: values.system, signal: cancel.signal },
     print: (result, text) => void process.stdout.write(values.json === true ? `${JSON.stringify(result)}\n` : text)
   }
   try {
@@ -122,7 +123,7 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
       print(images, shown.join(""))
       return
     }
-    if (images.length === 0) process.stderr.write(`No images on ${values.system ?? site(values).defaultSystem}.\n`)
+    if (images.length === 0) process.stderr.write(`No images on ${values.system ?? site(values)?.defaultSystem ?? "the gateway"}.\n`)
     print(images, images.length === 0 ? "" : table(["REFERENCE", "ID", "SIZE", "PLATFORM", "ACCESS"], rowsOf(images)))
   },
   lookup: async ({ common, operand, print }) => {
@@ -151,14 +152,15 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
   }
 }
 
-const site = (values: Values): Site.Site => {
-  const loaded = Site.load(values.config)
-  if (loaded._tag === "Left") throw loaded.left
-  return loaded.right
+/** The site that is worked on here; undefined where a gateway service is asked. */
+const site = (values: Values): Site.Site | undefined => {
+  const place = ClientConfig.place({ config: values.config, gateway: values.gateway })
+  if (place._tag === "Left") throw place.left
+  return place.right._tag === "Here" ? place.right.site : undefined
 }
 
 const ready = (operand: string, values: Values, record: PublishedImage): string => {
-  const alone = site(values).isPersonal ? "; it is yours alone, and runs without setuid: by shifter-userns" : ""
+  const alone = site(values)?.isPersonal === true ? "; it is yours alone, and runs without setuid: by shifter-userns" : ""
   return `${canonical(operand, values)} is ready: ${bytes(record.imageSize)}, ${counted(record.entries, "file")}${alone}`
 }
 
@@ -170,7 +172,7 @@ const lists = async (values: Values): Promise<{ readonly allowUids?: ReadonlyArr
 
 /** The name that a pull gives: an image that has one already keeps that in its record. */
 const canonical = (operand: string, values: Values): string =>
-  ImageRef.absolute(ImageRef.parseOrThrow(operand, site(values).defaultImageType), process.cwd()).canonical ?? operand
+  ImageRef.absolute(ImageRef.parseOrThrow(operand, site(values)?.defaultImageType ?? "docker"), process.cwd()).canonical ?? operand
 
 /** A shortened id would be looked for in vain, and the answer would be that there is no such image. */
 const checkedId = (operand: string): string => {

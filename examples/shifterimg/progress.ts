@@ -147,6 +147,10 @@ const terminal = (out: NodeJS.WriteStream): Display => {
           apply(layers, event)
           draw(false)
           return
+        case "Total":
+          layers = [{ digest: "", size: event.bytes, received: event.received, cached: false }]
+          draw(false)
+          return
         case "Packed":
           packed = event.bytes
           draw(false)

@@ -24,6 +24,7 @@ interface Option {
 
 export const options = {
   config: { type: "string", short: "c", value: "FILE", text: "configuration; default: /etc/shifter/gateway.json, else your own directories" },
+  gateway: { type: "string", value: "URL", text: "ask this gateway service; several by commas; default: the configuration's or $SHIFTER_GATEWAY's" },
   system: { type: "string", short: "s", value: "NAME", text: "system to work on; default: the configuration's" },
   json: { type: "boolean", text: "print the result, or the error, as JSON" },
   help: { type: "boolean", short: "h", text: "print this help" },
@@ -44,7 +45,7 @@ export const options = {
   quiet: { type: "boolean", short: "q", text: "show no progress; of images, print the references alone" }
 } as const satisfies Record<string, Option>
 
-const common = ["config", "system", "json", "help"] as const
+const common = ["config", "gateway", "system", "json", "help"] as const
 
 export const commands: ReadonlyArray<Command> = [
   {

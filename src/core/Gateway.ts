@@ -3,18 +3,18 @@
  *
  * @module
  */
-import * as HttpClient from "@effect/platform/HttpClient"
 import * as nodePath from "node:path"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import type { Catalog } from "./Catalog.js"
+import { Catalog, type PullRow } from "./Catalog.js"
 import { carried, errorFields, GatewayError, printable, type ShifterError } from "./Errors.js"
 import type { Executor } from "./Executor.js"
 import { ExportFormat, write } from "./Export.js"
 import type { Image } from "./Image.js"
-import { type ImageRecord, mayUse, Requester } from "./ImageRecord.js"
+import { type Access, Acl, type ImageRecord, mayUse, Requester } from "./ImageRecord.js"
 import { importImage, type ImportRequest } from "./Import.js"
 import type { Packer } from "./Packer.js"
 import { checked } from "./Checked.js"
@@ -65,6 +65,15 @@ export interface Removal {
   readonly image: boolean
 }
 
+/** Who may use an image beside its owner, as he wants it. */
+export interface AccessChange {
+  /** Without it: as it is. Only the account that owns the image path makes a private image public, or a public one private. */
+  readonly access?: Access["access"] | undefined
+  /** In place of those before. */
+  readonly allowUids: ReadonlyArray<number>
+  readonly allowGids: ReadonlyArray<number>
+}
+
 export class Gateway extends Context.Tag("shifter-sdk/Gateway")<
   Gateway,
   {
@@ -80,6 +89,10 @@ export class Gateway extends Context.Tag("shifter-sdk/Gateway")<
     readonly list: (options?: ReadOptions) => Effect.Effect<ImageList, GatewayError>
     /** Everything known of an image, by reference or `id:ID`. Fails as `lookup` does. */
     readonly inspect: (reference: string, options?: ReadOptions) => Effect.Effect<ImageInfo, GatewayError>
+    /** The record of an image: as `inspect`, without the names that point to it, which takes longer the more images there are. */
+    readonly record: (reference: string, options?: ReadOptions) => Effect.Effect<ImageRecord, GatewayError>
+    /** Changes who may use an image; its new record. A requester changes the lists of private images that he owns; fails as `remove` does. */
+    readonly setAccess: (reference: string, change: AccessChange, options?: ReadOptions) => Effect.Effect<ImageRecord, GatewayError>
     /**
      * Removes a name; with `id:ID` the image and all its names. A requester removes what he owns: fails with `ACCESS_DENIED` for what is
      * another's, and with `IMAGE_NOT_FOUND` as `lookup` does.
@@ -93,6 +106,10 @@ export class Gateway extends Context.Tag("shifter-sdk/Gateway")<
   }
 >() {}
 
+/** Of no image: a SHA-256 that no configuration has. */
+const NOBODYS_ID = "0".repeat(64)
+
+const Lists = Schema.Struct({ access: Schema.optional(Schema.Literal("public", "private")), allowUids: Acl, allowGids: Acl })
 const Where = Schema.Struct({ system: Schema.optional(Schema.String), requester: Schema.optional(Requester) })
 const Exported = Schema.Struct({ format: ExportFormat, target: Schema.NonEmptyString })
 const Query = Schema.Struct({ reference: Schema.String, ...Where.fields })
@@ -130,7 +147,10 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
           const { ref, requester, system } = yield* queried(text, options)
           if (ref.type === "id") return { system, ref, requester, id: ref.reference }
           const id = ref.canonical === null ? undefined : yield* transport.lookup(system, ref.canonical)
-          return { system, ref, requester, id: id ?? (yield* notFound(text, system)) }
+          if (id !== undefined) return { system, ref, requester, id }
+          // The same is read as of an image that he may not use, so that the two answers take alike.
+          yield* transport.record(system, NOBODYS_ID)
+          return yield* notFound(text, system)
         })
 
       const recordOf = (text: string, options: ReadOptions) =>
@@ -172,7 +192,49 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
           return { id, names, image: true }
         })
 
+      const setAccess = (text: string, change: AccessChange, options: ReadOptions) =>
+        Effect.gen(function* () {
+          yield* checked(Lists, change)
+          const { record, system } = yield* recordOf(text, options)
+          const { requester } = options
+          if (requester !== undefined && record.owner !== requester.uid) {
+            return yield* new GatewayError(errorFields("ACCESS_DENIED", `The image "${printable(text)}" on ${system.name} is not uid ${requester.uid}'s to change`))
+          }
+          return yield* claimed(system, record, requester?.uid ?? record.owner, (row) =>
+            Effect.gen(function* () {
+              const now = yield* transport.record(system, record.id)
+              if (now === undefined) return yield* notFound(text, system)
+              const access = change.access ?? now.access
+              if (access !== now.access && requester !== undefined) {
+                return yield* new GatewayError(errorFields("ACCESS_DENIED", `The image "${printable(text)}" is ${now.access}, which only an administrator changes`))
+              }
+              if (access === "public" && change.allowUids.length + change.allowGids.length > 0) {
+                return yield* new GatewayError(errorFields("USAGE", `The image "${printable(text)}" is public: lists of users and groups have no effect`, { remedy: "Leave the lists empty." }))
+              }
+              return yield* transport.setAccess(system, record.id, row.token, ({ owner }) => ({ access, owner, allowUids: change.allowUids, allowGids: change.allowGids }))
+            })
+          )
+        })
+
+      /** Does something while nobody else converts or changes an image. */
+      const claimed = <A, E extends ShifterError>(system: Site.System, record: ImageRecord, uid: number, change: (row: PullRow) => Effect.Effect<A, E>) =>
+        Effect.gen(function* () {
+          const catalog = yield* Catalog
+          return yield* Effect.acquireUseRelease(
+            catalog.begin({ system: system.name, reference: record.reference, requester: uid }),
+            (row) =>
+              Effect.gen(function* () {
+                const claim = yield* catalog.claim(row, record.id)
+                if (claim._tag === "Theirs") return yield* new GatewayError(errorFields("LEASE_LOST", `The image ${record.id} is being converted or changed`, { remedy: "Ask again in a moment." }))
+                return yield* change(row)
+              }),
+            (row, exit) => Effect.ignore(catalog.end(row, exit._tag === "Success" ? { _tag: "Done" } : { _tag: "Abandoned" }))
+          )
+        })
+
       return Gateway.of({
+        record: (text, options = {}) => provided(Effect.map(recordOf(text, options), ({ record }) => record)),
+        setAccess: (text, change, options = {}) => provided(setAccess(text, change, options)),
         pull: (request) => provided(Effect.scoped(pull(site, request))),
         import: (request) => provided(Effect.scoped(importImage(site, uploads, http, request))),
         lookup: (text, options = {}) => provided(Effect.map(recordOf(text, options), ({ record }) => record.id)),

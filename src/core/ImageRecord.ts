@@ -92,7 +92,8 @@ export interface ImageRecord extends Access, ImageMetadata {
   /** Inodes of the image. */
   readonly entries: number
 }
-const RecordFields = Schema.Struct({
+/** Its schema, for what is written in JSON. */
+export const RecordFields = Schema.Struct({
   id: Schema.String.pipe(Schema.filter((s) => isImageId(s) || "not an image id")),
   reference: Schema.String.pipe(Schema.filter((s) => isCanonical(s) || "not a canonical reference")),
   sourceDigest: Digest,

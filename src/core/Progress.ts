@@ -17,6 +17,8 @@ export type ProgressEvent =
   | { readonly _tag: "Layer"; readonly digest: string; readonly received: number; readonly bytes: number; readonly cached: boolean }
   /** Bytes of a file that is imported arrived; `bytes` is how many there will be, if that is known. */
   | { readonly _tag: "Received"; readonly received: number; readonly bytes: number | undefined }
+  /** Of a pull that a gateway service runs: all layers together, in place of each by itself. */
+  | { readonly _tag: "Total"; readonly received: number; readonly bytes: number; readonly layersDone: number; readonly layers: number }
   /** Bytes of the root file system went into the packer. */
   | { readonly _tag: "Packed"; readonly bytes: number }
   /** Another process converts this image; this one waits for it. */

@@ -80,6 +80,28 @@ export const Lifetime = Schema.Struct({
 })
 export type Lifetime = typeof Lifetime.Type
 
+const HUB_HOSTS = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"]
+
+/** A registry's host, as canonical references name it: Docker Hub has several names. */
+export const registryHost = (host: string): string => (HUB_HOSTS.includes(host.toLowerCase()) ? "docker.io" : host.toLowerCase())
+
+const RegistryHost = Schema.String.pipe(
+  Schema.transform(Schema.String, { strict: true, decode: registryHost, encode: (host) => host }),
+  Schema.pattern(/^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?$/, { message: () => "a host, with a port where it needs one" })
+)
+
+/** `dialect`: how the reference's command line names registries. */
+export const Dialect = Schema.Struct({
+  /** Hosts by names of the site's own: with `{ "lab": "registry.example.org:5000" }`, `docker:lab/app:1` is an image of that registry. */
+  locations: Schema.optionalWith(
+    Schema.Record({ key: Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/, { message: () => "a name of letters, digits, '.', '_', ':' and '-'" })), value: RegistryHost }),
+    { default: () => ({}) }
+  ),
+  /** The registry of a reference that names none. */
+  registry: Schema.optionalWith(RegistryHost, { default: () => "docker.io" })
+})
+export type Dialect = typeof Dialect.Type
+
 /** `postgres`: the database that several replicas share. Without it: one local file. */
 export const Postgres = Schema.Struct({
   host: Schema.NonEmptyString,
@@ -104,4 +126,5 @@ export const SystemService = {
 
 export const defaultServer: Server = Schema.decodeSync(Server)({})
 export const defaultPullPolicy: PullPolicy = Schema.decodeSync(PullPolicy)({})
+export const defaultDialect: Dialect = Schema.decodeSync(Dialect)({})
 export const defaultLifetime: Lifetime = Schema.decodeSync(Lifetime)({})

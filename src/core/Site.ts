@@ -8,11 +8,12 @@ import { readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import * as nodePath from "node:path"
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { AbsolutePath } from "./AbsolutePath.js"
+import { complaints } from "./Complaints.js"
 import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
 import * as ImportSettings from "./ImportSettings.js"
+import * as ImageManager from "./ImageManager.js"
 import { defaultPullLimits, type PullLimits } from "./Limits.js"
 import * as Registries from "./Registries.js"
 import * as ServiceConfig from "./ServiceConfig.js"
@@ -81,6 +82,8 @@ export interface GatewayConfig {
   readonly pulls?: typeof ServiceConfig.PullPolicy.Encoded | undefined
   /** How long images and what is known of them are kept. */
   readonly lifetime?: typeof ServiceConfig.Lifetime.Encoded | undefined
+  /** How the reference's command line names registries. */
+  readonly dialect?: typeof ServiceConfig.Dialect.Encoded | undefined
   /** The database that several replicas share. Without it: one file in `stateDirectory`. */
   readonly postgres?: typeof ServiceConfig.Postgres.Encoded | undefined
   /** What a pull accepts; see `PullLimits`. */
@@ -114,6 +117,7 @@ export const GatewayConfig = Schema.Struct({
   server: Schema.optionalWith(ServiceConfig.Server, { default: () => ServiceConfig.defaultServer }),
   pulls: Schema.optionalWith(ServiceConfig.PullPolicy, { default: () => ServiceConfig.defaultPullPolicy }),
   lifetime: Schema.optionalWith(ServiceConfig.Lifetime, { default: () => ServiceConfig.defaultLifetime }),
+  dialect: Schema.optionalWith(ServiceConfig.Dialect, { default: () => ServiceConfig.defaultDialect }),
   postgres: Schema.optional(ServiceConfig.Postgres),
   limits: Schema.optionalWith(
     Schema.Struct({
@@ -172,7 +176,10 @@ export interface Site {
   readonly server: ServiceConfig.Server
   readonly pulls: ServiceConfig.PullPolicy
   readonly lifetime: ServiceConfig.Lifetime
+  readonly dialect: ServiceConfig.Dialect
   readonly postgres: ServiceConfig.Postgres | undefined
+  /** What its administrator should know: settings without effect, and what was made of them. */
+  readonly warnings: ReadonlyArray<string>
   /** The file it came from; undefined for a person's own directories. */
   readonly source: string | undefined
 }
@@ -202,9 +209,18 @@ export const load = (file?: string): Either.Either<Site, FormatError> => {
   return decode(json, path)
 }
 
-/** Makes a site of a configuration in memory. Every mistake is named at once, by its key. */
+/**
+ * Makes a site of a configuration in memory: `gateway.json`, or an `imagemanager.json` of the reference. Every mistake is named at once, by its
+ * key.
+ */
 export const decode = (config: unknown, source?: string): Either.Either<Site, FormatError> => {
   const refused = (what: string) => new FormatError(errorFields("CONFIG_INVALID", `The configuration ${source ?? "given"} ${what}`))
+  if (ImageManager.isOne(config)) {
+    return Either.flatMap(
+      Either.mapLeft(ImageManager.convert(config), (mistakes) => refused(`is not valid: ${mistakes.join("; ")}`)),
+      ({ config: own, warnings }) => Either.map(decode(own, source), (site) => ({ ...site, warnings }))
+    )
+  }
   const version = typeof config === "object" && config !== null && "version" in config ? config.version : undefined
   if (typeof version === "number" && version > VERSION) {
     return Either.left(
@@ -248,7 +264,9 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     server: config.server,
     pulls: config.pulls,
     lifetime: config.lifetime,
+    dialect: config.dialect,
     postgres: config.postgres,
+    warnings: [],
     source
   })
 }
@@ -285,39 +303,9 @@ const personal = (): Site => {
     server: ServiceConfig.defaultServer,
     pulls: ServiceConfig.defaultPullPolicy,
     lifetime: ServiceConfig.defaultLifetime,
+    dialect: ServiceConfig.defaultDialect,
     postgres: undefined,
+    warnings: [],
     source: undefined
   }
-}
-
-/** What a schema complains of, each as `key.key: what`. */
-const complaints = (error: ParseResult.ParseError): ReadonlyArray<string> => {
-  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
-  // That what may be left out is not left out is said of each of these too, with all that stands there, passwords among it.
-  const telling = issues.filter(({ message }) => !message.startsWith("Expected undefined"))
-  return (telling.length === 0 ? issues : telling).map(({ _tag, message, path }) => {
-    const key = path.map(String).join(".")
-    if (_tag !== "Unexpected") return key === "" ? message : `${key}: ${message}`
-    const likely = nearest(String(path.at(-1)), [...message.matchAll(/"([^"]+)"/g)].map(([, name = ""]) => name))
-    return `${key}: there is no such key${likely === undefined ? "" : `; did you mean "${likely}"?`}`
-  })
-}
-
-/** The word that a mistyped one was likely meant to be. */
-const nearest = (typed: string, words: ReadonlyArray<string>): string | undefined => {
-  const ranked = words.map((word) => ({ word, distance: editDistance(typed.toLowerCase(), word.toLowerCase()) })).sort((a, b) => a.distance - b.distance)
-  const [best] = ranked
-  return best !== undefined && best.distance <= Math.max(2, best.word.length / 3) ? best.word : undefined
-}
-
-const editDistance = (a: string, b: string): number => {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }

@@ -2,13 +2,11 @@
  * A pull that dies or finds no room, at every step that it takes: no name points to anything wrong, nothing is ready that is not whole, the next
  * pull finishes, and nothing is left.
  */
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createClient } from '@libsql/client/sqlite3'
-import { importImage, listImages, lookupImage, pullImage } from 'shifter-sdk'
+import { importImage, lookupImage, pullImage } from 'shifter-sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { hasQuota, quotaFileSystem, type SmallFileSystem, smallFileSystem } from '../harness/fileSystems.js'
 import { failure } from '../harness/gateway.js'
@@ -17,6 +15,7 @@ import { writeLayout } from '../harness/ociLayout.js'
 import { runOk } from '../harness/process.js'
 import { startShifterimg } from '../harness/shifterimg.js'
 import { type TestSite, testSite } from '../harness/site.js'
+import { expectSound as expectSoundSite, expireLeases, leftovers } from '../harness/soundness.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { squashfs } from '../native/fixture.js'
 
@@ -47,39 +46,7 @@ const siteAt = (directory: string): TestSite => {
 }
 const reference = () => `docker:${registry.host}/app:v`
 
-/** What is there is whole: every record has the image it speaks of, and a name points to such a one or to nothing. */
-const expectSound = async (site: TestSite, context: string, from = reference()) => {
-  if (!existsSync(site.imagePath)) return
-  const { images, problems } = await listImages({ config: site.config })
-  expect(problems.filter(({ what }) => what !== 'an image file without a record'), context).toEqual([])
-  for (const { names, record } of images) {
-    expect(createHash('sha256').update(readFileSync(join(site.imagePath, `${record.id}.squashfs`))).digest('hex'), context).toBe(record.imageSha256)
-    for (const name of names) expect(await lookupImage(name, { config: site.config }), context).toBe(record.id)
-  }
-  if (!images.some(({ names }) => names.length > 0)) expect((await failure(lookupImage(from, { config: site.config }))).code, context).toBe('IMAGE_NOT_FOUND')
-}
-
-const below = (directory: string) => (existsSync(directory) ? readdirSync(directory) : [])
-const filesBelow = (directory: string) =>
-  existsSync(directory) ? readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) => !entry.isDirectory()).map(({ name }) => name) : []
-const leftovers = (site: TestSite) => [
-  ...below(site.imagePath).filter((name) => name.startsWith('.staging')),
-  ...below(join(site.stateDirectory, 'work')),
-  ...filesBelow(join(site.stateDirectory, 'blobs')),
-]
-
-/** As if all leases had run out. */
-const expireLeases = async (site: TestSite) => {
-  if (!existsSync(join(site.stateDirectory, 'catalog.db'))) return
-  const client = createClient({ url: `file:${join(site.stateDirectory, 'catalog.db')}` })
-  try {
-    // What was made at all before it ended.
-    const { rows } = await client.execute("SELECT 1 FROM sqlite_master WHERE name = 'pulls'")
-    if (rows.length > 0) await client.execute("UPDATE pulls SET lease_until = 0 WHERE state IN ('active', 'reaping')")
-  } finally {
-    client.close()
-  }
-}
+const expectSound = (site: TestSite, context: string, from = reference()) => expectSoundSite(site, from, context)
 
 /** The next pull finishes, and nothing is left; of a pull that published, blobs may wait for their day. */
 const expectFinished = async (site: TestSite, context: string, from = reference()) => {

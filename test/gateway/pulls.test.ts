@@ -28,10 +28,10 @@ beforeAll(async () => {
 })
 afterAll(() => registry.stop())
 
-const siteWith = (pulls: object = {}, registrySettings: object = {}): TestSite & { readonly config: object } => {
+const siteWith = (pulls: object = {}, registrySettings: object = {}): TestSite => {
   const site = testSite(work.at(`site${sites++}`), [registry.host])
   const registries = { [registry.host]: { plainHttp: true, ...registrySettings } }
-  return { ...site, config: { ...site.config, registries, dockerLogins: false, pulls: { retrySeconds: 1, ...pulls } } as TestSite['config'] }
+  return { ...site, config: { ...site.config, registries, dockerLogins: false, pulls: { retrySeconds: 1, ...pulls } } }
 }
 const reference = (n = 0) => `docker:${registry.host}/app:v${n}`
 const isLong = process.env['SHIFTER_TEST_LONG'] === '1'
@@ -149,7 +149,7 @@ describe('an order', () => {
         return yield* ended(somebody(1001), secure.id)
       }))
       expect(outcomeOf(end)).toBe('REDIRECT_REFUSED')
-      expect(end.outcome).toMatchObject({ what: expect.stringContaining('this machine') as string })
+      expect(end.outcome).toMatchObject({ what: expect.stringContaining('loopback') as string })
       expect(other.connections()).toBe(0)
     } finally {
       await other.stop()
@@ -258,8 +258,8 @@ describe('a pull', () => {
 
   it('that waits for another\'s conversion leaves its place to the next', async () => {
     const site = siteWith({ atOnce: 1, conversions: 1, perUser: 9, perRegistry: 9 })
-    const isHeld = await Effect.runPromise(Deferred.make<void>())
-    const free = await Effect.runPromise(Deferred.make<void>())
+    const isHeld = await Effect.runPromise(Deferred.make<undefined>())
+    const free = await Effect.runPromise(Deferred.make<undefined>())
     // The image of the first pull is held; all else is not.
     const executor = Layer.succeed(Executor.Executor, Executor.Executor.of({
       convert: ({ here, resolved }) =>
@@ -305,7 +305,7 @@ describe('a pull', () => {
     const times: number[] = []
     const limited: HostileRegistry['script'] = (_, response) => {
       times.push(performance.now())
-      response.writeHead(429, { 'retry-after': '2' }).end()
+      response.writeHead(429, { 'retry-after': '1' }).end()
       return true
     }
     // More than a process waits for by itself.
@@ -317,8 +317,8 @@ describe('a pull', () => {
       const end = yield* pulled(somebody(1001), reference())
       expect(outcomeOf(end)).toBe('REGISTRY_RATE_LIMITED')
       expect(end.attempts).toBe(2)
-      expect(end.outcome).toMatchObject({ remedy: 'Retry in 2 s, or give credentials.' })
-      for (const [i, time] of times.entries()) if (i > 0) expect(time - (times[i - 1] ?? 0)).toBeGreaterThan(1900)
+      expect(end.outcome).toMatchObject({ remedy: 'Retry in 1 s, or give credentials.' })
+      for (const [i, time] of times.entries()) if (i > 0) expect(time - (times[i - 1] ?? 0)).toBeGreaterThan(900)
     })))
     await scripted(far, () => withPulls(site.config, {}, Effect.gen(function* () {
       const { id } = yield* submit(1001, 1)
@@ -378,8 +378,8 @@ describe('many', () => {
     })))
     const ends = await withPulls(site.config, { between }, Effect.forEach(
       Array.from({ length: users * wanted }, (_, i) => ({ uid: 1000 + (i % users), n: Math.floor(i / users) })),
-      // Every other user's list makes his pulls his own.
-      ({ n, uid }) => Effect.flatMap(submit(uid, n, uid % 2 === 0 ? { wanted: { allowUids: [uid] } } : {}), ({ id }) => ended(somebody(uid), id)),
+      // The list of every fifth user makes his pulls his own.
+      ({ n, uid }) => Effect.flatMap(submit(uid, n, uid % 5 === 0 ? { wanted: { allowUids: [uid] } } : {}), ({ id }) => ended(somebody(uid), id)),
       { concurrency: 'unbounded' },
     ))
     expect(ends.length).toBe(users * wanted)

@@ -56,8 +56,8 @@ const main = Effect.gen(function* () {
     (lines) => Effect.sync(() => lines.close()),
   )
   say({ _tag: 'Ready' })
-  yield* Effect.async<void>((resume) => {
-    process.once('SIGTERM', () => resume(Effect.void))
+  yield* Effect.async<string>((resume) => {
+    process.once('SIGTERM', (signal) => resume(Effect.succeed(signal)))
   })
 })
 

@@ -61,4 +61,4 @@ export const pulled = (identity: Identity, reference: string) =>
   Effect.flatMap(Pulls, (pulls) => Effect.flatMap(pulls.submit(identity, { system: 'test', reference }), ({ id }) => ended(identity, id)))
 
 /** In one word how a pull ended, for comparisons. */
-export const outcomeOf = ({ outcome, state }: QueuedPull): string => (outcome?._tag === 'Failed' ? outcome.code : state)
+export const outcomeOf = ({ outcome, state }: Pick<QueuedPull, 'state'> & Partial<Pick<QueuedPull, 'outcome'>>): string => (outcome?._tag === 'Failed' ? outcome.code : state)

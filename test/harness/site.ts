@@ -13,6 +13,8 @@ export interface TestSite {
     readonly registries: Record<string, { readonly plainHttp: boolean; readonly ca?: string; readonly mirrors?: readonly string[] }>
     readonly network?: { readonly connectSeconds?: number; readonly headersSeconds?: number; readonly stallSeconds?: number }
     readonly cache?: { readonly bytes: number }
+    readonly dockerLogins?: false
+    readonly pulls?: object
   }
   readonly imagePath: string
   readonly stateDirectory: string

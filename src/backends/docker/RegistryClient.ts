@@ -22,9 +22,9 @@ import type { OnProgress } from "../../core/Progress.js"
 import type { RegistrySettings } from "../../core/Registries.js"
 import { type AddressKind, kindOf } from "../../core/http/Address.js"
 import * as Authentication from "./Authentication.js"
-import type { Budgets } from "./Budgets.js"
 import { Passing, retryAfter, transportFailure } from "../../core/http/Patience.js"
 import { Reach } from "../../core/http/Reach.js"
+import type { Budgets } from "./Budgets.js"
 
 /** An answer with a status that was asked for. */
 export interface Answer {
