@@ -19,11 +19,12 @@ import * as Gateway from "./core/Gateway.js"
 import { layer as httpLayer } from "./core/http/NodeHttp.js"
 import * as Image from "./core/Image.js"
 import { ImageIndex } from "./core/ImageIndex.js"
-import { indexed, reconcile } from "./core/Indexed.js"
+import { indexed } from "./core/Indexed.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
 import type { PullQueue } from "./core/PullQueue.js"
 import type { Site, System } from "./core/Site.js"
 import { Transport } from "./core/Transport.js"
+import * as Upkeep from "./core/Upkeep.js"
 import * as Uploads from "./core/Uploads.js"
 import * as Accounts from "./gateway/Accounts.js"
 import * as Authenticate from "./gateway/Authenticate.js"
@@ -45,6 +46,7 @@ export const siteTransport: Layer.Layer<Transport> = Layer.scoped(
       ready: (system) => to(system).ready(system),
       stage: (system, ...args) => to(system).stage(system, ...args),
       discard: (system, ...args) => to(system).discard(system, ...args),
+      staged: (system) => to(system).staged(system),
       publish: (system, ...args) => to(system).publish(system, ...args),
       record: (system, ...args) => to(system).record(system, ...args),
       image: (system, ...args) => to(system).image(system, ...args),
@@ -94,7 +96,7 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
     Layer.provide(images),
     Layer.provide(httpLayer(site.network, site.proxy)),
     Layer.provide(Uploads.layer(site)),
-    Layer.provide(index === undefined ? transport : indexedTransport(site).pipe(Layer.provide(transport), Layer.provide(index))),
+    Layer.provide(index === undefined ? transport : Layer.merge(indexedTransport(site).pipe(Layer.provide(transport), Layer.provide(index)), index)),
     Layer.provide(parts.catalog ?? own),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
     Layer.provide(parts.executor ?? layerAtOnce)
@@ -105,28 +107,18 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
 const indexedTransport = (site: Site): Layer.Layer<Transport, never, Transport | ImageIndex> =>
   Layer.effect(
     Transport,
-    Effect.map(Effect.all([Transport, ImageIndex]), ([transport, index]) => indexed(transport, index, indexOptions(site)))
+    Effect.map(Effect.all([Transport, ImageIndex]), ([transport, index]) => indexed(transport, index, Upkeep.expiryOf(site)))
   )
 
-const indexOptions = ({ lifetime: { imageSeconds } }: Site) => ({ expiresIn: imageSeconds === 0 ? undefined : imageSeconds * 1000 })
-
-/** Makes the index what the image paths are, one system after the other; one that can't be read is the next time's. */
-export const reconciled = (site: Site): Effect.Effect<void, never, Transport | ImageIndex> =>
-  Effect.forEach(
-    site.systems.values(),
-    (system) =>
-      reconcile(system, indexOptions(site)).pipe(
-        Effect.flatMap((changes) => Effect.logInfo("reconciled").pipe(Effect.annotateLogs({ system: system.name, ...changes }))),
-        Effect.catchAll((error) => Effect.logWarning(`The index of ${system.name} could not be compared with its image path:`, error))
-      ),
-    { discard: true }
-  )
+/** The upkeep of a site's images. */
+export const upkeepLayer = (site: Site, catalog = catalogLayer(site), transport: Layer.Layer<Transport> = siteTransport): Layer.Layer<Upkeep.Upkeep> =>
+  Upkeep.layer(site).pipe(Layer.provide(indexedTransport(site).pipe(Layer.provide(transport))), Layer.provide(catalog))
 
 /** What the gateway of a service has that is not every gateway's: its users are strangers, and share the places where conversions run. */
 export const serviceParts = (site: Site): GatewayParts => ({ executor: layerHere(site.pulls.conversions), forStrangers: true })
 
 /** What a gateway service is made of. */
-export type ServiceParts = Gateway.Gateway | Pulls.Pulls | Authentication | Accounts.Accounts | Transport | Uploads.Uploads | CatalogServices
+export type ServiceParts = Gateway.Gateway | Pulls.Pulls | Upkeep.Upkeep | Authentication | Accounts.Accounts | Transport | Uploads.Uploads | CatalogServices
 
 /** The parts of a gateway service of a site. They share one database and one way to the systems. */
 export const serviceLayer = (site: Site, own: Omit<GatewayParts, "catalog"> & { readonly catalog?: Layer.Layer<CatalogServices> | undefined } = {}): Layer.Layer<ServiceParts> => {
@@ -134,7 +126,7 @@ export const serviceLayer = (site: Site, own: Omit<GatewayParts, "catalog"> & { 
   const transport = parts.transport ?? siteTransport
   const catalog = own.catalog ?? catalogLayer(site)
   return Layer.mergeAll(pullsLayer(site), Authenticate.layer(site)).pipe(
-    Layer.provideMerge(Layer.mergeAll(gatewayLayer(site, { ...parts, catalog, index: catalog, transport }), Accounts.layer, Uploads.layer(site), transport)),
+    Layer.provideMerge(Layer.mergeAll(gatewayLayer(site, { ...parts, catalog, index: catalog, transport }), upkeepLayer(site, catalog, transport), Accounts.layer, Uploads.layer(site), transport)),
     Layer.provideMerge(catalog)
   )
 }

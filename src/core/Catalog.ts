@@ -63,6 +63,8 @@ export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
     readonly reap: Effect.Effect<ReadonlyArray<GonePull>, CatalogError>
     /** Nothing is left of a pull that `reap` returned. */
     readonly reaped: (pull: PullRow) => Effect.Effect<void, CatalogError>
+    /** The tokens of all pulls that run, or whose leavings are being removed: what carries another one is nobody's. */
+    readonly tokens: Effect.Effect<ReadonlyArray<string>, CatalogError>
     /** Says that a pull uses blobs, by their names in the store, so that they stay. */
     readonly useBlobs: (pull: PullRow, blobs: ReadonlyArray<string>) => Effect.Effect<void, CatalogError>
     /** The pull has published, and uses its blobs no more. */

@@ -58,6 +58,8 @@ export interface Files {
   /** The image path itself; undefined when it is not there. */
   readonly root: Effect.Effect<Attributes | undefined, Fault>
   readonly attributes: (path: string) => Effect.Effect<Attributes | undefined, Fault>
+  /** When a file was written last, in milliseconds since 1970; undefined when it is not there. */
+  readonly modified: (path: string) => Effect.Effect<number | undefined, Fault>
   /** What is in a directory; undefined when there is none. */
   readonly entries: (directory: string) => Effect.Effect<ReadonlyArray<string> | undefined, Fault>
   /** A regular file of at most so many bytes; undefined when it is not there. */
@@ -94,6 +96,7 @@ export interface Way {
 
 /** Prefix of what is not in its place yet; the token of the pull follows. All of it is in the image path itself, never below. */
 const STAGING = ".staging."
+const stagedName = /^\.staging\.([^.]+)\../
 
 /** Files read at once. */
 const PARALLEL_READS = 16
@@ -111,6 +114,27 @@ export const transport = (way: Way): Context.Tag.Service<Transport> => ({
       const files = way.files(system)
       const left = ((yield* files.entries(system.imagePath)) ?? []).filter((name) => name.startsWith(`${STAGING}${token}.`))
       yield* Effect.forEach(left, (name) => files.unlink(nodePath.join(system.imagePath, name)), { discard: true })
+    })),
+  staged: (system) =>
+    worded("IMAGE_PATH_FAILED", system, Effect.gen(function* () {
+      const files = way.files(system)
+      yield* present(files, system)
+      const found = ((yield* files.entries(system.imagePath)) ?? []).flatMap((name) => {
+        const [, token] = stagedName.exec(name) ?? []
+        return token === undefined ? [] : [{ name, token }]
+      })
+      const known = yield* Effect.forEach(
+        found,
+        ({ name, token }) =>
+          Effect.gen(function* () {
+            const file = nodePath.join(system.imagePath, name)
+            const modified = yield* files.modified(file)
+            const facts = yield* files.attributes(file)
+            return modified === undefined || facts === undefined ? undefined : { name, token, bytes: facts.size, modified }
+          }),
+        { concurrency: PARALLEL_READS }
+      )
+      return known.filter((file) => file !== undefined)
     })),
   publish: (system, staging, record, fence) => publish(way, system, staging, record, fence),
   record: (system, id) =>

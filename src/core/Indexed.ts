@@ -41,7 +41,9 @@ export const indexed = (transport: typeof Transport.Service, index: typeof Image
             `${record.id} was published for ${system.name}`,
             index.put(system.name, record).pipe(
               Effect.zipRight(index.name(system.name, { reference: record.reference, id: record.id })),
-              Effect.zipRight(index.touch(system.name, record.id, options.expiresIn))
+              Effect.zipRight(index.touch(system.name, record.id, options.expiresIn)),
+              // What is published was read back.
+              Effect.zipRight(index.scrubbed(system.name, record.id, undefined))
             )
           )
         )

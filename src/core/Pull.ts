@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -27,6 +28,7 @@ import { Executor } from "./Executor.js"
 import { type Credentials, Image, type ResolvedImage, type ResolveOptions, type Workspace } from "./Image.js"
 import * as ImageId from "./ImageId.js"
 import { type Access, Acl, encode, type ImageRecord, mayUse, mergeAccess, Requester } from "./ImageRecord.js"
+import { ImageIndex } from "./ImageIndex.js"
 import * as ImageRef from "./ImageRef.js"
 import * as Meta from "./Meta.js"
 import * as Native from "./Native.js"
@@ -158,6 +160,10 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
       // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
       const released = Effect.ignore(Effect.zipRight(catalog.releaseBlobs(row), evict(site)))
       const recorded = readable(transport.record(system, id))
+      // What a scrub found damaged is read again, and converted anew.
+      const index = yield* Effect.serviceOption(ImageIndex)
+      const isDamaged = Option.isSome(index) && (yield* Effect.orElseSucceed(index.value.get(system.name, id), () => undefined))?.damage !== undefined
+      const verify = request.verify === true || isDamaged
       const named = (record: ImageRecord) =>
         Effect.gen(function* () {
           const current = yield* pointed
@@ -169,7 +175,7 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
 
       for (let told = false; ; ) {
         const record = yield* recorded
-        if (record !== undefined && request.verify !== true && isSame(mergeAccess(record, access), record)) {
+        if (record !== undefined && !verify && isSame(mergeAccess(record, access), record)) {
           warnOfAccess(record, access, onProgress)
           return yield* named(record)
         }
@@ -182,10 +188,10 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
 
       // Nobody else converts or changes it now.
       const published = yield* recorded
-      if (published !== undefined && (request.verify !== true || (yield* transport.isSound(system, published)))) {
+      if (published !== undefined && (!verify || (yield* transport.isSound(system, published)))) {
         warnOfAccess(published, access, onProgress)
         // One that verifies mends what a process left that died while it changed the access.
-        if (isSame(mergeAccess(published, access), published) && request.verify !== true) return yield* named(published)
+        if (isSame(mergeAccess(published, access), published) && !verify) return yield* named(published)
         if (!mayUse(published, requester)) {
           yield* enter("fetch")
           yield* prove(resolved)
@@ -330,7 +336,7 @@ const waitFor = (other: number, isSameRequest: boolean, site: Site.Site) =>
  * Ends pulls of processes that are gone, and removes what they left; how many there were. What can't be removed now, such as on the image path of another system
  * that is not there, is the next one's to remove.
  */
-const reap = (site: Site.Site) =>
+export const reap = (site: Site.Site) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
     const transport = yield* Transport
@@ -359,7 +365,7 @@ const removeScratch = async (site: Site.Site, scratch: string): Promise<void> =>
 }
 
 /** Keeps the blobs within their limit: what was used last longest ago goes first, and nothing that a pull uses, or may use in another try. */
-const evict = (site: Site.Site) =>
+export const evict = (site: Site.Site) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
     const blobs = yield* Effect.promise(() => BlobStore.list(blobsOf(site)))

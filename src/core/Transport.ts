@@ -20,6 +20,17 @@ export interface Staging {
   readonly token: string
 }
 
+/** A file that is not in its place yet. */
+export interface StagedFile {
+  /** In the image path. */
+  readonly name: string
+  /** Of its pull. */
+  readonly token: string
+  readonly bytes: number
+  /** When it was written last, in milliseconds since 1970. */
+  readonly modified: number
+}
+
 /** Something on an image path that can't be read. */
 export interface Problem {
   /** The file. */
@@ -47,6 +58,8 @@ export class Transport extends Context.Tag("shifter-sdk/Transport")<
     readonly stage: (system: System, token: string, scratch: string) => Effect.Effect<Staging, TransportError, Scope.Scope>
     /** Removes what a pull left that is gone: everything that carries its token. */
     readonly discard: (system: System, token: string) => Effect.Effect<void, TransportError>
+    /** What is not in its place yet, of pulls that run or are gone, of this catalogue or another. */
+    readonly staged: (system: System) => Effect.Effect<ReadonlyArray<StagedFile>, TransportError>
     /**
      * Makes a staged image durable that was read back and is what its record says, publishes both and names them. A published file with the
      * same bytes stays; one with others was damaged, and is replaced. `fence` is asked immediately before the first name appears; its failure

@@ -14,7 +14,8 @@ import * as Site from "../../core/Site.js"
 import * as Dialect from "../../gateway/dialect/index.js"
 import { Pulls } from "../../gateway/Pulls.js"
 import * as Server from "../../gateway/Server.js"
-import { reconciled, serviceLayer } from "../../live.js"
+import { scheduled } from "../../core/Upkeep.js"
+import { serviceLayer } from "../../live.js"
 import { failed, usageFault } from "./failure.js"
 import type { Values } from "./usage.js"
 
@@ -42,7 +43,7 @@ const service = (config: string | undefined, version: string) =>
     const context = yield* Layer.build(serviceLayer(site))
     // Ended after the server: what runs is put back when nobody can ask any more.
     yield* Context.get(context, Pulls).run
-    yield* Effect.forkScoped(Effect.provide(reconciled(site), context))
+    yield* Effect.provide(scheduled(site), context)
     const { addresses } = yield* Effect.provide(Server.serve({ site, version, dialects: yield* Effect.provide(Dialect.make(site), context) }), context)
     yield* Effect.logInfo("listening").pipe(Effect.annotateLogs({ addresses: addresses.join(" "), version, configuration: site.source ?? "" }))
     yield* Effect.addFinalizer(() => Effect.logInfo("stopping"))

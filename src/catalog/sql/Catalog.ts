@@ -87,6 +87,11 @@ export const make = ({ dialect, read, write }: Database): typeof Catalog.Service
 
     reaped: (pull) => write((sql) => sql`UPDATE pulls SET state = 'abandoned' WHERE id = ${pull.id} AND state = 'reaping'`).pipe(Effect.asVoid),
 
+    tokens: Effect.map(
+      read((sql) => sql<{ token: string }>`SELECT token FROM pulls WHERE state IN ('active', 'reaping')`),
+      (rows) => rows.map(({ token }) => token)
+    ),
+
     useBlobs: (pull, blobs) =>
       write((sql) =>
         Effect.gen(function* () {

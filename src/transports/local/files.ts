@@ -53,6 +53,7 @@ export const files = (system: System): Files => ({
   // Only a person's own is made.
   root: Effect.zipRight(system.isPersonal ? io(() => makeDirectory(system.imagePath, true)) : Effect.void, ifThere(io(() => stat(system.imagePath)))),
   attributes: (path) => ifThere(io(() => lstat(path))),
+  modified: (path) => ifThere(Effect.map(io(() => lstat(path)), ({ mtimeMs }) => mtimeMs)),
   entries: (directory) => ifThere(io(() => readdir(directory))),
   read: (file, limit) =>
     ifThere(

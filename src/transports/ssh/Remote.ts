@@ -45,6 +45,12 @@ const done = (session: Session, what: string, send: (sftp: SFTPWrapper, answer: 
 export const attributes = (session: Session, path: string): Effect.Effect<Attributes | undefined, FileFault | Broken> =>
   ifThere(session.ask<Attributes>(`looking at ${path}`, (sftp, answer) => { sftp.lstat(path, answer) }))
 
+/** When a file was written last, in milliseconds since 1970. */
+export const modified = (session: Session, path: string): Effect.Effect<number | undefined, FileFault | Broken> =>
+  Effect.map(ifThere(session.ask<{ readonly mtime: number }>(`looking at ${path}`, (sftp, answer) => { sftp.lstat(path, answer) })), (found) =>
+    found === undefined ? undefined : found.mtime * 1000
+  )
+
 /** Following symbolic links. */
 export const target = (session: Session, path: string): Effect.Effect<Attributes | undefined, FileFault | Broken> =>
   ifThere(session.ask<Attributes>(`looking at ${path}`, (sftp, answer) => { sftp.stat(path, answer) }))

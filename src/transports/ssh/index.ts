@@ -40,6 +40,7 @@ const filesOf = (system: System, use: Hosts.Reached["use"]): Files => ({
   me: use(({ me }) => Effect.succeed(me)),
   root: use((session) => Remote.target(session, system.imagePath)),
   attributes: (path) => use((session) => Remote.attributes(session, path)),
+  modified: (path) => use((session) => Remote.modified(session, path)),
   entries: (directory) => use((session) => Remote.entries(session, directory)),
   read: (file, limit) => use((session) => Remote.read(session, file, limit)),
   write: (file, bytes, mode, owner) => use((session, again) => Remote.orFull(session, system.imagePath, Remote.write(session, again, file, bytes, mode, owner))),

@@ -1,0 +1,125 @@
+/**
+ * The collection: what has expired loses its names, what no name points to for the retention time goes, and so does whatever ended pulls have
+ * left. Marked from the index and swept from the image path, one image after the other, so that a pull may run beside it.
+ *
+ * @module
+ */
+import { readdir, rm, stat } from "node:fs/promises"
+import * as nodePath from "node:path"
+import * as Effect from "effect/Effect"
+import { Audit, type AuditAction } from "./Audit.js"
+import { Catalog } from "./Catalog.js"
+import { errorFields, GatewayError, messageOf } from "./Errors.js"
+import { ImageIndex } from "./ImageIndex.js"
+import { type IndexedOptions, reconcile } from "./Indexed.js"
+import { evict, reap } from "./Pull.js"
+import type * as Site from "./Site.js"
+import { Transport } from "./Transport.js"
+
+export interface CollectOptions {
+  /** Tells what would be done, and does nothing. */
+  readonly dryRun?: boolean | undefined
+}
+
+/** What a collection did, or would do, on one system. */
+export interface Collected {
+  readonly system: string
+  /** Images that have expired, with the names that they lost. */
+  readonly expired: ReadonlyArray<{ readonly id: string; readonly names: ReadonlyArray<string> }>
+  /** Images that are gone: no name pointed to them for the retention time. */
+  readonly removed: ReadonlyArray<{ readonly id: string; readonly bytes: number }>
+  /** Files on the image path that no pull that runs has left. */
+  readonly staged: ReadonlyArray<{ readonly name: string; readonly bytes: number }>
+  /** Directories in the state directory that no pull that runs works in. */
+  readonly scratch: number
+  /** What could not be done, and why; the next collection tries again. */
+  readonly problems: ReadonlyArray<string>
+}
+
+/** How long something is left alone that no pull of this catalogue owns: it may be another catalogue's. */
+const FOREIGN_MILLIS = 24 * 3600 * 1000
+
+/** Collects on one system. A person who pins, names or pulls an image meanwhile keeps it. */
+export const collect = (site: Site.Site, system: Site.System, { dryRun = false }: CollectOptions, options: IndexedOptions) =>
+  Effect.gen(function* () {
+    const index = yield* ImageIndex
+    const transport = yield* Transport
+    const audit = yield* Audit
+    const catalog = yield* Catalog
+    const problems: Array<string> = []
+    const told = (action: AuditAction, id: string, reference: string | undefined, why: string) =>
+      audit.write({ action, uid: undefined, by: "service", system: system.name, reference, imageId: id, digest: undefined, why })
+    /** One image's trouble is not another's. */
+    const each = <A>(ids: ReadonlyArray<string>, f: (id: string) => Effect.Effect<A | undefined, { readonly message: string }>) =>
+      Effect.forEach(ids, (id) =>
+        f(id).pipe(
+          Effect.catchAll((error) => {
+            problems.push(`${id}: ${error.message}`)
+            return Effect.succeed(undefined)
+          })
+        )
+      ).pipe(Effect.map((found) => found.filter((one) => one !== undefined)))
+
+    if (!dryRun) yield* reap(site)
+    yield* reconcile(system, options)
+
+    const expired = yield* each(yield* index.expired(system.name), (id) =>
+      Effect.gen(function* () {
+        const names = (yield* index.get(system.name, id))?.names ?? []
+        if (dryRun) return { id, names }
+        for (const name of names) {
+          yield* transport.unname(system, name)
+          yield* told("expire", id, name, "not used for its lifetime")
+        }
+        return { id, names }
+      })
+    )
+
+    const removed = yield* each(yield* index.forgotten(system.name, site.lifetime.retentionSeconds * 1000), (id) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const bytes = (yield* index.get(system.name, id))?.record.imageSize ?? 0
+          if (dryRun) return { id, bytes }
+          // Claimed, so that no pull converts or changes it; asked again, since somebody may just have named or pinned it.
+          const row = yield* Effect.acquireRelease(catalog.begin({ system: system.name, reference: `id:${id}`, requester: 0 }), (begun) =>
+            Effect.ignore(catalog.end(begun, { _tag: "Done" }))
+          )
+          if ((yield* catalog.claim(row, id))._tag === "Theirs") return undefined
+          const now = yield* index.get(system.name, id)
+          if (now === undefined || now.unnamed === undefined || now.pins.length > 0) return undefined
+          yield* transport.remove(system, id)
+          yield* told("collect", id, undefined, "no name pointed to it for the retention time")
+          return { id, bytes }
+        })
+      )
+    )
+
+    const running = new Set(yield* catalog.tokens)
+    const left = (yield* transport.staged(system)).filter((file) => !running.has(file.token) && Date.now() - file.modified > FOREIGN_MILLIS)
+    if (!dryRun) yield* Effect.forEach([...new Set(left.map(({ token }) => token))], (token) => transport.discard(system, token), { discard: true })
+    return { system: system.name, expired, removed, staged: left.map(({ bytes, name }) => ({ name, bytes })), problems } satisfies Omit<Collected, "scratch">
+  })
+
+/** Sweeps the state directory: blobs over their limit, and scratch of pulls that no catalogue knows any more, which is counted. */
+export const sweep = (site: Site.Site, { dryRun = false }: CollectOptions) =>
+  Effect.gen(function* () {
+    const catalog = yield* Catalog
+    const running = new Set(yield* catalog.tokens)
+    const work = nodePath.join(site.stateDirectory, "work")
+    const scratch = yield* Effect.tryPromise({
+      try: async () => {
+        let count = 0
+        for (const token of await readdir(work).catch(() => [])) {
+          const directory = nodePath.join(work, token)
+          const facts = await stat(directory).catch(() => undefined)
+          if (running.has(token) || facts === undefined || Date.now() - facts.mtimeMs < FOREIGN_MILLIS) continue
+          count++
+          if (!dryRun) await rm(directory, { recursive: true, force: true })
+        }
+        return count
+      },
+      catch: (error) => new GatewayError(errorFields("STATE_UNUSABLE", `The state directory ${site.stateDirectory}: ${messageOf(error)}`, { cause: error }))
+    })
+    if (!dryRun) yield* evict(site)
+    return scratch
+  })

@@ -1,0 +1,126 @@
+/**
+ * The service `Upkeep`: what keeps a site's images in order. A collection removes what has expired and what nothing points to any more; a scrub
+ * reads published images again. A gateway service does both by itself.
+ *
+ * @module
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { Audit } from "./Audit.js"
+import type { Catalog } from "./Catalog.js"
+import { checked } from "./Checked.js"
+import { collect, type Collected, sweep } from "./Collect.js"
+import { carried, GatewayError, type ShifterError } from "./Errors.js"
+import type { ImageIndex } from "./ImageIndex.js"
+import type { IndexedOptions } from "./Indexed.js"
+import { scrub, type Scrubbed } from "./Scrub.js"
+import * as Site from "./Site.js"
+import type { Transport } from "./Transport.js"
+import { Uploads } from "./Uploads.js"
+
+export type { Collected } from "./Collect.js"
+export type { Scrubbed } from "./Scrub.js"
+
+export interface CollectRequest {
+  /** Name of a system; the site's default without it. */
+  readonly system?: string | undefined
+  /** Tells what would be done, and does nothing. */
+  readonly dryRun?: boolean | undefined
+}
+
+export interface ScrubRequest {
+  /** Name of a system; the site's default without it. */
+  readonly system?: string | undefined
+  /** Images that were read within so many seconds are left out; 0: none is. Default: 0. */
+  readonly olderThanSeconds?: number | undefined
+  /** Reads at most so many, the longest unread first: 1 to 1,000,000. Default: all. */
+  readonly limit?: number | undefined
+}
+
+export class Upkeep extends Context.Tag("shifter-sdk/Upkeep")<
+  Upkeep,
+  {
+    /** Collects on one system. Pulls may run meanwhile; what they name or pin is kept. */
+    readonly collect: (request?: CollectRequest) => Effect.Effect<Collected, GatewayError>
+    /** Reads images of one system again, one after the other. A damaged one stays, and is converted anew by the next pull of it. */
+    readonly scrub: (request?: ScrubRequest) => Effect.Effect<Scrubbed, GatewayError>
+  }
+>() {}
+
+const Collecting = Schema.Struct({ system: Schema.optional(Schema.String), dryRun: Schema.optional(Schema.Boolean) })
+const Scrubbing = Schema.Struct({
+  system: Schema.optional(Schema.String),
+  olderThanSeconds: Schema.optional(Schema.NonNegativeInt),
+  limit: Schema.optional(Schema.Int.pipe(Schema.between(1, 1_000_000)))
+})
+
+/** When an image expires that is used now. */
+export const expiryOf = ({ lifetime: { imageSeconds } }: Site.Site): IndexedOptions => ({ expiresIn: imageSeconds === 0 ? undefined : imageSeconds * 1000 })
+
+/** The service for a site. */
+export const layer = (site: Site.Site): Layer.Layer<Upkeep, never, Catalog | ImageIndex | Audit | Transport> =>
+  Layer.effect(
+    Upkeep,
+    Effect.gen(function* () {
+      const services = yield* Effect.context<Catalog | ImageIndex | Audit | Transport>()
+      const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Catalog | ImageIndex | Audit | Transport>) =>
+        effect.pipe(
+          Effect.provide(services),
+          Effect.mapError((error: ShifterError): GatewayError => (error._tag === "GatewayError" ? error : new GatewayError(carried(error))))
+        )
+      return Upkeep.of({
+        collect: (request = {}) =>
+          provided(
+            Effect.gen(function* () {
+              yield* checked(Collecting, request)
+              const collected = yield* collect(site, yield* Site.system(site, request.system), request, expiryOf(site))
+              return { ...collected, scratch: yield* sweep(site, request) }
+            })
+          ),
+        scrub: (request = {}) =>
+          provided(
+            Effect.gen(function* () {
+              const { limit = 1_000_000, olderThanSeconds = 0, system } = yield* checked(Scrubbing, request)
+              return yield* scrub(yield* Site.system(site, system), { olderThan: olderThanSeconds * 1000, limit }, expiryOf(site))
+            })
+          )
+      })
+    })
+  )
+
+/** Images of one scheduled scrub: it comes again before long. */
+const SCRUB_AT_ONCE = 100
+
+/** Collects and scrubs as often as the site wants it, for as long as the scope lasts. What fails is logged, and done the next time. */
+export const scheduled = (site: Site.Site): Effect.Effect<void, never, Scope.Scope | Upkeep | Audit | Uploads> =>
+  Effect.gen(function* () {
+    const upkeep = yield* Upkeep
+    const audit = yield* Audit
+    const uploads = yield* Uploads
+    const { auditSeconds, collectSeconds, scrubSeconds } = site.lifetime
+    const careful = <E extends ShifterError>(what: string, effect: Effect.Effect<unknown, E>) =>
+      Effect.catchAll(effect, (error) => Effect.logWarning(`${what}: ${error.message}`))
+    const each = (what: string, f: (system: string) => Effect.Effect<unknown, GatewayError>) =>
+      Effect.forEach(site.systems.keys(), (system) => careful(`${what} on ${system}`, f(system)), { discard: true })
+
+    const collecting = Effect.gen(function* () {
+      yield* each("Collecting", (system) =>
+        Effect.flatMap(upkeep.collect({ system }), ({ expired, problems, removed }) =>
+          Effect.zipRight(
+            Effect.forEach(problems, (problem) => Effect.logWarning(`Collecting on ${system}: ${problem}`), { discard: true }),
+            Effect.logInfo("collected").pipe(Effect.annotateLogs({ system, expired: expired.length, removed: removed.length }))
+          )
+        )
+      )
+      yield* careful("Forgetting old uploads", uploads.sweep)
+      yield* careful("Forgetting the old audit log", audit.prune(auditSeconds * 1000))
+    })
+    if (collectSeconds > 0) yield* Effect.forkScoped(Effect.repeat(collecting, Schedule.spaced(collectSeconds * 1000)))
+    // Ten times in the time in which all are to be read, so that what is read at once is little.
+    const scrubbing = each("Scrubbing", (system) => upkeep.scrub({ system, olderThanSeconds: scrubSeconds, limit: SCRUB_AT_ONCE }))
+    if (scrubSeconds > 0) yield* Effect.forkScoped(Effect.schedule(scrubbing, Schedule.spaced(Math.max(1, Math.min(3600, Math.floor(scrubSeconds / 10))) * 1000)))
+  })
