@@ -25,7 +25,7 @@ const taken = (queue: Queue, runner = 'a', over: PullQueue.QueueLimits = limits)
   Effect.flatMap(queue.take(runner, over), (found) => (found === undefined ? Effect.die(new Error('there was nothing to take')) : Effect.succeed(found)))
 
 describeEngines('the queue', (made, engine) => {
-  const withQueue = async <A, E>(use: (queue: Queue, execute: (statement: string) => Effect.Effect<readonly string[]>) => Effect.Effect<A, E, never>): Promise<A> => {
+  const withQueue = async <A, E>(use: (queue: Queue, execute: (statement: string) => Effect.Effect<readonly string[]>) => Effect.Effect<A, E>): Promise<A> => {
     const database = await made()
     return using(database, Effect.flatMap(PullQueue.PullQueue, (queue) => use(queue, (statement) => Effect.promise(() => database.execute(statement)))))
   }

@@ -1,7 +1,7 @@
 /** The catalogue in SQLite: its directory, and what becomes of pulls whose process is gone. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import * as Effect from 'effect/Effect'
 import { createClient } from '@libsql/client/sqlite3'
@@ -103,6 +103,20 @@ describe('an image that is fetched', () => {
         yield* catalog.enter(first, 'convert')
         yield* Effect.promise(() => execute(directory, `UPDATE pulls SET changed = changed - ${Catalog.fetchMillis} - 1`))
         expect((yield* catalog.claim(other, image))._tag).toBe('Theirs')
+      }))
+  })
+})
+
+describe('many transactions', () => {
+  it('need no more files than one', async () => {
+    const directory = work.at(`state${count++}`)
+    await withCatalog(directory, (catalog) =>
+      Effect.gen(function* () {
+        const row = yield* catalog.begin(request)
+        const files = () => readdirSync('/proc/self/fd').length
+        const before = files()
+        for (let i = 0; i < 200; i++) expect(yield* catalog.renew(row)).toBe(true)
+        expect(files() - before).toBeLessThan(20)
       }))
   })
 })

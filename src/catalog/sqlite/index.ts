@@ -8,7 +8,7 @@ import * as nodePath from "node:path"
 import * as Reactivity from "@effect/experimental/Reactivity"
 import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import { createClient, type Transaction } from "@libsql/client/sqlite3"
+import { type Client, createClient, type Transaction } from "@libsql/client/sqlite3"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -126,26 +126,49 @@ const failed = (error: unknown, directory: string): Effect.Effect<never, Catalog
 
 /**
  * The driver's client with transactions of our own. The driver's connections know no busy timeout; a statement that fails as busy stays open
- * in them and blocks the next commit; connections of ended transactions are left to the garbage collector; and `withTransaction` keeps its
- * permit for ever when a transaction can't begin, so that all others wait. So each transaction has a connection, taken patiently and closed at
- * its end; one that can't begin fails with its first statement; and everything that writes does it in a transaction.
+ * in them and blocks the next commit; the files of a closed connection are left to the garbage collector; and `withTransaction` keeps its
+ * permit for ever when a transaction can't begin, so that all others wait. So transactions have a connection of their own, taken patiently,
+ * which is kept for the next one, lest files pile up, and closed when anything in it failed; one that can't begin fails with its first
+ * statement; and everything that writes does it in a transaction.
  */
 const open = (file: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const url = `file:${file}`
-      return Object.assign(createClient({ url }), { transaction: () => patiently(() => begin(url)).catch(notBegun) })
+      const kept: Kept = { client: undefined }
+      const client = Object.assign(createClient({ url }), { transaction: () => patiently(() => begin(url, kept)).catch(notBegun) })
+      return { client, kept }
     }),
-    (client) => Effect.sync(() => client.close())
-  )
+    ({ client, kept }) =>
+      Effect.sync(() => {
+        kept.client?.close()
+        client.close()
+      })
+  ).pipe(Effect.map(({ client }) => client))
 
-const begin = async (url: string): Promise<Transaction> => {
-  const client = createClient({ url })
+/** A connection without a transaction; there is one transaction at a time. */
+interface Kept {
+  client: Client | undefined
+}
+
+const begin = async (url: string, kept: Kept): Promise<Transaction> => {
+  const client = kept.client ?? createClient({ url })
+  kept.client = undefined
+  let isSound = true
+  const trying = async <A>(f: () => Promise<A>): Promise<A> => {
+    try {
+      return await f()
+    } catch (error) {
+      isSound = false
+      throw error
+    }
+  }
   const end = async (statement: "COMMIT" | "ROLLBACK") => {
     try {
-      await client.execute(statement)
+      await trying(() => client.execute(statement))
     } finally {
-      client.close()
+      if (isSound) kept.client = client
+      else client.close()
     }
   }
   try {
@@ -155,9 +178,9 @@ const begin = async (url: string): Promise<Transaction> => {
     throw error
   }
   return {
-    execute: (statement) => client.execute(statement),
-    batch: (statements) => client.batch(statements),
-    executeMultiple: (text) => client.executeMultiple(text),
+    execute: (statement) => trying(() => client.execute(statement)),
+    batch: (statements) => trying(() => client.batch(statements)),
+    executeMultiple: (text) => trying(() => client.executeMultiple(text)),
     commit: () => end("COMMIT"),
     // A full disk has rolled it back already; closing does in any case.
     rollback: () => end("ROLLBACK").catch(() => undefined),
