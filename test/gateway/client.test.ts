@@ -24,6 +24,10 @@ let registry: Registry
 let guarded: Registry
 let service: Service
 let config: string
+/** A registry that takes calls and never answers. */
+let silent: Server
+let silentHost: string
+let called: Promise<void>
 
 beforeAll(async () => {
   await built()
@@ -35,12 +39,18 @@ beforeAll(async () => {
     await registry.push(work.at(tag), 'v', `${tag}:v`)
   }
   await guarded.push(work.at('one'), 'v', 'own:v')
-  const site = testSite(work.at('site'), [registry.host, guarded.host])
+  silent = createServer(() => undefined)
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  silentHost = `127.0.0.1:${(silent.address() as AddressInfo).port}`
+  called = new Promise<void>((resolve) => silent.once('connection', () => resolve()))
+  const site = testSite(work.at('site'), [registry.host, guarded.host, silentHost])
   service = await startService({ ...site.config, systems: { test: { ...site.config.systems.test, munge: munge.socket } }, server: { authentication: 'munge' } })
   config = work.at('client.json')
   writeFileSync(config, JSON.stringify({ version: 1, gateways: [service.url], system: 'test', munge: munge.socket }))
 })
 afterAll(async () => {
+  silent.closeAllConnections()
+  silent.close()
   await service.stop()
   await guarded.stop()
   await registry.stop()
@@ -62,10 +72,8 @@ const shifterimg = (args: readonly string[], env: Readonly<Record<string, string
 
 describe('the library', () => {
   it('pulls, looks up, lists, inspects and removes as within its own process', async () => {
-    const told: ProgressEvent[] = []
-    const record = await pullImage(name('one:v'), { config: client(), onProgress: (event) => told.push(event) })
+    const record = await pullImage(name('one:v'), { config: client() })
     expect(record).toMatchObject({ reference: name('one:v'), access: 'public', owner: 0 })
-    expect(told.map(({ _tag }) => _tag)).toEqual(expect.arrayContaining(['Phase']))
     expect(await lookupImage(name('one:v'), { config: client() })).toBe(record.id)
     expect(await inspectImage(`id:${record.id}`, { config: client() })).toEqual({ record, names: [name('one:v')], system: 'test' })
     expect((await listImages({ config: client() })).images).toEqual([{ record, names: [name('one:v')], system: 'test' }])
@@ -105,20 +113,17 @@ describe('the library', () => {
   })
 
   it('cancels on the gateway what is cancelled here', async () => {
-    // A registry that takes calls and never answers.
-    const silent = createServer(() => undefined)
-    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
-    const called = new Promise<void>((resolve) => silent.once('connection', () => resolve()))
     const cancel = new AbortController()
-    const pull = failure(pullImage(`docker:127.0.0.1:${(silent.address() as AddressInfo).port}/x:v`, { config: client(), signal: cancel.signal }))
+    let began = (_: ProgressEvent) => {}
+    const told = new Promise<ProgressEvent>((resolve) => { began = resolve })
+    const pull = failure(pullImage(`docker:${silentHost}/x:v`, { config: client(), signal: cancel.signal, onProgress: (event) => began(event) }))
     await Promise.race([called, pull])
+    expect(await told).toEqual({ _tag: 'Phase', phase: 'resolve' })
     cancel.abort()
-    expect((await pull).code).toMatch(/CANCELLED|REGISTRY/)
-    silent.closeAllConnections()
-    silent.close()
+    expect((await pull).code).toBe('CANCELLED')
     const queue = await fetch(`${service.url}/v1/pulls`, { headers: { authorization: `Munge ${await munge.credential()}` } })
     const { pulls } = (await queue.json()) as { pulls: { reference: string; state: string }[] }
-    expect(pulls[0]).toMatchObject({ state: expect.stringMatching(/cancelled|failed/) as string })
+    expect(pulls.find(({ reference }) => reference.includes(silentHost))).toMatchObject({ state: 'cancelled' })
   })
 
   it('shows tokens from a file that nobody else reads', async () => {
@@ -127,7 +132,8 @@ describe('the library', () => {
     const file = work.at('token')
     writeFileSync(file, `${Redacted.value(secret)}\n`, { mode: 0o600 })
     const config = { version: 1 as const, gateways: [service.url] as [string], token: file }
-    expect((await listImages({ config })).images).toEqual([])
+    // uid 4711 may use what is public alone.
+    expect((await listImages({ config })).images.map(({ record }) => record.access)).not.toContain('private')
     expect((await failure(pullImage(name('one:v'), { config }))).code).toBe('ACCESS_DENIED')
     writeFileSync(work.at('open-token'), 'x', { mode: 0o644 })
     expect((await failure(listImages({ config: { ...config, token: work.at('open-token') } }))).code).toBe('CONFIG_INVALID')
@@ -149,8 +155,10 @@ describe('shifterimg', () => {
   })
 
   it('finds it by option and environment', async () => {
-    expect(await shifterimg(['--gateway', 'http://127.0.0.1:1', 'images'])).toMatchObject({ status: 4, stderr: expect.stringContaining('GATEWAY_UNREACHABLE') as string })
-    expect(await shifterimg(['images'], { SHIFTER_GATEWAY: 'http://127.0.0.1:1' })).toMatchObject({ status: 4 })
+    const env = { SHIFTER_TOKEN_FILE: work.at('any-token') }
+    writeFileSync(env.SHIFTER_TOKEN_FILE, 'x\n', { mode: 0o600 })
+    expect(await shifterimg(['--gateway', 'http://127.0.0.1:1', 'images'], env)).toMatchObject({ status: 4, stderr: expect.stringContaining('GATEWAY_UNREACHABLE') as string })
+    expect(await shifterimg(['images'], { ...env, SHIFTER_GATEWAY: 'http://127.0.0.1:1' })).toMatchObject({ status: 4 })
     expect(await shifterimg(['--gateway', 'nonsense', 'images'])).toMatchObject({ status: 2, stderr: expect.stringContaining('CONFIG_INVALID') as string })
   })
 })
