@@ -1,12 +1,13 @@
 /** Version 1 of the API over a real socket: what it answers, and to whom. */
+import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
-import * as Context from 'effect/Context'
 import * as Effect from 'effect/Effect'
-import { Gateway } from 'shifter-sdk'
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { madeSource } from '../harness/gateway.js'
+import * as Layer from 'effect/Layer'
+import { siteTransport, Transport } from 'shifter-sdk'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { writeLayout } from '../harness/ociLayout.js'
 import { type Registry, startRegistry } from '../harness/registry.js'
-import { ask, type Service, startService } from '../harness/service.js'
+import { type Answer, ask, type Service, startService } from '../harness/service.js'
 import { testSite } from '../harness/site.js'
 import { useWorkspace } from '../harness/workspace.js'
 
@@ -15,40 +16,243 @@ let service: Service
 let registry: Registry
 const ann = 'good:ann:ann::5001:5001'
 const bob = 'good:bob:bob::5002:5002'
+const member = 'good:mel:mel::5003:5050'
 const root = 'good:root:root::0:0'
+/** Calls of the transport, by name. */
+let reads: string[] = []
 
 const v1 = (path: string, options: Parameters<typeof ask>[1] = {}) => ask(`${service.url}${path}`, options)
 const image = (reference: string, rest = '') => `/v1/image${rest}?reference=${encodeURIComponent(reference)}`
+const name = (tag: string) => `docker:${registry.host}/${tag}`
+
+/** Events of a stream, until it ends. */
+const events = (path: string, as: string): Promise<{ status: number; text: string }> => ask(`${service.url}${path}`, { as }).then(({ status, text }) => ({ status, text }))
+
+const pulled = async (tag: string, as: string, rest: Readonly<Record<string, unknown>> = {}): Promise<string> => {
+  const created = await v1('/v1/pulls', { as, method: 'POST', body: { reference: name(tag), ...rest } })
+  expect(created).toMatchObject({ status: 202 })
+  await events(`/v1/pulls/${created.body.id}/events`, as)
+  const { body } = await v1(`/v1/pulls/${created.body.id}`, { as })
+  expect(body).toMatchObject({ state: 'done' })
+  return body.imageId as string
+}
 
 beforeAll(async () => {
   registry = await startRegistry()
+  for (const tag of ['open', 'secret', 'other']) {
+    writeLayout(work.at(tag), { tag: 'v', layers: [[{ name: tag, type: 'file', data: tag }]] })
+    await registry.push(work.at(tag), 'v', `${tag}:v`)
+  }
   const site = testSite(work.at('site'), [registry.host])
-  service = await startService({ ...site.config, server: { bodyBytes: 4096, requestSeconds: 2 } })
+  const transport = Layer.effect(
+    Transport.Transport,
+    Effect.map(Transport.Transport, (real) => Transport.Transport.of({
+      ...real,
+      lookup: (...args) => { reads.push('lookup'); return real.lookup(...args) },
+      record: (...args) => { reads.push('record'); return real.record(...args) },
+      list: (...args) => { reads.push('list'); return real.list(...args) },
+    })),
+  ).pipe(Layer.provide(siteTransport))
+  service = await startService({ ...site.config, server: { bodyBytes: 4096, requestSeconds: 2, connections: 64 } }, { transport })
+  await pulled('open:v', ann)
+  await pulled('secret:v', ann, { allowGids: [5050] })
 })
 afterAll(async () => {
   await service.stop()
   await registry.stop()
 })
 
-it('starts', async () => {
-  expect(await v1('/healthz')).toMatchObject({ status: 200, text: '{"status":"ok"}' })
-  expect(await v1('/v1/version')).toMatchObject({ status: 200 })
-  const ready = await v1('/readyz')
-  expect(ready.text).toBe('{"status":"ok"}')
-  for (const path of ['/v1/systems', '/v1/images', '/v1/queue', '/v1/tokens', '/v1/pulls']) {
-    const answer = await v1(path, { as: ann })
-    expect({ path, status: answer.status, text: answer.text }).toMatchObject({ status: 200 })
-    console.log(path, answer.text, answer.headers)
-  }
-  for (const path of ['/metrics', '/v1/openapi.json', '/nonsense', image('docker:x')]) {
-    const answer = await v1(path, { as: ann })
-    console.log(path, answer.status, answer.headers, answer.text.slice(0, 1500))
-  }
-  const a = await v1('/v1/images', { method: 'PUT' }); console.log(a.status, a.text, a.headers)
-  const b = await v1('/v1/images'); console.log(b.status, b.text, b.headers)
-  const c = await v1('/v1/pulls', { as: ann, method: 'POST', body: { reference: 3, credentials: { username: 'x', password: 7 } } }); console.log(c.status, c.text)
-  const d = await v1('/v1/pulls', { as: ann, method: 'POST', body: 'no json' }); console.log(d.status, d.text)
-  const e = await v1('/v1/pulls', { as: ann, method: 'POST', body: 'x'.repeat(5000) }); console.log(e.status, e.text, e.headers)
-  console.log(service.log)
+describe('images', () => {
+  it('are told to those who may use them, in pages', async () => {
+    const names = (answer: Answer) => (answer.body.images as { name: string }[]).map((each) => each.name)
+    expect(names(await v1('/v1/images', { as: ann }))).toEqual([name('open:v'), name('secret:v')])
+    expect(names(await v1('/v1/images', { as: member }))).toEqual([name('open:v'), name('secret:v')])
+    expect(names(await v1('/v1/images', { as: bob }))).toEqual([name('open:v')])
+    const first = await v1('/v1/images?limit=1', { as: root })
+    expect(names(first)).toEqual([name('open:v')])
+    expect(names(await v1(`/v1/images?limit=1&after=${encodeURIComponent(first.body.next as string)}`, { as: root }))).toEqual([name('secret:v')])
+    expect(names(await v1(`/v1/images?prefix=${encodeURIComponent(name('s'))}`, { as: root }))).toEqual([name('secret:v')])
+    expect(names(await v1('/v1/images?owner=1', { as: root }))).toEqual([])
+    expect(names(await v1('/v1/images?unnamed=true', { as: root }))).toEqual([])
+  })
+
+  it('are found by name and by id', async () => {
+    const { body } = await v1(image(name('secret:v')), { as: ann })
+    expect(body).toMatchObject({ system: 'test', names: [name('secret:v')], record: { access: 'private', owner: 5001, allowGids: [5050] } })
+    expect((await v1(`/v1/lookup?reference=${encodeURIComponent(name('secret:v'))}`, { as: ann })).body).toEqual({ id: body.record.id })
+    expect((await v1(image(`id:${body.record.id}`), { as: root })).body).toMatchObject({ names: [name('secret:v')] })
+  })
+
+  it.each(['', '/expiry', '/pin', '/access'])('that are private are as if they were not, for who may not use them: image%s', async (rest) => {
+    const secret = (await v1(image(name('secret:v')), { as: ann })).body.record.id as string
+    const methods = { '': ['GET', 'DELETE', 'HEAD'], '/expiry': ['PUT', 'DELETE'], '/pin': ['PUT', 'DELETE'], '/access': ['PATCH'] }[rest]!
+    const bodies: Record<string, unknown> = { '/expiry': { expires: 1e13 }, '/access': { allowUids: [5002], allowGids: [] } }
+    for (const method of methods) {
+      for (const [hidden, missing] of [[name('secret:v'), name('zecret:v')], [`id:${secret}`, `id:${'f'.repeat(64)}`]] as const) {
+        const tell = async (reference: string) => {
+          reads = []
+          const body = method === 'PUT' || method === 'PATCH' ? bodies[rest] : undefined
+          const { headers, status, text } = await v1(image(reference, rest), { as: bob, method, ...(body === undefined ? {} : { body }) })
+          const { date: _, 'x-request-id': __, ...others } = headers
+          return { status, headers: others, text: text.replaceAll(reference, 'X'), reads }
+        }
+        const answer = await tell(hidden)
+        expect(answer.status).toBe(404)
+        expect(answer.reads).toContain('record')
+        expect(answer).toEqual(await tell(missing))
+      }
+    }
+    expect(await v1(image(name('secret:v')), { as: ann })).toMatchObject({ status: 200 })
+  })
+
+  it('are changed by their owners and administrators alone', async () => {
+    for (const [rest, method, body] of [['', 'DELETE'], ['/expiry', 'PUT', { expires: 1e13 }], ['/expiry', 'DELETE'], ['/pin', 'PUT'], ['/pin', 'DELETE'], ['/access', 'PATCH', { allowUids: [], allowGids: [] }]] as const) {
+      expect(await v1(image(name('open:v'), rest), { as: bob, method, ...(body === undefined ? {} : { body }) })).toMatchObject({ status: 403, body: { code: 'ACCESS_DENIED' } })
+    }
+    expect((await v1(image(name('open:v'), '/expiry'), { as: ann, method: 'PUT', body: { expires: 10_000_000_000_000 } })).body).toMatchObject({ expires: 10_000_000_000_000 })
+    expect((await v1(image(name('open:v'), '/expiry'), { as: root, method: 'DELETE' })).body).not.toHaveProperty('expires')
+    expect((await v1(image(name('open:v'), '/pin'), { as: ann, method: 'PUT' })).body).toEqual({ pinned: true })
+    expect((await v1(image(name('open:v')), { as: ann })).body).toMatchObject({ pins: [5001] })
+    expect((await v1(image(name('open:v'), '/pin'), { as: ann, method: 'DELETE' })).body).toEqual({ pinned: false })
+    expect(await v1(image(name('open:v'), '/pin'), { as: ann, method: 'DELETE' })).toMatchObject({ status: 400 })
+  })
+
+  it('are opened to others by their owners, and made public by administrators alone', async () => {
+    const access = (as: string, body: unknown) => v1(image(name('secret:v'), '/access'), { as, method: 'PATCH', body })
+    expect((await access(ann, { allowUids: [5002], allowGids: [5050] })).body).toMatchObject({ record: { allowUids: [5002], allowGids: [5050], access: 'private' } })
+    expect(await v1(image(name('secret:v')), { as: bob })).toMatchObject({ status: 200 })
+    expect(await access(bob, { allowUids: [5002], allowGids: [] })).toMatchObject({ status: 403 })
+    expect(await access(ann, { access: 'public', allowUids: [], allowGids: [] })).toMatchObject({ status: 403 })
+    expect(await v1(image(name('open:v'), '/access'), { as: ann, method: 'PATCH', body: { access: 'private' } })).toMatchObject({ status: 403 })
+    expect(await v1(image(name('open:v'), '/access'), { as: ann, method: 'PATCH', body: { allowUids: [1] } })).toMatchObject({ status: 400 })
+    expect((await access(ann, { allowGids: [5050] })).body).toMatchObject({ record: { allowUids: [] } })
+    expect(await v1(image(name('secret:v')), { as: bob })).toMatchObject({ status: 404 })
+  })
+
+  it('leave a trace', async () => {
+    const { body } = await v1('/v1/audit?action=access', { as: root })
+    expect(body.rows[0]).toMatchObject({ uid: 5001, by: 'mock', system: 'test', why: 'owner', reference: name('secret:v') })
+    expect((await v1('/v1/audit?action=refused&uid=5002', { as: root })).body.rows.length).toBeGreaterThan(0)
+    expect(await v1('/v1/audit', { as: ann })).toMatchObject({ status: 403 })
+  })
 })
-void [bob, root, connect, Context, Effect, Gateway, madeSource]
+
+describe('pulls', () => {
+  it('are followed by events, from the id on that was told last', async () => {
+    const created = await v1('/v1/pulls', { as: bob, method: 'POST', body: { reference: name('other:v') } })
+    expect(created.body).toMatchObject({ system: 'test', reference: name('other:v') })
+    const path = `/v1/pulls/${created.body.id}`
+    const { text } = await events(`${path}/events`, bob)
+    expect(text).toMatch(/^retry: \d+\n\n/)
+    const told = [...text.matchAll(/^event: pull\nid: (\S+)\ndata: (.*)$/gm)].map(([, id, data]) => ({ id: id!, ...(JSON.parse(data!) as { state: string }) }))
+    expect(told.at(-1)).toMatchObject({ state: 'done' })
+    expect((await v1(path, { as: bob })).body).not.toHaveProperty('askers')
+    expect((await v1(path, { as: root })).body).toMatchObject({ askers: [5002] })
+    for (const rest of ['', '/events']) expect(await v1(`${path}${rest}`, { as: ann })).toMatchObject({ status: 404, body: { code: 'PULL_NOT_FOUND' } })
+    expect(await v1(path, { as: ann, method: 'DELETE' })).toMatchObject({ status: 404 })
+    expect((await v1('/v1/pulls', { as: bob })).body.pulls).toHaveLength(1)
+  })
+
+  it.each([
+    [{ reference: 'oci:/etc:v' }, 422, 'SOURCE_UNSUPPORTED'],
+    [{ reference: '' }, 400, 'USAGE'],
+    [{ reference: 3 }, 400, 'USAGE'],
+    [{}, 400, 'USAGE'],
+    [{ reference: 'docker:x', platform: 'nonsense' }, 400, undefined],
+    ['no JSON', 400, 'USAGE'],
+    ['x'.repeat(5000), 413, 'LIMIT_EXCEEDED'],
+  ])('are refused: %.40j', async (body, status, code) => {
+    const answer = await v1('/v1/pulls', { as: root, method: 'POST', body })
+    expect({ status: answer.status, ...(code === undefined ? {} : { code: answer.body.code as string }) }).toEqual({ status, ...(code === undefined ? {} : { code }) })
+    expect(Object.keys(answer.body as object)).toEqual(['code', 'reason', 'what', 'remedy', 'message'])
+  })
+
+  it('never tell what was sent', async () => {
+    const answer = await v1('/v1/pulls', { as: ann, method: 'POST', body: { reference: 'docker:x', credentials: { username: 7, password: 'hunter2' } } })
+    expect(answer.status).toBe(400)
+    const refused = await v1('/v1/pulls', { as: ann, method: 'POST', body: '{"credentials":{"password":"hunter2"' })
+    expect(`${answer.text}${refused.text}${service.log.join('')}`).not.toContain('hunter2')
+  })
+})
+
+describe('tokens', () => {
+  it('do what they are for, and make no others', async () => {
+    const made = await v1('/v1/tokens', { as: ann, method: 'POST', body: { label: 'portal', scopes: ['read'], expiresInSeconds: 600 } })
+    expect(made).toMatchObject({ status: 201, body: { token: { uid: 5001, scopes: ['read'], systems: ['test'] } } })
+    const headers = { authorization: `Bearer ${made.body.secret as string}` }
+    expect(await v1(image(name('secret:v')), { headers })).toMatchObject({ status: 200 })
+    expect(await v1('/v1/pulls', { headers, method: 'POST', body: { reference: name('open:v') } })).toMatchObject({ status: 403 })
+    expect(await v1('/v1/tokens', { headers, method: 'POST', body: { label: 'x', scopes: ['read'], expiresInSeconds: 600 } })).toMatchObject({ status: 403 })
+    // Whether the image is there makes no difference to who may not try.
+    const [there, missing] = await Promise.all([image(name('open:v')), image(name('nothing'))].map((path) => v1(path, { headers, method: 'DELETE' })))
+    expect([there!.status, there!.text]).toEqual([403, missing!.text])
+    const { id } = made.body.token as { id: string }
+    expect((await v1('/v1/tokens', { as: bob })).body).toEqual({ tokens: [] })
+    expect(await v1(`/v1/tokens/${id}`, { as: bob, method: 'DELETE' })).toMatchObject({ status: 400 })
+    expect(await v1(`/v1/tokens/${id}`, { as: ann, method: 'DELETE' })).toMatchObject({ status: 204 })
+    expect(await v1(image(name('open:v')), { headers })).toMatchObject({ status: 401 })
+    expect(service.log.join('')).not.toContain(made.body.secret)
+  })
+})
+
+describe('the service', () => {
+  it('says what it is', async () => {
+    for (const path of ['/healthz', '/readyz']) expect(await v1(path)).toMatchObject({ status: 200, text: '{"status":"ok"}', headers: { 'content-type': 'application/json', 'content-length': '15' } })
+    expect((await v1('/v1/version')).body).toEqual({ version: '0.0.0-test', api: 1 })
+    expect((await v1('/v1/systems', { as: root })).body).toEqual({ systems: [{ name: 'test', isDefault: true, may: ['read', 'pull', 'manage'], isAdmin: true }] })
+    expect((await v1('/v1/queue', { as: bob })).body).toMatchObject({ pulls: [], counts: expect.any(Array) as unknown })
+  })
+
+  it('describes its API, on a page that asks nothing of other hosts', async () => {
+    const { body } = await v1('/v1/openapi.json')
+    expect(body).toMatchObject({ openapi: expect.stringMatching(/^3\./) as string, components: { securitySchemes: { munge: {}, token: {} } } })
+    expect(Object.keys(body.paths as object)).toEqual(expect.arrayContaining(['/v1/images', '/v1/pulls/{id}/events', '/v1/tokens', '/metrics']))
+    const page = await v1('/v1/docs')
+    expect(page.headers['content-security-policy']).toContain("default-src 'none'")
+    expect(page.text).not.toMatch(/(?:src|href)="https?:/)
+  })
+
+  it('counts without names', async () => {
+    const { text } = await v1('/metrics')
+    expect(text.includes('shifter_http_requests_total{route="/v1/image",method="GET",status="200"}')).toBe(true)
+    for (const secret of ['secret', 'open:v', '5001', registry.host]) expect(text.includes(secret)).toBe(false)
+  })
+
+  it.each([['/nonsense', 'GET', 404], ['/v1/images', 'PUT', 405], ['/v1/pulls/x', 'POST', 405], ['/v1/images/../../etc', 'GET', 404]] as const)('has no %s for %s: %i', async (path, method, status) => {
+    const answer = await v1(path, { as: ann, method })
+    expect(answer.status).toBe(status)
+    expect(answer.headers['content-type']).toBe('application/json')
+    if (status === 405) expect(answer.headers.allow).toBeDefined()
+  })
+
+  it('asks who it is', async () => {
+    for (const [path, method] of [['/v1/images', 'GET'], ['/v1/pulls', 'POST'], ['/v1/tokens', 'GET'], ['/v1/queue', 'GET'], ['/v1/audit', 'GET']] as const) {
+      expect(await v1(path, { method, body: method === 'POST' ? {} : undefined })).toMatchObject({ status: 401, headers: { 'www-authenticate': 'Munge, Bearer' }, body: { code: 'UNAUTHENTICATED' } })
+    }
+    expect(await v1('/v1/images?system=none', { as: ann })).toMatchObject({ status: 400, body: { code: 'SYSTEM_UNKNOWN' } })
+  })
+
+  it('waits for nobody who dawdles', async () => {
+    const { hostname, port } = new URL(service.url)
+    const socket = connect(Number(port), hostname)
+    socket.write('POST /v1/pulls HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n')
+    const answer = await new Promise<string>((resolve) => {
+      let text = ''
+      socket.on('data', (chunk) => { text += chunk.toString() }).once('close', () => resolve(text))
+    })
+    expect(answer).toMatch(/^HTTP\/1.1 408 /)
+  })
+
+  it('takes no body without end', async () => {
+    const status = await new Promise<number>((resolve) => {
+      const request = httpRequest(`${service.url}/v1/pulls`, { method: 'POST', headers: { authorization: `Munge ${ann}`, 'content-type': 'application/json', 'transfer-encoding': 'chunked' } }, (response) => {
+        resolve(response.statusCode ?? 0)
+        request.destroy()
+      })
+      // Told by an answer, or by the end of the connection when more is on its way.
+      request.once('error', () => resolve(0))
+      request.write('x'.repeat(10_000))
+    })
+    expect([0, 413]).toContain(status)
+  })
+})
