@@ -7,6 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import { httpLayer, login, logout } from "./backends/docker/index.js"
 import * as Errors from "./core/Errors.js"
@@ -30,6 +31,7 @@ export * as Gateway from "./core/Gateway.js"
 export * as Image from "./core/Image.js"
 export * as ImageId from "./core/ImageId.js"
 export * as ImageIndex from "./core/ImageIndex.js"
+export * as Indexed from "./core/Indexed.js"
 export * as ImageRecord from "./core/ImageRecord.js"
 export * as ImageRef from "./core/ImageRef.js"
 export * as Limits from "./core/Limits.js"
@@ -46,7 +48,8 @@ export * as Transport from "./core/Transport.js"
 export * as Udi from "./core/Udi.js"
 export * as Wlm from "./core/Wlm.js"
 export type { CatalogOptions } from "./catalog/sqlite/index.js"
-export { gatewayLayer, type GatewayParts, localTransport, sqliteCatalog, tar2sqfsPacker } from "./live.js"
+export type { CatalogServices } from "./catalog/sql/index.js"
+export { catalogLayer, gatewayLayer, type GatewayParts, localTransport, postgresCatalog, sqliteCatalog, tar2sqfsPacker } from "./live.js"
 export { layer as udiLayer } from "./udi/index.js"
 
 export type { ErrorCode, ErrorReason, ShifterError } from "./core/Errors.js"
@@ -240,7 +243,8 @@ const siteOf = (config: CommonOptions["config"]): Either.Either<Site.Site, Error
 
 /** Runs an effect; its failure is thrown as it is, an interruption as `CANCELLED`. */
 const promised = async <A, E extends Errors.ShifterError>(effect: Effect.Effect<A, E>, signal: AbortSignal | undefined): Promise<A> => {
-  const exit = await Effect.runPromiseExit(effect, signal === undefined ? {} : { signal })
+  // What is logged is no part of what a program prints.
+  const exit = await Effect.runPromiseExit(Effect.provide(effect, toStandardError), signal === undefined ? {} : { signal })
   if (Exit.isSuccess(exit)) return exit.value
   const failure = Cause.failureOption(exit.cause)
   if (failure._tag === "Some") throw failure.value
@@ -248,6 +252,8 @@ const promised = async <A, E extends Errors.ShifterError>(effect: Effect.Effect<
   const defect = Cause.squash(exit.cause)
   throw Errors.isShifterError(defect) ? defect : new Errors.GatewayError(Errors.errorFields("INTERNAL", `Unexpected: ${causes(defect)}`, { cause: defect }))
 }
+
+const toStandardError = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
 
 /** The messages of a defect and its causes. */
 const causes = (defect: unknown): string => {

@@ -7,21 +7,27 @@ import * as Cache from "effect/Cache"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { daemonSource, dockerArchiveSource, hasLogin, httpLayer, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import { layer as postgresCatalog } from "./catalog/postgres/index.js"
+import type { CatalogServices } from "./catalog/sql/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
 import type { Audit } from "./core/Audit.js"
 import type { Catalog } from "./core/Catalog.js"
 import { type Executor, layerAtOnce, layerHere } from "./core/Executor.js"
 import * as Gateway from "./core/Gateway.js"
 import * as Image from "./core/Image.js"
-import type { ImageIndex } from "./core/ImageIndex.js"
+import { ImageIndex } from "./core/ImageIndex.js"
+import { indexed } from "./core/Indexed.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
 import type { PullQueue } from "./core/PullQueue.js"
 import type { Site } from "./core/Site.js"
-import type { Transport } from "./core/Transport.js"
+import { Transport } from "./core/Transport.js"
 import * as Pulls from "./gateway/Pulls.js"
 import { layer as localTransport } from "./transports/local/index.js"
 
-export { localTransport, sqliteCatalog, tar2sqfsPacker }
+export { localTransport, postgresCatalog, sqliteCatalog, tar2sqfsPacker }
+
+/** The site's catalogue, with all that is kept in it: the database that its replicas share, or a file in its state directory. */
+export const catalogLayer = (site: Site): Layer.Layer<CatalogServices> => (site.postgres === undefined ? sqliteCatalog(site) : postgresCatalog(site.postgres))
 
 /** Parts of a gateway that are one's own. */
 export interface GatewayParts {
@@ -29,8 +35,10 @@ export interface GatewayParts {
   readonly sources?: ReadonlyArray<Image.ImageSource> | undefined
   /** The way to the systems; by default {@link localTransport}. */
   readonly transport?: Layer.Layer<Transport> | undefined
-  /** Where pulls are known; by default {@link sqliteCatalog} in the site's state directory. */
+  /** Where pulls are known; by default the {@link catalogLayer} of the site. */
   readonly catalog?: Layer.Layer<Catalog> | undefined
+  /** The index that is told what is published; by default that of the site's catalogue, or none where a `catalog` is given. */
+  readonly index?: Layer.Layer<ImageIndex> | undefined
   /** By default {@link tar2sqfsPacker}. */
   readonly packer?: Layer.Layer<Packer> | undefined
   /** Where conversions run; by default in this process, each at once. */
@@ -47,12 +55,25 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
       Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon)])
     )
   )
+  const own = catalogLayer(site)
+  const transport = parts.transport ?? localTransport
+  const index = parts.index ?? (parts.catalog === undefined ? own : undefined)
   return Gateway.layer(site).pipe(
     Layer.provide(images.pipe(Layer.provide(httpLayer(site.network, site.proxy)))),
-    Layer.provide(parts.catalog ?? sqliteCatalog(site)),
+    Layer.provide(index === undefined ? transport : indexedTransport(site).pipe(Layer.provide(transport), Layer.provide(index))),
+    Layer.provide(parts.catalog ?? own),
     Layer.provide(parts.packer ?? tar2sqfsPacker),
-    Layer.provide(parts.executor ?? layerAtOnce),
-    Layer.provide(parts.transport ?? localTransport)
+    Layer.provide(parts.executor ?? layerAtOnce)
+  )
+}
+
+/** A transport that tells an index what it publishes. */
+const indexedTransport = (site: Site): Layer.Layer<Transport, never, Transport | ImageIndex> => {
+  const seconds = site.lifetime.imageSeconds
+  const options = { expiresIn: seconds === 0 ? undefined : seconds * 1000 }
+  return Layer.effect(
+    Transport,
+    Effect.map(Effect.all([Transport, ImageIndex]), ([transport, index]) => indexed(transport, index, options))
   )
 }
 

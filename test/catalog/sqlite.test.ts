@@ -1,11 +1,11 @@
 /** The catalogue in SQLite: its directory, and what becomes of pulls whose process is gone. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import * as Effect from 'effect/Effect'
 import { createClient } from '@libsql/client/sqlite3'
-import { Catalog, pullImage, sqliteCatalog } from 'shifter-sdk'
+import { Catalog, PullQueue, pullImage, sqliteCatalog } from 'shifter-sdk'
 import { describe, expect, it } from 'vitest'
 import { ensureTestAccounts } from '../harness/accounts.js'
 import { smallFileSystem } from '../harness/fileSystems.js'
@@ -104,6 +104,45 @@ describe('an image that is fetched', () => {
         yield* Effect.promise(() => execute(directory, `UPDATE pulls SET changed = changed - ${Catalog.fetchMillis} - 1`))
         expect((yield* catalog.claim(other, image))._tag).toBe('Theirs')
       }))
+  })
+})
+
+describe('many transactions', () => {
+  it('need no more files than one', async () => {
+    const directory = work.at(`state${count++}`)
+    await withCatalog(directory, (catalog) =>
+      Effect.gen(function* () {
+        const row = yield* catalog.begin(request)
+        const files = () => readdirSync('/proc/self/fd').length
+        const before = files()
+        for (let i = 0; i < 200; i++) expect(yield* catalog.renew(row)).toBe(true)
+        expect(files() - before).toBeLessThan(20)
+      }))
+  })
+})
+
+describe('a catalogue of another version', () => {
+  it('becomes one of this version, with what is in it; a newer one is refused', async () => {
+    const directory = work.at(`state${count++}`)
+    mkdirSync(directory, { mode: 0o700 })
+    const client = createClient({ url: `file:${directory}/catalog.db` })
+    // As the first version of this package made it.
+    await client.executeMultiple(`CREATE TABLE catalog_version (version INTEGER NOT NULL);
+      CREATE TABLE pulls (id INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL, system TEXT NOT NULL, reference TEXT NOT NULL, requester INTEGER NOT NULL, image_id TEXT,
+        state TEXT NOT NULL, phase TEXT NOT NULL, lease_until INTEGER NOT NULL, code TEXT, what TEXT, changed INTEGER NOT NULL);
+      CREATE UNIQUE INDEX pulls_conversion ON pulls (system, image_id) WHERE state = 'active' AND image_id IS NOT NULL;
+      CREATE TABLE blob_uses (pull INTEGER NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (blob, pull));
+      INSERT INTO catalog_version VALUES (1);
+      INSERT INTO pulls (token, system, reference, requester, state, phase, lease_until, changed) VALUES ('t', 'test', 'docker:a', 1, 'done', 'publish', 0, unixepoch() * 1000);`)
+    client.close()
+    await Effect.runPromise(Effect.provide(Effect.gen(function* () {
+      expect(yield* (yield* Catalog.Catalog).state(1)).toEqual({ _tag: 'Done' })
+      expect(yield* (yield* PullQueue.PullQueue).list({ limit: 1 })).toEqual([])
+    }), sqliteCatalog({ stateDirectory: directory })))
+    await execute(directory, 'UPDATE catalog_version SET version = 3')
+    const refused = await Effect.runPromise(Effect.flip(Effect.provide(Effect.flatMap(Catalog.Catalog, ({ state }) => state(1)), sqliteCatalog({ stateDirectory: directory }))))
+    expect(refused.code).toBe('CATALOG_FAILED')
+    expect(refused.message).toContain('up to 2 is understood')
   })
 })
 

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as RcRef from "effect/RcRef"
 import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CatalogError } from "../../core/Errors.js"
@@ -14,6 +15,8 @@ import type { Database } from "./Database.js"
 
 /** A listener who is this far behind misses the oldest: he also looks now and then. */
 const BEHIND = 1024
+
+const AGAIN = Schedule.spaced("1 second")
 
 export interface Changes {
   readonly tell: (ids: ReadonlyArray<string>) => Effect.Effect<void>
@@ -28,17 +31,17 @@ export const make = (
   Effect.gen(function* () {
     const hub = yield* PubSub.sliding<string>(BEHIND)
     const tell = (ids: ReadonlyArray<string>) => PubSub.publishAll(hub, ids).pipe(Effect.asVoid)
-    const listening = Effect.gen(function* () {
-      const newest = yield* Ref.make((yield* since(undefined)).newest)
+    const patient = Effect.gen(function* () {
+      // A database that is away is listened to again when it is back; then it is looked what was missed.
+      const newest = yield* Ref.make((yield* Effect.retry(since(undefined), AGAIN)).newest)
       const look = Effect.gen(function* () {
         const found = yield* since(yield* Ref.get(newest))
         yield* Ref.set(newest, found.newest)
         yield* tell(found.ids)
       })
-      yield* Stream.runForEach(told, (id) => (id === undefined ? look : tell([id])))
+      // Also a defect: the driver takes it for one that it can't say goodbye to a connection that is gone.
+      yield* Stream.runForEach(told, (id) => (id === undefined ? look : tell([id]))).pipe(Effect.catchAllCause(() => Effect.void), Effect.repeat(AGAIN))
     })
-    // A database that is away is listened to again when it is back.
-    const patient = Effect.forever(Effect.zipRight(Effect.ignore(listening), Effect.sleep("1 second")))
     // Listens to the database only while somebody listens to us.
     const listener = yield* RcRef.make({ acquire: Effect.forkScoped(patient) })
     return {

@@ -48,5 +48,5 @@ export interface Database {
    */
   readonly write: <A>(work: Work<A>) => Effect.Effect<A, CatalogError>
   /** What other processes told; `undefined`: something may have changed that nobody told. */
-  readonly told: Stream.Stream<string | undefined, CatalogError>
+  readonly told: Stream.Stream<string | undefined, SqlError | CatalogError>
 }

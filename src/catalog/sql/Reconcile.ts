@@ -112,6 +112,6 @@ export const reconcile = (database: Database, system: string, found: Found, expi
       })
     )
     yield* apply([...pointed, ...unnamed])
-    yield* change((sql) => sql`DELETE FROM image_gone WHERE system = ${system} AND gone < ${began} - ${GONE_MILLIS}`)
+    yield* change((sql) => sql`DELETE FROM image_gone WHERE system = ${system} AND gone < ${began - GONE_MILLIS}`)
     return counted
   })

@@ -19,6 +19,7 @@ import * as PullQueueSql from "./PullQueue.js"
 import * as TokensSql from "./Tokens.js"
 
 export type { Database, Dialect } from "./Database.js"
+export { causeOf, said, transaction } from "./Errors.js"
 export { migrate } from "./Schema.js"
 
 /** What a database keeps: the pulls that run, the index of images, the queue, tokens and the audit log. */

@@ -7,9 +7,8 @@ import { stat, statfs } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Reactivity from "@effect/experimental/Reactivity"
 import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
-import type * as SqlClient from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
-import { createClient, type Transaction } from "@libsql/client/sqlite3"
+import type { SqlError } from "@effect/sql/SqlError"
+import { type Client, createClient, type Transaction } from "@libsql/client/sqlite3"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -19,9 +18,9 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { isFull, makeDirectory } from "../../core/Disk.js"
-import { CatalogError, errorFields, messageOf, printable, storageCode } from "../../core/Errors.js"
+import { CatalogError, errorFields, messageOf, storageCode } from "../../core/Errors.js"
 import * as Process from "../../core/Process.js"
-import { type CatalogServices, type Database, type Dialect, layer as sqlLayer, migrate } from "../sql/index.js"
+import { type CatalogServices, type Database, type Dialect, layer as sqlLayer, migrate, said, transaction } from "../sql/index.js"
 
 /** How often it is looked whether another process changed something, while somebody waits for that. */
 const LOOK = "200 millis"
@@ -113,45 +112,63 @@ const opened = (options: CatalogOptions) =>
     )
   })
 
-/** The client takes a commit that fails for a defect. */
-const transaction = <A, E>(sql: SqlClient.SqlClient, effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
-  Effect.catchSomeDefect(sql.withTransaction(effect), (defect) => (defect instanceof SqlError ? Option.some(Effect.fail(defect)) : Option.none()))
-
 const unusable = (what: string, cause?: unknown, remedy?: string) =>
   new CatalogError(errorFields("STATE_UNUSABLE", what, { cause, ...(remedy === undefined ? {} : { remedy }) }))
 
 /** The fault of a statement. A full disk is told by several codes, and by "I/O error". */
 const failed = (error: unknown, directory: string): Effect.Effect<never, CatalogError> =>
   Effect.flatMap(isFull(directory), (full) => {
-    const causes = [error, typeof error === "object" && error !== null && "cause" in error ? error.cause : undefined].map((each) => (each === undefined ? "" : messageOf(each)))
-    const said = printable(causes.filter(Boolean).join(": "))
-    return full && /SQLITE_(FULL|IOERR|CANTOPEN)|disk is full|disk I\/O|unable to open/i.test(said)
-      ? Effect.fail(new CatalogError(errorFields("STORAGE_FULL", `The catalogue in ${directory} can't be written: ${said}`, { cause: error })))
-      : Effect.fail(new CatalogError(errorFields("CATALOG_FAILED", `The catalogue in ${directory} can't be used: ${said}`, { cause: error })))
+    const what = said(error)
+    return full && /SQLITE_(FULL|IOERR|CANTOPEN)|disk is full|disk I\/O|unable to open/i.test(what)
+      ? Effect.fail(new CatalogError(errorFields("STORAGE_FULL", `The catalogue in ${directory} can't be written: ${what}`, { cause: error })))
+      : Effect.fail(new CatalogError(errorFields("CATALOG_FAILED", `The catalogue in ${directory} can't be used: ${what}`, { cause: error })))
   })
 
 /**
  * The driver's client with transactions of our own. The driver's connections know no busy timeout; a statement that fails as busy stays open
- * in them and blocks the next commit; connections of ended transactions are left to the garbage collector; and `withTransaction` keeps its
- * permit for ever when a transaction can't begin, so that all others wait. So each transaction has a connection, taken patiently and closed at
- * its end; one that can't begin fails with its first statement; and everything that writes does it in a transaction.
+ * in them and blocks the next commit; the files of a closed connection are left to the garbage collector; and `withTransaction` keeps its
+ * permit for ever when a transaction can't begin, so that all others wait. So transactions have a connection of their own, taken patiently,
+ * which is kept for the next one, lest files pile up, and closed when anything in it failed; one that can't begin fails with its first
+ * statement; and everything that writes does it in a transaction.
  */
 const open = (file: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const url = `file:${file}`
-      return Object.assign(createClient({ url }), { transaction: () => patiently(() => begin(url)).catch(notBegun) })
+      const kept: Kept = { client: undefined }
+      const client = Object.assign(createClient({ url }), { transaction: () => patiently(() => begin(url, kept)).catch(notBegun) })
+      return { client, kept }
     }),
-    (client) => Effect.sync(() => client.close())
-  )
+    ({ client, kept }) =>
+      Effect.sync(() => {
+        kept.client?.close()
+        client.close()
+      })
+  ).pipe(Effect.map(({ client }) => client))
 
-const begin = async (url: string): Promise<Transaction> => {
-  const client = createClient({ url })
+/** A connection without a transaction; there is one transaction at a time. */
+interface Kept {
+  client: Client | undefined
+}
+
+const begin = async (url: string, kept: Kept): Promise<Transaction> => {
+  const client = kept.client ?? createClient({ url })
+  kept.client = undefined
+  let isSound = true
+  const trying = async <A>(f: () => Promise<A>): Promise<A> => {
+    try {
+      return await f()
+    } catch (error) {
+      isSound = false
+      throw error
+    }
+  }
   const end = async (statement: "COMMIT" | "ROLLBACK") => {
     try {
-      await client.execute(statement)
+      await trying(() => client.execute(statement))
     } finally {
-      client.close()
+      if (isSound) kept.client = client
+      else client.close()
     }
   }
   try {
@@ -161,9 +178,9 @@ const begin = async (url: string): Promise<Transaction> => {
     throw error
   }
   return {
-    execute: (statement) => client.execute(statement),
-    batch: (statements) => client.batch(statements),
-    executeMultiple: (text) => client.executeMultiple(text),
+    execute: (statement) => trying(() => client.execute(statement)),
+    batch: (statements) => trying(() => client.batch(statements)),
+    executeMultiple: (text) => trying(() => client.executeMultiple(text)),
     commit: () => end("COMMIT"),
     // A full disk has rolled it back already; closing does in any case.
     rollback: () => end("ROLLBACK").catch(() => undefined),

@@ -1,0 +1,82 @@
+/**
+ * A transport that keeps the index of images as it changes the image path. The path is the truth: an index that fails is logged and mended by
+ * the next {@link reconcile}, and nobody's publishing fails or waits for it.
+ *
+ * @module
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { type CatalogError, messageOf, type TransportError } from "./Errors.js"
+import { ImageIndex, type Reconciled } from "./ImageIndex.js"
+import type { System } from "./Site.js"
+import { Transport } from "./Transport.js"
+
+/** The longest that somebody waits for the index. */
+const PATIENCE = Duration.seconds(5)
+
+export interface IndexedOptions {
+  /** Milliseconds after which an image expires that is published now, unless it is used meanwhile; never without it. */
+  readonly expiresIn?: number | undefined
+}
+
+/** Does what a transport does, and tells the index of what succeeded. */
+export const indexed = (transport: typeof Transport.Service, index: typeof ImageIndex.Service, options: IndexedOptions = {}): typeof Transport.Service => {
+  const kept = (what: string, work: Effect.Effect<void, CatalogError>) =>
+    work.pipe(
+      // A statement of a local file takes no interruption; whoever waits goes on all the same.
+      Effect.disconnect,
+      Effect.timeout(PATIENCE),
+      Effect.catchAllCause((cause) => Effect.logWarning(`The index of images does not know that ${what}; the next reconciliation mends it: ${messageOf(Cause.squash(cause))}`)),
+      // What is published is published: the index is told of it also where the pull is cancelled now.
+      Effect.uninterruptible
+    )
+  return Transport.of({
+    ...transport,
+    publish: (system, staging, record, fence) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.zipRight(
+          restore(transport.publish(system, staging, record, fence)),
+          kept(
+            `${record.id} was published for ${system.name}`,
+            index.put(system.name, record).pipe(
+              Effect.zipRight(index.name(system.name, { reference: record.reference, id: record.id })),
+              Effect.zipRight(index.touch(system.name, record.id, options.expiresIn))
+            )
+          )
+        )
+      ),
+    name: (system, name, token) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.zipRight(
+          restore(transport.name(system, name, token)),
+          kept(
+            `${name.reference} points to ${name.id} on ${system.name}`,
+            Effect.zipRight(index.name(system.name, name), index.touch(system.name, name.id, options.expiresIn))
+          )
+        )
+      ),
+    setAccess: (system, id, token, change) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.tap(restore(transport.setAccess(system, id, token, change)), (record) => kept(`the access to ${id} on ${system.name} changed`, index.put(system.name, record)))
+      ),
+    unname: (system, canonical) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.tap(restore(transport.unname(system, canonical)), () => kept(`${canonical} was removed from ${system.name}`, index.unname(system.name, canonical)))
+      ),
+    remove: (system, id) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.tap(restore(transport.remove(system, id)), () => kept(`${id} was removed from ${system.name}`, index.remove(system.name, id)))
+      )
+  })
+}
+
+/** Makes the index of a system what its image path is. */
+export const reconcile = (system: System, options: IndexedOptions = {}): Effect.Effect<Reconciled, CatalogError | TransportError, ImageIndex | Transport> =>
+  Effect.gen(function* () {
+    const index = yield* ImageIndex
+    const transport = yield* Transport
+    const began = yield* index.now
+    const { names, records } = yield* transport.list(system)
+    return yield* index.reconcile(system.name, { records, names, began }, options.expiresIn)
+  })
