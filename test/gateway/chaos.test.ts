@@ -6,16 +6,18 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import * as Deferred from 'effect/Deferred'
 import * as Effect from 'effect/Effect'
-import * as Stream from 'effect/Stream'
+import * as Layer from 'effect/Layer'
 import { pullImage } from 'shifter-sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Gateway } from '../../src/core/Gateway.js'
 import { phases } from '../../src/core/Progress.js'
 import { Pulls } from '../../src/gateway/Pulls.js'
 import { smallFileSystem } from '../harness/fileSystems.js'
 import { honestImage, type HostileRegistry, hostileRegistry, manyImages } from '../harness/hostileRegistry.js'
-import { ended, outcomeOf, pulled, somebody, withPulls } from '../harness/pulls.js'
-import { countedPacker, type PullService, startPullService } from '../harness/pullService.js'
+import { ended, outcomeOf, pulled, pullsOf, somebody, withPulls } from '../harness/pulls.js'
+import { type PullService, startPullService } from '../harness/pullService.js'
 import { type TestSite, testSite } from '../harness/site.js'
 import { expectSound, expireLeases, leftovers } from '../harness/soundness.js'
 import { useWorkspace } from '../harness/workspace.js'
@@ -87,19 +89,18 @@ describe.concurrent('a service', () => {
   it.each(phases)('that dies in the phase %s is followed by another one within ten seconds, which goes on', (phase) =>
     withServices(async (start) => {
       const site = siteAt()
-      const packer = await countedPacker(join(site.directory, 'packer'))
-      const first = await start(site, { PATH: packer.path, DIE_AT: phase })
+      const first = await start(site, { DIE_AT: phase })
       const asked = await first.ask(1001, reference())
       await first.ended
       const died = performance.now()
-      const second = await start(site, { PATH: packer.path })
+      const second = await start(site)
       await second.says(({ _tag }) => _tag === 'Phase')
       // The lease of six seconds, and the second's own start.
       expect(performance.now() - died).toBeLessThan(10_000)
       expect(await second.end(1001, asked.id)).toMatchObject({ state: 'done', attempts: 2 })
       await second.stop()
       await expectClean(site, [0], phase)
-      expect(packer.starts(), 'what was not begun is not begun twice').toBe(phase === 'transfer' || phase === 'publish' ? 2 : 1)
+      expect(first.packed() + second.packed(), 'what was not begun is not begun twice').toBe(phase === 'transfer' || phase === 'publish' ? 2 : 1)
     }))
 
   it('that stands still for longer than its lease publishes nothing when it wakes up, and works on', () =>
@@ -126,15 +127,14 @@ describe.concurrent('a service', () => {
   it('beside another one converts what both are asked for once', () =>
     withServices(async (start) => {
       const site = siteAt({ atOnce: 8, perRegistry: 8 })
-      const packer = await countedPacker(join(site.directory, 'packer'))
-      const services = await Promise.all([start(site, { PATH: packer.path }), start(site, { PATH: packer.path })])
+      const services = await Promise.all([start(site), start(site)])
       const ends = await Promise.all(Array.from({ length: 24 }, async (_, i) => {
         const [asked, other] = i % 2 === 0 ? services : [services[1], services[0]]
         const { id } = await asked.ask(1000 + i, reference(i % images))
         return other.end(1000 + i, id)
       }))
       expect(ends.map(outcomeOf)).toEqual(ends.map(() => 'done'))
-      expect(packer.starts()).toBe(images)
+      expect(services[0].packed() + services[1].packed()).toBe(images)
       await Promise.all(services.map((service) => service.stop()))
       await expectClean(site, [0, 1, 2, 3], 'two')
     }))
@@ -192,14 +192,18 @@ describe.concurrent('a full disk', () => {
     const site = siteAt()
     const room = await smallFileSystem(join(site.directory, which), 16 * 1024 * 1024, { mode: which === 'state' ? 0o700 : 0o755 })
     try {
-      const end = await withPulls(site.config, {}, Effect.gen(function* () {
+      const full = await Effect.runPromise(Deferred.make<string>())
+      const between = Layer.effect(Gateway, Effect.map(Gateway, (gateway) => Gateway.of({
+        ...gateway,
+        pull: (request) => Effect.tapError(gateway.pull(request), ({ code }) => Deferred.succeed(full, code)),
+      })))
+      // The tables are made while there is room for them.
+      await Effect.runPromise(Effect.flatMap(Pulls, (pulls) => pulls.list(somebody(1001), { system: 'test', all: false, limit: 1 })).pipe(Effect.provide(pullsOf(site.config))))
+      await room.leave(bytes)
+      const end = await withPulls(site.config, { between }, Effect.gen(function* () {
         const pulls = yield* Pulls
-        // The tables are made while there is room for them.
-        yield* pulls.list(somebody(1001), { system: 'test', all: false, limit: 1 })
-        yield* Effect.promise(() => room.leave(bytes))
         const { id } = yield* pulls.submit(somebody(1001), { system: 'test', reference: reference() })
-        yield* Stream.runDrain(Stream.takeUntil(pulls.watch(somebody(1001), id), ({ attempts, state }) => state !== 'running' && attempts > 0))
-        expect((yield* pulls.get(somebody(1001), id)).state).not.toBe('done')
+        expect(yield* Deferred.await(full)).toBe('STORAGE_FULL')
         yield* Effect.promise(() => room.empty())
         return yield* ended(somebody(1001), id)
       }))

@@ -1,13 +1,12 @@
 /** Processes of a gateway service without its network side: started, asked, stopped and killed. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import type { Phase } from '../../src/core/Progress.js'
 import type { QueuedPull } from '../../src/core/PullQueue.js'
-import { run } from './process.js'
 
 /** Asks for a pull, or to be told of one. */
 export interface Question {
@@ -21,6 +20,8 @@ export interface Question {
 export type Answer =
   | { readonly _tag: 'Ready' }
   | { readonly _tag: 'Phase'; readonly reference: string; readonly phase: Phase }
+  /** A packer was started. */
+  | { readonly _tag: 'Packing' }
   | { readonly _tag: 'Pull'; readonly n: number; readonly pull: QueuedPull }
   | { readonly _tag: 'Refused'; readonly n: number; readonly code: string; readonly message: string }
 
@@ -28,6 +29,8 @@ export interface PullService {
   readonly child: ChildProcess
   /** Everything it said so far. */
   readonly said: readonly Answer[]
+  /** How often it started a packer. */
+  readonly packed: () => number
   /** The first thing it says, or has said, that is so. */
   readonly says: (is: (answer: Answer) => boolean) => Promise<Answer>
   /** Asks, and is told of the first state. */
@@ -57,16 +60,6 @@ const bundled = (): Promise<string> =>
     })
     return outfile
   })())
-
-/** Counts the starts of the packer: a directory for `PATH`, and the count. */
-export const countedPacker = async (directory: string): Promise<{ readonly path: string; readonly starts: () => number }> => {
-  const real = (await run(['sh', '-c', 'command -v tar2sqfs'])).stdout.trim()
-  const log = join(directory, 'packed')
-  mkdirSync(directory, { recursive: true })
-  writeFileSync(join(directory, 'tar2sqfs'), `#!/bin/sh\ncase "$1" in --version) ;; *) echo start >>${log} ;; esac\nexec ${real} "$@"\n`)
-  chmodSync(join(directory, 'tar2sqfs'), 0o755)
-  return { path: `${directory}:${process.env['PATH'] ?? ''}`, starts: () => (existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n').length : 0) }
-}
 
 /** Starts a service; it runs pulls when this resolves. */
 export const startPullService = async (config: object, directory: string, env: Readonly<Record<string, string>> = {}): Promise<PullService> => {
@@ -116,6 +109,7 @@ export const startPullService = async (config: object, directory: string, env: R
     child,
     said,
     says,
+    packed: () => said.filter(({ _tag }) => _tag === 'Packing').length,
     ended,
     ask: (uid, reference, password) => question({ uid, reference, ...(password === undefined ? {} : { password }) }, () => true),
     end: (uid, id) => question({ uid, id }, ({ state }) => ['done', 'failed', 'cancelled'].includes(state)),

@@ -9,7 +9,9 @@ import * as Layer from 'effect/Layer'
 import * as Runtime from 'effect/Runtime'
 import * as Stream from 'effect/Stream'
 import { Gateway } from '../../src/core/Gateway.js'
+import { Packer } from '../../src/core/Packer.js'
 import { Pulls } from '../../src/gateway/Pulls.js'
+import { tar2sqfsPacker } from '../../src/live.js'
 import { pullsOf, somebody } from './pulls.js'
 import type { Answer, Question } from './pullService.js'
 
@@ -37,6 +39,12 @@ const between = Layer.effect(
   ),
 )
 
+/** Tells whenever an image is packed. */
+const packer = Layer.effect(
+  Packer,
+  Effect.map(Packer, (real) => Packer.of({ ...real, pack: (write, options) => Effect.zipRight(Effect.sync(() => say({ _tag: 'Packing' })), real.pack(write, options)) })),
+).pipe(Layer.provide(tar2sqfsPacker))
+
 const main = Effect.gen(function* () {
   const pulls = yield* Pulls
   yield* pulls.run
@@ -62,5 +70,5 @@ const main = Effect.gen(function* () {
 })
 
 const config: unknown = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'))
-await Effect.runPromise(main.pipe(Effect.scoped, Effect.provide(pullsOf(config, { between }))))
+await Effect.runPromise(main.pipe(Effect.scoped, Effect.provide(pullsOf(config, { between, parts: { packer } }))))
 process.exit(0)

@@ -12,7 +12,7 @@ import type { PullQueue, QueuedPull } from '../../src/core/PullQueue.js'
 import * as Site from '../../src/core/Site.js'
 import type { Identity } from '../../src/gateway/Identity.js'
 import { Pulls } from '../../src/gateway/Pulls.js'
-import { gatewayLayer, type GatewayParts, pullsLayer, serviceParts, sqliteCatalog } from '../../src/live.js'
+import { catalogLayer, gatewayLayer, type GatewayParts, pullsLayer, serviceParts } from '../../src/live.js'
 
 /** A gateway between the runner and the one that works, for tests that watch or disturb it. */
 export type Between = Layer.Layer<Gateway, never, Gateway>
@@ -26,8 +26,8 @@ export interface PullsOptions {
 /** The services of a configuration; nothing runs before `Pulls.run`. */
 export const pullsOf = (config: unknown, { between, parts = {}, queue }: PullsOptions = {}) => {
   const site = Either.getOrThrow(Site.decode(config))
-  const catalog = sqliteCatalog(site)
-  const gateway = gatewayLayer(site, { ...serviceParts(site), catalog, ...parts })
+  const catalog = catalogLayer(site)
+  const gateway = gatewayLayer(site, { ...serviceParts(site), catalog, index: catalog, ...parts })
   return pullsLayer(site).pipe(
     Layer.provideMerge(between === undefined ? gateway : Layer.provide(between, gateway)),
     Layer.provideMerge(queue === undefined ? catalog : Layer.provideMerge(queue, catalog)),
