@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { customSource } from "./backends/custom/index.js"
 import { daemonSource, dockerArchiveSource, hasLogin, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import type { CatalogServices } from "./catalog/sql/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
 import type { Audit } from "./core/Audit.js"
 import type { Catalog } from "./core/Catalog.js"
@@ -22,6 +23,9 @@ import type { PullQueue } from "./core/PullQueue.js"
 import type { Site, System } from "./core/Site.js"
 import { Transport } from "./core/Transport.js"
 import * as Uploads from "./core/Uploads.js"
+import * as Accounts from "./gateway/Accounts.js"
+import * as Authenticate from "./gateway/Authenticate.js"
+import type { Authentication } from "./gateway/Identity.js"
 import * as Pulls from "./gateway/Pulls.js"
 import { layer as localTransport } from "./transports/local/index.js"
 import { layer as sshTransport } from "./transports/ssh/index.js"
@@ -90,6 +94,23 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
 
 /** What the gateway of a service has that is not every gateway's: its users are strangers, and share the places where conversions run. */
 export const serviceParts = (site: Site): GatewayParts => ({ executor: layerHere(site.pulls.conversions), forStrangers: true })
+
+/** The database of a site. */
+export const databaseLayer = (site: Site): Layer.Layer<CatalogServices> => sqliteCatalog(site)
+
+/** What a gateway service is made of. */
+export type ServiceParts = Gateway.Gateway | Pulls.Pulls | Authentication | Accounts.Accounts | Transport | Uploads.Uploads | CatalogServices
+
+/** The parts of a gateway service of a site. They share one database and one way to the systems. */
+export const serviceLayer = (site: Site, own: Omit<GatewayParts, "catalog"> & { readonly catalog?: Layer.Layer<CatalogServices> | undefined } = {}): Layer.Layer<ServiceParts> => {
+  const parts = { ...serviceParts(site), ...own }
+  const transport = parts.transport ?? siteTransport
+  const catalog = own.catalog ?? databaseLayer(site)
+  return Layer.mergeAll(pullsLayer(site), Authenticate.layer(site)).pipe(
+    Layer.provideMerge(Layer.mergeAll(gatewayLayer(site, { ...parts, catalog, transport }), Accounts.layer, Uploads.layer(site), transport)),
+    Layer.provideMerge(catalog)
+  )
+}
 
 /** Pulls that users ask of a service, over the gateway of a site with {@link serviceParts}. */
 export const pullsLayer = (site: Site): Layer.Layer<Pulls.Pulls, never, PullQueue | Gateway.Gateway | ImageIndex | Audit> =>

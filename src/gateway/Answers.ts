@@ -30,10 +30,10 @@ export const errorResponse = ({ code, message, reason, remedy, what }: ErrorFiel
     }
   )
 
-export const tooLarge = (bytes: number) => errorResponse(errorFields("LIMIT_EXCEEDED", `The request's body has more than ${bytes} bytes`, { remedy: "Send less." }))
+export const tooLarge = errorResponse(errorFields("LIMIT_EXCEEDED", "The request's body is larger than this gateway takes", { remedy: "Send less, or ask the administrator about bodyBytes of server." }))
 
 /** The answer to a request that failed, whatever with. */
-export const ofCause = (cause: Cause.Cause<unknown>, request: { readonly method: string; readonly url: string }, bodyBytes: number): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+export const ofCause = (cause: Cause.Cause<unknown>, request: { readonly method: string; readonly url: string }): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
   if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
   const error = Cause.squash(cause)
   if (isDeclared(error)) return Effect.succeed(errorResponse(error))
@@ -41,7 +41,7 @@ export const ofCause = (cause: Cause.Cause<unknown>, request: { readonly method:
   if (error instanceof HttpServerError.RouteNotFound) return Effect.succeed(noRoute(request))
   if (error instanceof HttpServerError.RequestError) {
     return Effect.succeed(
-      messageOf(error.cause) === "maxBytes exceeded" ? tooLarge(bodyBytes) : errorResponse(errorFields("USAGE", "The request's body can't be read", { remedy: "Send JSON, whole." }))
+      messageOf(error.cause) === "maxBytes exceeded" ? tooLarge : errorResponse(errorFields("USAGE", "The request's body can't be read", { remedy: "Send JSON, whole." }))
     )
   }
   return Effect.as(

@@ -28,10 +28,10 @@ import * as Metrics from "./Metrics.js"
 import { asker } from "./v1/Authorization.js"
 import * as V1 from "./v1/index.js"
 
-/** An application for the paths that begin so, or for `/` alone. It answers its own errors. */
+/** An application for some of the paths. */
 export interface Dialect {
-  readonly prefix: string
-  readonly app: HttpApp.Default<never, HttpRouter.HttpRouter.DefaultServices>
+  readonly handles: (path: string) => boolean
+  readonly app: HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices>
 }
 
 export interface Options {
@@ -57,28 +57,29 @@ export const serve = ({ dialects = [], site, version }: Options) =>
     const stopped = yield* Deferred.make<void>()
     const v1 = yield* V1.make({ site, stopped, version })
     const app = HttpServerRequest.HttpServerRequest.pipe(
-      Effect.flatMap((request): HttpApp.Default<never, HttpRouter.HttpRouter.DefaultServices> => {
+      Effect.flatMap((request): HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices> => {
         const length = Number(request.headers["content-length"] ?? 0)
-        if (length > server.bodyBytes) return Effect.succeed(tooLarge(server.bodyBytes))
-        return dialects.find(({ prefix }) => (prefix === "/" ? /^\/(?:\?|$)/.test(request.url) : request.url.startsWith(prefix)))?.app ?? v1
+        if (length > server.bodyBytes) return Effect.succeed(tooLarge)
+        const path = request.url.split("?")[0] ?? ""
+        return dialects.find(({ handles }) => handles(path))?.app ?? v1
       }),
       HttpServerRequest.withMaxBodySize(Option.some(server.bodyBytes))
     )
-    const handler = yield* Effect.provide(NodeHttpServer.makeHandler(observed(app, site)), NodeHttpServer.layerContext)
+    const handler = yield* Effect.provide(NodeHttpServer.makeHandler(observed(app)), NodeHttpServer.layerContext)
     const tls = yield* certificate(site)
     const addresses = yield* Effect.forEach(server.listen, (address) => listen(address, site, tls, handler, stopped))
     return { addresses } satisfies Running
   })
 
 /** Every request is counted and logged, and every failure answered. */
-const observed = <R>(app: HttpApp.Default<never, R>, site: Site) =>
+const observed = <R>(app: HttpApp.Default<unknown, R>) =>
   Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
     const id = randomBytes(8).toString("hex")
     const route = routeOf(request.url)
     yield* Metric.increment(Metrics.openRequests)
     const [elapsed, response] = yield* app.pipe(
-      Effect.catchAllCause((cause) => ofCause(cause, request, site.server.bodyBytes)),
+      Effect.catchAllCause((cause) => ofCause(cause, request)),
       Effect.annotateLogs("request", id),
       Effect.timed,
       Effect.ensuring(Metric.incrementBy(Metrics.openRequests, -1))

@@ -8,20 +8,17 @@ import * as Logger from 'effect/Logger'
 import * as ManagedRuntime from 'effect/ManagedRuntime'
 import * as Scope from 'effect/Scope'
 import { Site } from 'shifter-sdk'
-import type { CatalogServices } from '../../src/catalog/sql/index.js'
 import { ImageIndex } from '../../src/core/ImageIndex.js'
 import { Transport } from '../../src/core/Transport.js'
-import * as Accounts from '../../src/gateway/Accounts.js'
-import * as Authenticate from '../../src/gateway/Authenticate.js'
-import * as Dialect from '../../src/gateway/dialect/index.js'
+import { routes } from '../../src/gateway/dialect/index.js'
 import { Pulls } from '../../src/gateway/Pulls.js'
 import { serve } from '../../src/gateway/Server.js'
-import { gatewayLayer, pullsLayer, serviceParts, siteTransport, sqliteCatalog } from '../../src/live.js'
+import { serviceLayer, type ServiceParts } from '../../src/live.js'
 
 export interface DialectService {
   readonly port: number
   /** Asks what the service keeps. */
-  readonly ask: <A, E>(effect: Effect.Effect<A, E, CatalogServices | Transport>) => Promise<A>
+  readonly ask: <A, E>(effect: Effect.Effect<A, E, ServiceParts>) => Promise<A>
   /** The index is made what the image path is, as when the service starts. */
   readonly reconcile: (system: string) => Promise<unknown>
   /** What it logged. */
@@ -32,25 +29,16 @@ export interface DialectService {
 /** Starts a service for a configuration. It answers when this resolves. */
 export const startDialect = async (config: object): Promise<DialectService> => {
   const site = Either.getOrThrow(Site.decode(config))
-  const catalog = sqliteCatalog(site)
-  const gateway = gatewayLayer(site, { ...serviceParts(site), catalog })
   const lines: string[] = []
   const logger = Logger.replace(Logger.defaultLogger, Logger.map(Logger.logfmtLogger, (line) => void lines.push(line)))
-  const runtime = ManagedRuntime.make(
-    Layer.mergeAll(
-      pullsLayer(site).pipe(Layer.provide(gateway), Layer.provide(catalog)),
-      Authenticate.layer(site).pipe(Layer.provide(Accounts.layer), Layer.provide(catalog)),
-      gateway,
-      catalog,
-      siteTransport,
-      logger,
-    ),
-  )
+  const runtime = ManagedRuntime.make(Layer.merge(serviceLayer(site), logger))
   const scope = Effect.runSync(Scope.make())
   const { addresses } = await runtime.runPromise(
     Effect.gen(function* () {
+      const context = yield* Effect.context<ServiceParts>()
       yield* (yield* Pulls).run
-      return yield* serve({ site, version: 'test', dialects: yield* Dialect.make(site) })
+      const reference = { handles: (path: string) => path === '/' || path.startsWith('/api/'), app: Effect.provide(routes(site), context) }
+      return yield* serve({ site, version: 'test', dialects: [reference] })
     }).pipe(Scope.extend(scope)),
   )
   return {

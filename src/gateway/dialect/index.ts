@@ -20,7 +20,6 @@ import type { PullQueue } from "../../core/PullQueue.js"
 import type * as Site from "../../core/Site.js"
 import type { Authentication } from "../Identity.js"
 import type { Pulls } from "../Pulls.js"
-import type { Dialect } from "../Server.js"
 import * as Administration from "./administration.js"
 import { authenticate, type Caller, somebody } from "./caller.js"
 import * as Images from "./images.js"
@@ -51,8 +50,13 @@ const LISTS = 2
 /** What the dialect is served by. */
 export type Needed = Gateway | Pulls | PullQueue | ImageIndex | Authentication | Audit
 
-/** The dialect of a site, for the server: its paths below `/api/`, and `/`, which says what there is. */
-export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, never, Needed> =>
+/** The dialect of a site: its paths below `/api/`, and `/`, which says what there is. What it remembers is made with the first request. */
+export const routes = (site: Site.Site): HttpApp.Default<never, Needed> => {
+  let made: HttpApp.Default | undefined
+  return Effect.suspend((): HttpApp.Default<never, Needed> => made ?? Effect.flatMap(make(site), (app) => (made ??= app)))
+}
+
+const make = (site: Site.Site): Effect.Effect<HttpApp.Default, never, Needed> =>
   Effect.gen(function* () {
     const services = yield* Effect.context<Needed>()
     const images = yield* Images.make(site)
@@ -106,8 +110,8 @@ export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, nev
         return Replies.json(yield* answer(verb, caller, target))
       })
 
-    const app: HttpApp.Default = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-      handled(request).pipe(
+    return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+      (request.url.startsWith(Target.MOUNT) ? handled(request) : Effect.succeed(help)).pipe(
         Effect.tapError((error: ShifterError) => (isInside(error) ? Effect.logError(error.message) : Effect.void)),
         Effect.catchAll((error) => Effect.succeed(Replies.ofError(request.url, error))),
         Effect.catchAllCause((cause) =>
@@ -117,12 +121,9 @@ export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, nev
         )
       )
     ).pipe(Effect.provide(services))
-
-    return [
-      { prefix: "/api/", app },
-      { prefix: "/", app: Effect.succeed(HttpServerResponse.text("{lookup,pull,expire,list}")) }
-    ]
   })
+
+const help = HttpServerResponse.text("{lookup,pull,expire,list}")
 
 /** Whether something is wrong with the service, not with the call. */
 const isInside = ({ reason }: ShifterError): boolean => reason === "Configuration" || reason === "Storage" || reason === "Failed"

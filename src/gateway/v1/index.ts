@@ -6,10 +6,12 @@
  */
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Site } from "../../core/Site.js"
+import { ofCause } from "../Answers.js"
 import { Api } from "./Api.js"
 import * as Authorization from "./Authorization.js"
 import { images } from "./Images.js"
@@ -24,6 +26,11 @@ export interface Options {
   readonly stopped: Deferred.Deferred<void>
 }
 
+/** Errors are answered here, as all of the service are; the library's own answers would repeat what was sent. */
+const answering = HttpApiBuilder.middleware((app) =>
+  Effect.catchAllCause(app, (cause) => Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => ofCause(cause, request)))
+)
+
 /** The application, in the scope that its parts live in. */
 export const make = ({ site, stopped, version }: Options) =>
   Effect.gen(function* () {
@@ -32,7 +39,7 @@ export const make = ({ site, stopped, version }: Options) =>
       Layer.provide(Authorization.layer(site))
     )
     const context = yield* Layer.build(
-      Layer.mergeAll(HttpApiSwagger.layer({ path: "/v1/docs" }), HttpApiBuilder.middlewareOpenApi({ path: "/v1/openapi.json" })).pipe(
+      Layer.mergeAll(HttpApiSwagger.layer({ path: "/v1/docs" }), HttpApiBuilder.middlewareOpenApi({ path: "/v1/openapi.json" }), answering).pipe(
         Layer.provideMerge(api),
         Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer))
       )
