@@ -136,21 +136,20 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
         yield* ended(taken.pull, exit)
       })
 
+    /** Begun where nothing can be interrupted, so that what was taken is put back whatever happens. */
     const runOne = (taken: Taken, mine: Running) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function* () {
-          const { pull } = taken
-          const work = Effect.map(Effect.exit(restore(pulled(pull, mine.standing))), (exit) => ({ exit, why: undefined }))
-          const loss = Effect.map(restore(held(taken, mine)), (why) => ({ exit: undefined, why }))
-          // Whatever ends it, its own end is awaited: what it leaves is in its place then.
-          const outcome = yield* Effect.exit(restore(Effect.raceFirst(work, loss)))
-          running.delete(pull.id)
-          if (Exit.isFailure(outcome)) yield* told(queue.putBack(taken, 0, false))
-          else if (outcome.value.exit !== undefined) yield* concluded(taken, outcome.value.exit)
-          else if (outcome.value.why === "Cancelled") secrets.forget(pull.id)
-          bell.unsafeOffer("look")
-        })
-      )
+      Effect.gen(function* () {
+        const { pull } = taken
+        const work = Effect.map(Effect.exit(pulled(pull, mine.standing)), (exit) => ({ exit, why: undefined }))
+        const loss = Effect.map(held(taken, mine), (why) => ({ exit: undefined, why }))
+        // Whatever ends it, its own end is awaited: what it leaves is in its place then.
+        const outcome = yield* Effect.exit(Effect.interruptible(Effect.raceFirst(work, loss)))
+        running.delete(pull.id)
+        if (Exit.isFailure(outcome)) yield* told(queue.putBack(taken, 0, false))
+        else if (outcome.value.exit !== undefined) yield* concluded(taken, outcome.value.exit)
+        else if (outcome.value.why === "Cancelled") secrets.forget(pull.id)
+        bell.unsafeOffer("look")
+      })
 
     /** Takes what there is room for, and begins it in a scope. */
     const take = (scope: Scope.Scope) =>

@@ -59,6 +59,12 @@ export const honestImage = (layers: readonly Layer[], change: { readonly config?
   }
 }
 
+/** Several images as the tags `v0`, `v1` and so on. */
+export const manyImages = (images: readonly HonestImage[]): Contents => ({
+  blobs: new Map(images.flatMap(({ blobs }) => [...blobs])),
+  manifests: new Map(images.flatMap(({ manifests }, i) => [...manifests].map(([name, content]): [string, Content] => [name === 'v' ? `v${i}` : name, content]))),
+})
+
 export interface Seen {
   readonly method: string
   readonly path: string

@@ -58,11 +58,15 @@ export const make = ({ dialect, read, write }: Database): typeof Catalog.Service
       ).pipe(Effect.asVoid),
 
     state: (pull) =>
-      read((sql) => sql<{ state: string; phase: string; code: string | null; what: string | null; overdue: number }>`SELECT state, phase, code, what, CASE WHEN lease_until <= ${clock(sql)} THEN 1 ELSE 0 END AS overdue FROM pulls WHERE id = ${pull}`).pipe(
+      read(
+        (sql) =>
+          sql<{ state: string; phase: string; code: string | null; what: string | null; remaining: number }>`SELECT state, phase, code, what, lease_until - ${clock(sql)} AS remaining
+            FROM pulls WHERE id = ${pull}`
+      ).pipe(
         Effect.map(([row]): PullState => {
           switch (row?.state) {
             case "active":
-              return { _tag: "Active", phase: phases.find((phase) => phase === row.phase) ?? "resolve", isOverdue: row.overdue === 1 }
+              return { _tag: "Active", phase: phases.find((phase) => phase === row.phase) ?? "resolve", isOverdue: Number(row.remaining) <= 0 }
             case "done":
               return { _tag: "Done" }
             case "failed":

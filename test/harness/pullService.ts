@@ -1,0 +1,131 @@
+/** Processes of a gateway service without its network side: started, asked, stopped and killed. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import type { Phase } from '../../src/core/Progress.js'
+import type { QueuedPull } from '../../src/core/PullQueue.js'
+import { run } from './process.js'
+
+/** Asks for a pull, or to be told of one. */
+export interface Question {
+  readonly n: number
+  readonly uid: number
+  readonly reference?: string
+  readonly id?: string
+  readonly password?: string
+}
+
+export type Answer =
+  | { readonly _tag: 'Ready' }
+  | { readonly _tag: 'Phase'; readonly reference: string; readonly phase: Phase }
+  | { readonly _tag: 'Pull'; readonly n: number; readonly pull: QueuedPull }
+  | { readonly _tag: 'Refused'; readonly n: number; readonly code: string; readonly message: string }
+
+export interface PullService {
+  readonly child: ChildProcess
+  /** Everything it said so far. */
+  readonly said: readonly Answer[]
+  /** The first thing it says, or has said, that is so. */
+  readonly says: (is: (answer: Answer) => boolean) => Promise<Answer>
+  /** Asks, and is told of the first state. */
+  readonly ask: (uid: number, reference: string, password?: string) => Promise<QueuedPull>
+  /** The end of a pull that anybody asked for; by one of its askers. */
+  readonly end: (uid: number, id: string) => Promise<QueuedPull>
+  readonly ended: Promise<void>
+  readonly kill: () => Promise<void>
+  /** Stops it as a service manager does. */
+  readonly stop: () => Promise<void>
+}
+
+let program: Promise<string> | undefined
+/** The program, made once. It lies where it finds the packages. */
+const bundled = (): Promise<string> =>
+  (program ??= (async () => {
+    const outfile = fileURLToPath(new URL(`../../dist/harness/pullService-${process.pid}.mjs`, import.meta.url))
+    await build({
+      entryPoints: [fileURLToPath(new URL('./pullServiceMain.ts', import.meta.url))],
+      outfile,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node20',
+      packages: 'external',
+      logLevel: 'silent',
+    })
+    return outfile
+  })())
+
+/** Counts the starts of the packer: a directory for `PATH`, and the count. */
+export const countedPacker = async (directory: string): Promise<{ readonly path: string; readonly starts: () => number }> => {
+  const real = (await run(['sh', '-c', 'command -v tar2sqfs'])).stdout.trim()
+  const log = join(directory, 'packed')
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(join(directory, 'tar2sqfs'), `#!/bin/sh\ncase "$1" in --version) ;; *) echo start >>${log} ;; esac\nexec ${real} "$@"\n`)
+  chmodSync(join(directory, 'tar2sqfs'), 0o755)
+  return { path: `${directory}:${process.env['PATH'] ?? ''}`, starts: () => (existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n').length : 0) }
+}
+
+/** Starts a service; it runs pulls when this resolves. */
+export const startPullService = async (config: object, directory: string, env: Readonly<Record<string, string>> = {}): Promise<PullService> => {
+  const file = join(directory, 'gateway.json')
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(file, JSON.stringify(config))
+  const child = spawn(process.execPath, [await bundled(), file], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+  const killWithTests = (): void => void child.kill('SIGKILL')
+  process.once('exit', killWithTests)
+  const said: Answer[] = []
+  let stderr = ''
+  const waiting = new Set<{ readonly look: (answer: Answer) => void; readonly over: () => void }>()
+  child.stdin.on('error', () => undefined)
+  child.stderr.on('data', (chunk: Buffer) => { stderr = (stderr + chunk.toString()).slice(-8192) })
+  createInterface(child.stdout).on('line', (line) => {
+    const answer = JSON.parse(line) as Answer
+    said.push(answer)
+    for (const wait of waiting) wait.look(answer)
+  })
+  const ended = new Promise<void>((resolve) => {
+    child.once('close', () => {
+      process.off('exit', killWithTests)
+      resolve()
+      for (const wait of waiting) wait.over()
+    })
+  })
+  const says: PullService['says'] = (is) =>
+    new Promise((resolve, reject) => {
+      const found = said.find(is)
+      if (found !== undefined) return resolve(found)
+      const gone = () => reject(new Error(`the service ended without saying that: ${stderr}`))
+      if (child.exitCode !== null || child.signalCode !== null) return gone()
+      const wait = { look: (answer: Answer) => { if (is(answer)) { waiting.delete(wait); resolve(answer) } }, over: gone }
+      waiting.add(wait)
+    })
+  let n = 0
+  const question = (asked: Omit<Question, 'n'>, until: (pull: QueuedPull) => boolean): Promise<QueuedPull> => {
+    const mine = ++n
+    child.stdin.write(`${JSON.stringify({ ...asked, n: mine })}\n`)
+    return says((answer) => 'n' in answer && answer.n === mine && (answer._tag === 'Refused' || until(answer.pull))).then((answer) => {
+      if (answer._tag === 'Pull') return answer.pull
+      throw new Error(answer._tag === 'Refused' ? answer.message : answer._tag)
+    })
+  }
+  await says((answer) => answer._tag === 'Ready')
+  return {
+    child,
+    said,
+    says,
+    ended,
+    ask: (uid, reference, password) => question({ uid, reference, ...(password === undefined ? {} : { password }) }, () => true),
+    end: (uid, id) => question({ uid, id }, ({ state }) => ['done', 'failed', 'cancelled'].includes(state)),
+    kill: async () => {
+      child.kill('SIGKILL')
+      await ended
+    },
+    stop: async () => {
+      child.kill('SIGTERM')
+      await ended
+    },
+  }
+}
