@@ -1,6 +1,6 @@
 /** The reference's dialect over a real socket: the shared tables, a client as strict as the reference's, and callers who mean no good. */
 import { connect } from 'node:net'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import * as Effect from 'effect/Effect'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Audit } from '../../src/core/Audit.js'
@@ -31,12 +31,12 @@ let guarded: Registry
 beforeAll(async () => {
   registry = await startRegistry()
   guarded = await startRegistry({ auth: { username: 'ann', password: 'se:cret' } })
-  for (const name of ['alpine', 'team', 'third']) writeLayout(work.at(name), { tag: 'v', layers: [[{ name, type: 'file', data: name }]], config: { Env: ['A=b'], Entrypoint: ['/bin/x', 'y'], WorkingDir: '/etc', Labels: { a: 'b' } } })
+  for (const name of ['alpine', 'team', 'third', 'secret']) writeLayout(work.at(name), { tag: 'v', layers: [[{ name, type: 'file', data: name }]], config: { Env: ['A=b'], Entrypoint: ['/bin/x', 'y'], WorkingDir: '/etc', Labels: { a: 'b' } } })
   await registry.push(work.at('alpine'), 'v', 'library/alpine:latest')
   await registry.push(work.at('alpine'), 'v', 'library/alpine:3')
   await registry.push(work.at('team'), 'v', 'team/app:1')
   await registry.push(work.at('third'), 'v', 'third:1')
-  await guarded.push(work.at('team'), 'v', 'secret:1')
+  await guarded.push(work.at('secret'), 'v', 'secret:1')
 })
 afterAll(async () => {
   await registry.stop()
@@ -75,6 +75,7 @@ describe('the dialect, where callers are believed', () => {
   const pull = (tag: string, who = USER, body = '') => pulled((text) => send('POST', `/api/pull/systema/docker/${tag}/`, who, text), body)
 
   beforeAll(async () => {
+    mkdirSync(work.at('mock', 'b'), { recursive: true })
     service = await startDialect(config('mock'))
   })
   afterAll(() => service.stop())
@@ -241,7 +242,7 @@ describe('the dialect, where callers are believed', () => {
   it('writes who did what into the audit log', async () => {
     const rows = await service.ask(Effect.flatMap(Audit, (audit) => audit.page({ system: 'systema', limit: 200 })))
     expect(rows.filter(({ action }) => action === 'expire').map(({ uid, why }) => [uid, why])).toEqual([[0, 'administrator'], [0, 'administrator']])
-    expect(rows.find(({ action, uid }) => action === 'lookup' && uid === 500)).toMatchObject({ by: 'mock', reference: `docker:${registry.host}/library/alpine:latest`, why: 'owner' })
+    expect(rows.findLast(({ action, uid }) => action === 'lookup' && uid === 500)).toMatchObject({ by: 'mock', reference: `docker:${registry.host}/library/alpine:latest`, why: 'owner' })
   })
 })
 
@@ -256,6 +257,7 @@ describe('the dialect, with munge', () => {
     one = await startMunge(work.at('one'))
     two = await startMunge(work.at('two'))
     const { config } = testSite(work.at('munge'), [registry.host, guarded.host])
+    mkdirSync(work.at('munge', 'two'), { recursive: true })
     service = await startDialect({
       ...config,
       systems: { one: { imagePath: config.systems.test.imagePath, munge: one.socket, admins: [userB.name] }, two: { imagePath: work.at('munge', 'two'), munge: two.socket } },

@@ -52,13 +52,12 @@ export type Needed = Gateway | Pulls | PullQueue | ImageIndex | Authentication |
 
 /** The dialect of a site: its paths below `/api/`, and `/`, which says what there is. What it remembers is made with the first request. */
 export const routes = (site: Site.Site): HttpApp.Default<never, Needed> => {
-  let made: HttpApp.Default | undefined
+  let made: HttpApp.Default<never, Needed> | undefined
   return Effect.suspend((): HttpApp.Default<never, Needed> => made ?? Effect.flatMap(make(site), (app) => (made ??= app)))
 }
 
-const make = (site: Site.Site): Effect.Effect<HttpApp.Default, never, Needed> =>
+const make = (site: Site.Site): Effect.Effect<HttpApp.Default<never, Needed>, never, Needed> =>
   Effect.gen(function* () {
-    const services = yield* Effect.context<Needed>()
     const images = yield* Images.make(site)
     const imported = yield* Imports.make(site.pulls.atOnce)
     const lists = yield* Effect.makeSemaphore(LISTS)
@@ -120,7 +119,7 @@ const make = (site: Site.Site): Effect.Effect<HttpApp.Default, never, Needed> =>
             : Effect.as(Effect.logError("A request failed unexpectedly", cause), Replies.refusal(request.url, 500, "INTERNAL. The gateway's log says more."))
         )
       )
-    ).pipe(Effect.provide(services))
+    )
   })
 
 const help = HttpServerResponse.text("{lookup,pull,expire,list}")
