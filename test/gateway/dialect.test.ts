@@ -354,7 +354,9 @@ describe('the dialect, with munge', () => {
     ['an invalid verb', 'GET /api/invalid/one/docker/a/ HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n', [404]],
     ['a path to elsewhere', 'GET /api/../v1/images HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n', [404]],
     ['no HTTP', 'hello\r\n\r\n', [400]],
-  ])('%s is refused', async (_, bytes, statuses) => expect((await exchange(service.port, bytes)).status).toBeOneOf(statuses))
+  ])('%s is refused', async (_, bytes, statuses) => {
+    expect(statuses).toContain((await exchange(service.port, bytes)).status)
+  })
 
   it('is none the worse for it', async () => {
     expect((await get('/api/list/one/', userA)).status).toBe(200)

@@ -81,10 +81,16 @@ export const exchange = (port: number, bytes: string | Buffer, socket: Socket = 
       const [first = '', ...lines] = got.subarray(0, end).toString('latin1').split('\r\n')
       const headers = lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()] as const)
       const length = headers.find(([name]) => name === 'content-length')?.[1]
-      if (length === undefined || headers.some(([name]) => name === 'transfer-encoding')) return finish(new Error(`a reply without a length: ${first}`))
+      if (length === undefined || headers.some(([name]) => name === 'transfer-encoding')) {
+        finish(new Error(`a reply without a length: ${first}`))
+        return
+      }
       const body = got.subarray(end + 4)
       if (body.length < Number(length)) return
-      if (body.length > Number(length)) return finish(new Error('more than its length says'))
+      if (body.length > Number(length)) {
+        finish(new Error('more than its length says'))
+        return
+      }
       const type = headers.find(([name]) => name === 'content-type')?.[1]
       const text = body.toString()
       const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(first)?.[1])
