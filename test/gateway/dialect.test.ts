@@ -1,6 +1,6 @@
 /** The reference's dialect over a real socket: the shared tables, a client as strict as the reference's, and callers who mean no good. */
 import { connect } from 'node:net'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import * as Effect from 'effect/Effect'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Audit } from '../../src/core/Audit.js'
@@ -11,6 +11,7 @@ import { type Munge, startMunge } from '../harness/munge.js'
 import { writeLayout } from '../harness/ociLayout.js'
 import { type Registry, startRegistry } from '../harness/registry.js'
 import { testSite } from '../harness/site.js'
+import { tarBytes } from '../harness/tarWriter.js'
 import { useWorkspace } from '../harness/workspace.js'
 
 const KEYS = ['id', 'system', 'itype', 'tag', 'status', 'userACL', 'groupACL', 'ENV', 'ENTRY', 'WORKDIR', 'LABELS', 'last_pull', 'status_message']
@@ -212,6 +213,19 @@ describe('the dialect, where callers are believed', () => {
     }
     expect((await send('POST', '/api/doimport/systema/custom/mine/', USER, '{"filepath":"/x","format":"squashfs"}')).status).toBe(403)
     expect((await send('POST', '/api/doimport/systema/docker/mine/', ROOT, '{"filepath":"/x","format":"squashfs"}')).status).toBe(400)
+  })
+
+  it('POST doimport answers when the image is there, private to those who are named', async () => {
+    mkdirSync(work.at('files'), { recursive: true, mode: 0o755 })
+    writeFileSync(work.at('files', 'mine.tar'), tarBytes([{ name: 'x', type: 'file', data: 'x' }]))
+    const imported = (path: string) => send('POST', '/api/doimport/systema/custom/mine/', ROOT, JSON.stringify({ filepath: path, format: 'tar', allowed_uids: '501' }))
+    const done = shown(await imported(work.at('files', 'mine.tar')))
+    expect(done).toMatchObject({ status: 'READY', itype: 'custom', tag: ['mine:latest'], userACL: [0, 501] })
+    expect(shown(await send('GET', '/api/lookup/systema/custom/mine/', OTHER))['id']).toBe(done['id'])
+    expect((await send('GET', '/api/lookup/systema/custom/mine/', USER)).status).toBe(404)
+    // It lies elsewhere.
+    const elsewhere = await imported('/etc/passwd')
+    expect(elsewhere.status, elsewhere.text).toBe(404)
   })
 
   it('any call that is not good is refused', async () => {

@@ -110,7 +110,8 @@ const make = (site: Site.Site): Effect.Effect<HttpApp.Default<never, Needed>, ne
       })
 
     return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-      (request.url.startsWith(Target.MOUNT) ? handled(request) : Effect.succeed(help)).pipe(
+      // A server runs its application uninterruptible; time limits and callers who go away need it otherwise.
+      Effect.interruptible(request.url.startsWith(Target.MOUNT) ? handled(request) : Effect.succeed(help)).pipe(
         Effect.tapError((error: ShifterError) => (isInside(error) ? Effect.logError(error.message) : Effect.void)),
         Effect.catchAll((error) => Effect.succeed(Replies.ofError(request.url, error))),
         Effect.catchAllCause((cause) =>
