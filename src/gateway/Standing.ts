@@ -45,6 +45,8 @@ export const make = (): Standing => {
         case "Packed":
           known = { ...known, packed: event.bytes }
           break
+        case "Total": // what the client of a service is told
+          break
         case "Waiting":
           known = { ...known, imageId: event.id, isWaiting: true }
           break

@@ -62,7 +62,7 @@ describe('an imagemanager.json', () => {
   })
 
   it('says that a timeout counts now', () => {
-    expect(decoded({ ...example, PullUpdateTimeout: 60 })).toMatchObject({ pulls: { updateSeconds: 60 }, warnings: expect.arrayContaining([expect.stringContaining('PullUpdateTimeout is 60 seconds now')]) })
+    expect(decoded({ ...example, PullUpdateTimeout: 60 })).toMatchObject({ pulls: { updateSeconds: 60 }, warnings: expect.arrayContaining([expect.stringContaining('PullUpdateTimeout is 60 seconds now')]) as string[] })
   })
 
   it('believes everyone on this machine alone', () => {

@@ -8,22 +8,15 @@ import * as Logger from 'effect/Logger'
 import * as ManagedRuntime from 'effect/ManagedRuntime'
 import * as Scope from 'effect/Scope'
 import { Site } from 'shifter-sdk'
-import type { CatalogServices } from '../../src/catalog/sql/index.js'
-import { ImageIndex } from '../../src/core/ImageIndex.js'
-import { Transport } from '../../src/core/Transport.js'
-import * as Accounts from '../../src/gateway/Accounts.js'
-import * as Authenticate from '../../src/gateway/Authenticate.js'
 import * as Dialect from '../../src/gateway/dialect/index.js'
 import { Pulls } from '../../src/gateway/Pulls.js'
 import { serve } from '../../src/gateway/Server.js'
-import { gatewayLayer, pullsLayer, serviceParts, siteTransport, sqliteCatalog } from '../../src/live.js'
+import { serviceLayer, type ServiceParts } from '../../src/live.js'
 
 export interface DialectService {
   readonly port: number
   /** Asks what the service keeps. */
-  readonly ask: <A, E>(effect: Effect.Effect<A, E, CatalogServices | Transport>) => Promise<A>
-  /** The index is made what the image path is, as when the service starts. */
-  readonly reconcile: (system: string) => Promise<unknown>
+  readonly ask: <A, E>(effect: Effect.Effect<A, E, ServiceParts>) => Promise<A>
   /** What it logged. */
   readonly log: () => string
   readonly stop: () => Promise<void>
@@ -32,20 +25,9 @@ export interface DialectService {
 /** Starts a service for a configuration. It answers when this resolves. */
 export const startDialect = async (config: object): Promise<DialectService> => {
   const site = Either.getOrThrow(Site.decode(config))
-  const catalog = sqliteCatalog(site)
-  const gateway = gatewayLayer(site, { ...serviceParts(site), catalog })
   const lines: string[] = []
   const logger = Logger.replace(Logger.defaultLogger, Logger.map(Logger.logfmtLogger, (line) => void lines.push(line)))
-  const runtime = ManagedRuntime.make(
-    Layer.mergeAll(
-      pullsLayer(site).pipe(Layer.provide(gateway), Layer.provide(catalog)),
-      Authenticate.layer(site).pipe(Layer.provide(Accounts.layer), Layer.provide(catalog)),
-      gateway,
-      catalog,
-      siteTransport,
-      logger,
-    ),
-  )
+  const runtime = ManagedRuntime.make(Layer.merge(serviceLayer(site), logger))
   const scope = Effect.runSync(Scope.make())
   const { addresses } = await runtime.runPromise(
     Effect.gen(function* () {
@@ -56,15 +38,6 @@ export const startDialect = async (config: object): Promise<DialectService> => {
   return {
     port: Number(new URL(addresses[0] ?? '').port),
     ask: (effect) => runtime.runPromise(effect),
-    reconcile: (name) =>
-      runtime.runPromise(
-        Effect.gen(function* () {
-          const system = yield* Site.system(site, name)
-          const began = yield* (yield* ImageIndex).now
-          const found = yield* (yield* Transport).list(system)
-          return yield* (yield* ImageIndex).reconcile(name, { ...found, began }, undefined)
-        }),
-      ),
     log: () => lines.join('\n'),
     stop: async () => {
       await runtime.runPromise(Scope.close(scope, Exit.void))
@@ -93,10 +66,16 @@ export const exchange = (port: number, bytes: string | Buffer, socket: Socket = 
       const [first = '', ...lines] = got.subarray(0, end).toString('latin1').split('\r\n')
       const headers = lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()] as const)
       const length = headers.find(([name]) => name === 'content-length')?.[1]
-      if (length === undefined || headers.some(([name]) => name === 'transfer-encoding')) return finish(new Error(`a reply without a length: ${first}`))
+      if (length === undefined || headers.some(([name]) => name === 'transfer-encoding')) {
+        finish(new Error(`a reply without a length: ${first}`))
+        return
+      }
       const body = got.subarray(end + 4)
       if (body.length < Number(length)) return
-      if (body.length > Number(length)) return finish(new Error('more than its length says'))
+      if (body.length > Number(length)) {
+        finish(new Error('more than its length says'))
+        return
+      }
       const type = headers.find(([name]) => name === 'content-type')?.[1]
       const text = body.toString()
       const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(first)?.[1])

@@ -40,7 +40,7 @@ export const startService = async (config: Site.GatewayConfig, own: Parameters<t
   const stop = () => Effect.runPromise(Scope.close(scope, Exit.void).pipe(Effect.provide(logger)))
   try {
     const { addresses, context } = await Effect.runPromise(Scope.extend(started, scope).pipe(Effect.provide(logger)))
-    return { url: addresses[0]!, addresses, site, context, log, stop }
+    return { url: addresses[0], addresses, site, context, log, stop }
   } catch (error) {
     await stop()
     throw error

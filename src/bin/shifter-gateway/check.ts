@@ -65,7 +65,7 @@ const summary = (site: Site): ReadonlyArray<readonly [string, string]> => [
 const findings = (site: Site): Effect.Effect<Findings, never, Transport | Accounts.Accounts> =>
   Effect.gen(function* () {
     const mistakes: Array<string> = []
-    const warnings: Array<string> = []
+    const warnings: Array<string> = [...site.warnings]
     const { server } = site
     if (!mockIsSafe(site)) mistakes.push(mockRefused.message)
     else if (server.authentication === "mock") warnings.push("authentication is mock: everyone on this machine is whoever he says.")

@@ -40,6 +40,7 @@ const service = (config: string | undefined, version: string) =>
     const site = yield* siteOf(config)
     if (!Server.mockIsSafe(site)) return yield* Server.mockRefused
     if (site.server.authentication === "mock") yield* Effect.logWarning("authentication is mock: everyone on this machine is whoever he says")
+    yield* Effect.forEach(site.warnings, (warning) => Effect.logWarning(warning), { discard: true })
     const context = yield* Layer.build(serviceLayer(site))
     // Ended after the server: what runs is put back when nobody can ask any more.
     yield* Context.get(context, Pulls).run

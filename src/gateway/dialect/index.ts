@@ -107,7 +107,8 @@ export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, nev
       })
 
     const app: HttpApp.Default = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-      handled(request).pipe(
+      // A server runs its application uninterruptible; time limits and callers who go away need it otherwise.
+      Effect.interruptible(handled(request)).pipe(
         Effect.tapError((error: ShifterError) => (isInside(error) ? Effect.logError(error.message) : Effect.void)),
         Effect.catchAll((error) => Effect.succeed(Replies.ofError(request.url, error))),
         Effect.catchAllCause((cause) =>

@@ -17,7 +17,8 @@ export interface Target {
   readonly query: URLSearchParams
 }
 
-const MOUNT = "/api/"
+/** What paths of the dialect begin with. */
+export const MOUNT = "/api/"
 
 const refuse = (what: string): Either.Either<never, GatewayError> =>
   Either.left(new GatewayError(errorFields("USAGE", what, { remedy: "Write /api/VERB/SYSTEM/TYPE/TAG/, with %-escapes of UTF-8." })))
