@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { readdir, rm, stat } from "node:fs/promises"
+import { readdir, rm } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import { Audit, type AuditAction } from "./Audit.js"
@@ -104,22 +104,19 @@ export const collect = (site: Site.Site, system: Site.System, { dryRun = false }
 export const sweep = (site: Site.Site, { dryRun = false }: CollectOptions) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
-    const running = new Set(yield* catalog.tokens)
     const work = nodePath.join(site.stateDirectory, "work")
-    const scratch = yield* Effect.tryPromise({
-      try: async () => {
-        let count = 0
-        for (const token of await readdir(work).catch(() => [])) {
-          const directory = nodePath.join(work, token)
-          const facts = await stat(directory).catch(() => undefined)
-          if (running.has(token) || facts === undefined || Date.now() - facts.mtimeMs < FOREIGN_MILLIS) continue
-          count++
-          if (!dryRun) await rm(directory, { recursive: true, force: true })
-        }
-        return count
-      },
-      catch: (error) => new GatewayError(errorFields("STATE_UNUSABLE", `The state directory ${site.stateDirectory}: ${messageOf(error)}`, { cause: error }))
-    })
-    if (!dryRun) yield* evict(site)
-    return scratch
+    const trying = <A>(f: () => Promise<A>) =>
+      Effect.tryPromise({
+        try: f,
+        catch: (error) => new GatewayError(errorFields("STATE_UNUSABLE", `The state directory ${site.stateDirectory}: ${messageOf(error)}`, { cause: error }))
+      })
+    // Listed first: who works there has told the catalogue before he made his directory.
+    const directories = yield* trying(() => readdir(work).catch(() => []))
+    const running = new Set(yield* catalog.tokens)
+    const left = directories.filter((token) => !running.has(token))
+    if (!dryRun) {
+      yield* Effect.forEach(left, (token) => trying(() => rm(nodePath.join(work, token), { recursive: true, force: true })), { discard: true })
+      yield* evict(site)
+    }
+    return left.length
   })
