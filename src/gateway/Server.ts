@@ -54,7 +54,7 @@ const IDLE_SECONDS = 15
 export const serve = ({ dialects = [], site, version }: Options) =>
   Effect.gen(function* () {
     const { server } = site
-    const stopped = yield* Deferred.make<void>()
+    const stopped = yield* Deferred.make<undefined>()
     const v1 = yield* V1.make({ site, stopped, version })
     const app = HttpServerRequest.HttpServerRequest.pipe(
       Effect.flatMap((request): HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices> => {
@@ -122,7 +122,7 @@ const certificate = ({ server: { tls } }: Site): Effect.Effect<Certificate | und
 
 type Handler = (request: Http.IncomingMessage, response: Http.ServerResponse) => void
 
-const listen = (address: string, site: Site, tls: Certificate | undefined, handler: Handler, stopped: Deferred.Deferred<void>): Effect.Effect<string, GatewayError, Scope.Scope> =>
+const listen = (address: string, site: Site, tls: Certificate | undefined, handler: Handler, stopped: Deferred.Deferred<undefined>): Effect.Effect<string, GatewayError, Scope.Scope> =>
   Effect.gen(function* () {
     const { server } = site
     const isSocket = address.startsWith("/")
@@ -166,7 +166,7 @@ export const hostAndPort = (address: string): { readonly host: string; readonly 
 }
 
 /** Ends a server: no new connections, those that wait are closed, and those that are served after their answer. */
-const ended = (server: Http.Server, stopped: Deferred.Deferred<void>, seconds: number) =>
+const ended = (server: Http.Server, stopped: Deferred.Deferred<undefined>, seconds: number) =>
   Effect.gen(function* () {
     yield* Deferred.succeed(stopped, undefined)
     if (!server.listening) return

@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment -- answers are JSON, whose parts are compared */
 /** Version 1 of the API over a real socket: what it answers, and to whom. */
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'

@@ -40,7 +40,7 @@ export const startService = async (config: Site.GatewayConfig, own: Parameters<t
   const stop = () => Effect.runPromise(Scope.close(scope, Exit.void).pipe(Effect.provide(logger)))
   try {
     const { addresses, context } = await Effect.runPromise(Scope.extend(started, scope).pipe(Effect.provide(logger)))
-    return { url: addresses[0]!, addresses, site, context, log, stop }
+    return { url: addresses[0], addresses, site, context, log, stop }
   } catch (error) {
     await stop()
     throw error
@@ -51,7 +51,8 @@ export interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly text: string
-  /** The body as JSON. */
+  /** The body as JSON, whose parts a test compares. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly body: any
 }
 
@@ -71,7 +72,7 @@ export const ask = (
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk)).once('end', () => {
         const text = Buffer.concat(chunks).toString()
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, text, get body(): unknown { return JSON.parse(text) } })
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, text, get body(): unknown { return JSON.parse(text) as unknown } })
       })
     })
     request.once('error', reject)
