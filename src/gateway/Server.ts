@@ -143,11 +143,11 @@ const listen = (address: string, site: Site, tls: Certificate | undefined, handl
     )
     http.maxConnections = server.connections
     http.on("request", handler).on("clientError", refuse)
-    yield* Effect.async<void, GatewayError>((resume) => {
+    yield* Effect.async<undefined, GatewayError>((resume) => {
       const failed = (error: Error) => resume(new GatewayError(errorFields("CONFIG_INVALID", `The service can't listen on ${address}: ${error.message}`, { remedy: "Mend listen in server." })))
       const listening = () => {
         http.off("error", failed)
-        resume(Effect.void)
+        resume(Effect.succeed(undefined))
       }
       http.once("error", failed).once("listening", listening)
       if (isSocket) http.listen({ path: address })
@@ -170,8 +170,8 @@ const ended = (server: Http.Server, stopped: Deferred.Deferred<undefined>, secon
   Effect.gen(function* () {
     yield* Deferred.succeed(stopped, undefined)
     if (!server.listening) return
-    yield* Effect.async<void>((resume) => {
-      server.close(() => resume(Effect.void))
+    yield* Effect.async<undefined>((resume) => {
+      server.close(() => resume(Effect.succeed(undefined)))
       server.closeIdleConnections()
       // One that is kept alive for a next request gets none.
       const closing = setInterval(() => server.closeIdleConnections(), 50)
