@@ -70,6 +70,9 @@ const plain = (out: NodeJS.WriteStream): Display => {
         case "Layer":
           apply(layers, event)
           return
+        case "Total":
+          layers = Array.from({ length: event.layers }, (_, at) => ({ digest: "", size: at === 0 ? event.bytes : 0, received: 0, cached: false }))
+          return
         case "Waiting":
           out.write("Waiting for another pull of this image\n")
           return

@@ -17,6 +17,9 @@ export const requestSeconds = Metric.histogram(`${PREFIX}http_request_seconds`, 
 export const openRequests = Metric.gauge(`${PREFIX}http_requests_open`, { description: "Requests that are being answered." })
 export const refusedRequests = Metric.counter(`${PREFIX}http_unauthenticated_total`, { description: "Requests of somebody unknown.", incremental: true })
 
+export const pulls = Metric.counter(`${PREFIX}pulls_total`, { description: "Pulls that this process has ended, by outcome: done, or the code of the error.", incremental: true })
+export const pulledBytes = Metric.counter(`${PREFIX}pulled_image_bytes_total`, { description: "Bytes of the images that pulls of this process ended with.", incremental: true })
+
 type Counts = Effect.Effect.Success<(typeof PullQueue.Service)["counts"]>
 
 /** Everything as text; the depth of the queue is asked for now, and is that of all replicas. */

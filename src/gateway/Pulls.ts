@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Audit, type AuditEntry } from "../core/Audit.js"
@@ -20,6 +21,7 @@ import type { ImageRecord } from "../core/ImageRecord.js"
 import { PullQueue, type QueuedPull } from "../core/PullQueue.js"
 import * as Site from "../core/Site.js"
 import { type Identity, isAdmin } from "./Identity.js"
+import * as Metrics from "./Metrics.js"
 import * as Orders from "./Orders.js"
 import * as Runner from "./Runner.js"
 import * as Secrets from "./Secrets.js"
@@ -71,6 +73,8 @@ export const layer = (site: Site.Site, hasLogin: Orders.HasLogin): Layer.Layer<P
           // Others may have joined since it was begun.
           const now = yield* Effect.orElseSucceed(queue.get(pull.id), () => undefined)
           const error = Exit.isFailure(result) ? Cause.failureOption(result.cause) : undefined
+          yield* Metric.increment(Metric.tagged(Metrics.pulls, "outcome", record !== undefined ? "done" : error?._tag === "Some" ? error.value.code : "INTERNAL"))
+          if (record !== undefined) yield* Metric.incrementBy(Metrics.pulledBytes, record.imageSize)
           for (const uid of (now ?? pull).askers) {
             yield* noted({
               action: error?._tag === "Some" && error.value.reason === "Denied" ? "refused" : "pull",

@@ -54,7 +54,7 @@ const IDLE_SECONDS = 15
 export const serve = ({ dialects = [], site, version }: Options) =>
   Effect.gen(function* () {
     const { server } = site
-    const stopped = yield* Deferred.make<void>()
+    const stopped = yield* Deferred.make<undefined>()
     const v1 = yield* V1.make({ site, stopped, version })
     const app = HttpServerRequest.HttpServerRequest.pipe(
       Effect.flatMap((request): HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices> => {
@@ -122,7 +122,7 @@ const certificate = ({ server: { tls } }: Site): Effect.Effect<Certificate | und
 
 type Handler = (request: Http.IncomingMessage, response: Http.ServerResponse) => void
 
-const listen = (address: string, site: Site, tls: Certificate | undefined, handler: Handler, stopped: Deferred.Deferred<void>): Effect.Effect<string, GatewayError, Scope.Scope> =>
+const listen = (address: string, site: Site, tls: Certificate | undefined, handler: Handler, stopped: Deferred.Deferred<undefined>): Effect.Effect<string, GatewayError, Scope.Scope> =>
   Effect.gen(function* () {
     const { server } = site
     const isSocket = address.startsWith("/")
@@ -143,11 +143,11 @@ const listen = (address: string, site: Site, tls: Certificate | undefined, handl
     )
     http.maxConnections = server.connections
     http.on("request", handler).on("clientError", refuse)
-    yield* Effect.async<void, GatewayError>((resume) => {
+    yield* Effect.async<undefined, GatewayError>((resume) => {
       const failed = (error: Error) => resume(new GatewayError(errorFields("CONFIG_INVALID", `The service can't listen on ${address}: ${error.message}`, { remedy: "Mend listen in server." })))
       const listening = () => {
         http.off("error", failed)
-        resume(Effect.void)
+        resume(Effect.succeed(undefined))
       }
       http.once("error", failed).once("listening", listening)
       if (isSocket) http.listen({ path: address })
@@ -166,12 +166,12 @@ export const hostAndPort = (address: string): { readonly host: string; readonly 
 }
 
 /** Ends a server: no new connections, those that wait are closed, and those that are served after their answer. */
-const ended = (server: Http.Server, stopped: Deferred.Deferred<void>, seconds: number) =>
+const ended = (server: Http.Server, stopped: Deferred.Deferred<undefined>, seconds: number) =>
   Effect.gen(function* () {
     yield* Deferred.succeed(stopped, undefined)
     if (!server.listening) return
-    yield* Effect.async<void>((resume) => {
-      server.close(() => resume(Effect.void))
+    yield* Effect.async<undefined>((resume) => {
+      server.close(() => resume(Effect.succeed(undefined)))
       server.closeIdleConnections()
       // One that is kept alive for a next request gets none.
       const closing = setInterval(() => server.closeIdleConnections(), 50)

@@ -58,6 +58,10 @@ export const make = (): Standing => {
         case "Warning":
           warn(event.message)
           break
+        // Of uploads and URLs, and of other gateways, which a pull of the queue has not.
+        case "Received":
+        case "Total":
+          break
       }
     },
     isWaiting: () => known.isWaiting,

@@ -49,13 +49,14 @@ describe('the guides', () => {
     writeLayout(workspace.at('layout'), { tag: 'v1', layers: [busyboxRoot()], config: { Env: ['PATH=/bin'], Cmd: ['sh'] } })
     writeFileSync(
       workspace.at('gateway.json'),
-      JSON.stringify({ version: 1, stateDirectory: workspace.at('state'), prefix: DEFAULT_PREFIX, systems: { test: { imagePath: SHARED_IMAGE_PATH } } }),
+      JSON.stringify({ version: 1, stateDirectory: workspace.at('state'), prefix: DEFAULT_PREFIX, systems: { test: { imagePath: SHARED_IMAGE_PATH } }, server: { authentication: 'mock' } }),
     )
     const program = (name: string, line: string) => {
       mkdirSync(workspace.at('bin'), { recursive: true })
       writeFileSync(workspace.at('bin', name), `#!/bin/sh\nexec ${line} "$@"\n`, { mode: 0o755 })
     }
     program('shifterimg', `'${process.execPath}' '${join(repository, 'dist/bin/shifterimg.js')}' --config '${workspace.at('gateway.json')}'`)
+    program('shifter-gateway', `'${process.execPath}' '${join(repository, 'dist/bin/shifter-gateway.js')}' --config '${workspace.at('gateway.json')}'`)
     program('shifter', `setpriv --reuid=${userA.uid} --regid=${userA.gid} --init-groups --inh-caps=-all '${DEFAULT_PREFIX}/bin/shifter'`)
     program('shifter-check', `'${DEFAULT_PREFIX}/bin/shifter-check'`)
     for (const name of ['setupRoot', 'unsetupRoot']) program(name, `'${DEFAULT_PREFIX}/sbin/${name}'`)

@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net'
 import * as Context from 'effect/Context'
 import * as Effect from 'effect/Effect'
 import * as Redacted from 'effect/Redacted'
-import { exportImage, inspectImage, listImages, lookupImage, type ProgressEvent, pullImage, removeImage, Tokens } from 'shifter-sdk'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { catalogLayer, exportImage, inspectImage, listImages, lookupImage, type ProgressEvent, pullImage, PullQueue, removeImage, Tokens } from 'shifter-sdk'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { failure } from '../harness/gateway.js'
 import { type Munge, startMunge } from '../harness/munge.js'
 import { writeLayout } from '../harness/ociLayout.js'
@@ -161,4 +161,21 @@ describe('shifterimg', () => {
     expect(await shifterimg(['images'], { ...env, SHIFTER_GATEWAY: 'http://127.0.0.1:1' })).toMatchObject({ status: 4 })
     expect(await shifterimg(['--gateway', 'nonsense', 'images'])).toMatchObject({ status: 2, stderr: expect.stringContaining('CONFIG_INVALID') as string })
   })
+})
+
+// The last: it ends the service of this file.
+it('a service that stops ends its streams, and what runs is put back', async () => {
+  const headers = { authorization: `Munge ${await munge.credential()}`, 'content-type': 'application/json' }
+  const created = await fetch(`${service.url}/v1/pulls`, { method: 'POST', headers, body: JSON.stringify({ reference: `docker:${silentHost}/y:v` }) })
+  const { id } = (await created.json()) as { id: string }
+  const stream = await fetch(`${service.url}/v1/pulls/${id}/events`, { headers: { authorization: `Munge ${await munge.credential()}` } })
+  const queue = Context.get(service.context, PullQueue.PullQueue)
+  const text = stream.text()
+  await vi.waitFor(async () => expect((await Effect.runPromise(queue.get(id)))?.state).toBe('running'), { timeout: 10_000, interval: 20 })
+  await service.stop()
+  expect(await text).toMatch(/^retry: \d+\n\n[\s\S]*event: pull\n/)
+  await expect(fetch(`${service.url}/healthz`)).rejects.toThrow()
+  // Read anew: the service's own database is closed.
+  const left = await Effect.runPromise(Effect.provide(Effect.flatMap(PullQueue.PullQueue, (again) => again.get(id)), catalogLayer(service.site)))
+  expect(left).toMatchObject({ state: 'waiting' })
 })

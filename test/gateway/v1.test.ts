@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment -- answers are JSON, whose parts are compared */
 /** Version 1 of the API over a real socket: what it answers, and to whom. */
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
@@ -215,6 +216,7 @@ describe('the service', () => {
   it('counts without names', async () => {
     const { text } = await v1('/metrics')
     expect(text.includes('shifter_http_requests_total{route="/v1/image",method="GET",status="200"}')).toBe(true)
+    expect(text).toMatch(/^shifter_pulls_total\{outcome="done"\} [1-9]/m)
     for (const secret of ['secret', 'open:v', '5001', registry.host]) expect(text.includes(secret)).toBe(false)
   })
 

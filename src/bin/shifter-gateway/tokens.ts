@@ -50,17 +50,20 @@ const work = (site: Site, command: CommandName, id: string | undefined, values: 
           expiresIn: days * DAY_MILLIS
         })
         yield* noted(`made token ${token.id} for uid ${token.uid}`)
-        print({ token, secret: Redacted.value(secret) }, `${Redacted.value(secret)}\n`); return;
+        print({ token, secret: Redacted.value(secret) }, `${Redacted.value(secret)}\n`)
+        return
       }
       case "token revoke": {
         if (id === undefined) return yield* usageFault("token revoke needs an ID", "See shifter-gateway token list.")
         if (!(yield* service.revoke(id, undefined))) return yield* usageFault(`there is no token ${id}`, "See shifter-gateway token list.")
         yield* noted(`revoked token ${id}`)
-        print({ id, revoked: true }, `Revoked the token ${id}.\n`); return;
+        print({ id, revoked: true }, `Revoked the token ${id}.\n`)
+        return
       }
       default: {
         const found = yield* service.list(values.user === undefined ? undefined : yield* uidOf(values.user))
-        print(found, found.map(line).join("")); return;
+        print(found, found.map(line).join(""))
+        return
       }
     }
   })

@@ -85,7 +85,7 @@ export class Api extends HttpApi.make("shifter-gateway")
       transform: (spec) => ({
         ...spec,
         components: {
-          ...(typeof spec["components"] === "object" ? spec["components"] : {}),
+          ...(spec["components"] as object | undefined),
           securitySchemes: {
             token: { type: "http", scheme: "bearer" },
             munge: { type: "apiKey", in: "header", name: "authorization", description: "Munge CREDENTIAL" }

@@ -22,7 +22,7 @@ const json = Schema.encodeSync(Schema.parseJson(Pull))
 export const idOf = ({ attempts, changed, state }: Pull): string => `${changed}-${attempts}-${state}`
 
 /** The states of a pull as a response; it ends early when the service stops, and tells the client to come again. */
-export const events = (states: Stream.Stream<Pull, ShifterError>, lastId: string | undefined, stopped: Deferred.Deferred<void>) => {
+export const events = (states: Stream.Stream<Pull, ShifterError>, lastId: string | undefined, stopped: Deferred.Deferred<undefined>) => {
   const told = states.pipe(
     Stream.filter((pull) => idOf(pull) !== lastId || isEnded(pull)),
     Stream.map((pull) => `event: pull\nid: ${idOf(pull)}\ndata: ${json(pull)}\n\n`),

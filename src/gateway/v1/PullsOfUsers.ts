@@ -25,7 +25,7 @@ export const known = (action: SystemAction) =>
     return { caller, system, isAdmin: isAdmin(caller, system) }
   })
 
-export const pulls = (stopped: Deferred.Deferred<void>) =>
+export const pulls = (stopped: Deferred.Deferred<undefined>) =>
   HttpApiBuilder.group(Api, "pulls", (handlers) =>
     Effect.gen(function* () {
       const service = yield* Pulls

@@ -23,7 +23,7 @@ export interface Options {
   readonly site: Site
   readonly version: string
   /** Completed when the service stops: streams end then. */
-  readonly stopped: Deferred.Deferred<void>
+  readonly stopped: Deferred.Deferred<undefined>
 }
 
 /** Errors are answered here, as all of the service are; the library's own answers would repeat what was sent. */
