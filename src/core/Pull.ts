@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { open, rm } from "node:fs/promises"
+import { open, readdir, rm, stat } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -298,11 +298,26 @@ const reap = (site: Site.Site) =>
         yield* catalog.reaped(gone)
       }).pipe(Effect.ignore)
     }
-    if (ended.length > 0) yield* evict(site)
-    return ended.length
+    const removed = ended.length + (yield* sweep(site))
+    if (removed > 0) yield* evict(site)
+    return removed
   })
 
-const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(site.stateDirectory, "work", row.token)
+/** Removes scratch space of pulls of this machine that a process of another one has ended. */
+const sweep = (site: Site.Site) =>
+  Effect.gen(function* () {
+    const left = yield* Effect.promise(() => readdir(workOf(site)).catch(() => []))
+    if (left.length === 0) return 0
+    // A pull is in the catalogue before it has any.
+    const running = new Set(yield* (yield* Catalog).running)
+    const gone = left.filter((token) => !running.has(token))
+    yield* Effect.forEach(gone, (token) => Effect.promise(() => removeScratch(site, nodePath.join(workOf(site), token)).catch(() => undefined)), { discard: true })
+    return gone.length
+  })
+
+const workOf = (site: Site.Site) => nodePath.join(site.stateDirectory, "work")
+
+const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(workOf(site), row.token)
 
 const blobsOf = (site: Site.Site) => nodePath.join(site.stateDirectory, "blobs")
 const partialsOf = (site: Site.Site) => nodePath.join(blobsOf(site), "partial")
@@ -343,6 +358,9 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
     yield* Effect.acquireRelease(
       Effect.tryPromise({
         try: async () => {
+          // A catalogue that is elsewhere has neither made nor looked at it.
+          await makeDirectory(site.stateDirectory, site.isPersonal)
+          if (((await stat(site.stateDirectory)).mode & 0o077) !== 0) throw new Error(`it is open to others. Run: chmod 0700 ${site.stateDirectory}`)
           await makeDirectory(nodePath.dirname(scratch), false)
           await makeDirectory(workspace.blobs, false)
           await makeDirectory(scratch, false)

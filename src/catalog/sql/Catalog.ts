@@ -57,6 +57,8 @@ export const make = ({ dialect, read, write }: Database): typeof Catalog.Service
             what = ${state._tag === "Failed" ? state.what : null}, changed = ${clock(sql)} WHERE id = ${pull.id} AND state = 'active'`
       ).pipe(Effect.asVoid),
 
+    running: read((sql) => sql<{ token: string }>`SELECT token FROM pulls WHERE state IN ('active', 'reaping')`).pipe(Effect.map((rows) => rows.map(({ token }) => token))),
+
     state: (pull) =>
       read(
         (sql) =>
