@@ -61,10 +61,10 @@ export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
      * returned again.
      */
     readonly reap: Effect.Effect<ReadonlyArray<GonePull>, CatalogError>
+    /** Tokens of the pulls that run, and of those whose leavings are being removed, on whatever machine. */
+    readonly running: Effect.Effect<ReadonlyArray<string>, CatalogError>
     /** Nothing is left of a pull that `reap` returned. */
     readonly reaped: (pull: PullRow) => Effect.Effect<void, CatalogError>
-    /** The tokens of all pulls that run, or whose leavings are being removed: what carries another one is nobody's. */
-    readonly tokens: Effect.Effect<ReadonlyArray<string>, CatalogError>
     /** Says that a pull uses blobs, by their names in the store, so that they stay. */
     readonly useBlobs: (pull: PullRow, blobs: ReadonlyArray<string>) => Effect.Effect<void, CatalogError>
     /** The pull has published, and uses its blobs no more. */

@@ -4,15 +4,12 @@
  *
  * @module
  */
-import { readdir, rm } from "node:fs/promises"
-import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import { Audit, type AuditAction } from "./Audit.js"
 import { Catalog } from "./Catalog.js"
-import { errorFields, GatewayError, messageOf } from "./Errors.js"
 import { ImageIndex } from "./ImageIndex.js"
 import { type IndexedOptions, reconcile } from "./Indexed.js"
-import { evict, reap } from "./Pull.js"
+import { reap, scratchLeft } from "./Pull.js"
 import type * as Site from "./Site.js"
 import { Transport } from "./Transport.js"
 
@@ -30,7 +27,7 @@ export interface Collected {
   readonly removed: ReadonlyArray<{ readonly id: string; readonly bytes: number }>
   /** Files on the image path that no pull that runs has left. */
   readonly staged: ReadonlyArray<{ readonly name: string; readonly bytes: number }>
-  /** Directories in the state directory that no pull that runs works in. */
+  /** Directories of the state directory in which pulls worked that are gone. */
   readonly scratch: number
   /** What could not be done, and why; the next collection tries again. */
   readonly problems: ReadonlyArray<string>
@@ -60,6 +57,7 @@ export const collect = (site: Site.Site, system: Site.System, { dryRun = false }
         )
       ).pipe(Effect.map((found) => found.filter((one) => one !== undefined)))
 
+    const scratch = yield* scratchLeft(site)
     if (!dryRun) yield* reap(site)
     yield* reconcile(system, options)
 
@@ -94,29 +92,8 @@ export const collect = (site: Site.Site, system: Site.System, { dryRun = false }
       )
     )
 
-    const running = new Set(yield* catalog.tokens)
+    const running = new Set(yield* catalog.running)
     const left = (yield* transport.staged(system)).filter((file) => !running.has(file.token) && Date.now() - file.modified > FOREIGN_MILLIS)
     if (!dryRun) yield* Effect.forEach([...new Set(left.map(({ token }) => token))], (token) => transport.discard(system, token), { discard: true })
-    return { system: system.name, expired, removed, staged: left.map(({ bytes, name }) => ({ name, bytes })), problems } satisfies Omit<Collected, "scratch">
-  })
-
-/** Sweeps the state directory: blobs over their limit, and scratch of pulls that no catalogue knows any more, which is counted. */
-export const sweep = (site: Site.Site, { dryRun = false }: CollectOptions) =>
-  Effect.gen(function* () {
-    const catalog = yield* Catalog
-    const work = nodePath.join(site.stateDirectory, "work")
-    const trying = <A>(f: () => Promise<A>) =>
-      Effect.tryPromise({
-        try: f,
-        catch: (error) => new GatewayError(errorFields("STATE_UNUSABLE", `The state directory ${site.stateDirectory}: ${messageOf(error)}`, { cause: error }))
-      })
-    // Listed first: who works there has told the catalogue before he made his directory.
-    const directories = yield* trying(() => readdir(work).catch(() => []))
-    const running = new Set(yield* catalog.tokens)
-    const left = directories.filter((token) => !running.has(token))
-    if (!dryRun) {
-      yield* Effect.forEach(left, (token) => trying(() => rm(nodePath.join(work, token), { recursive: true, force: true })), { discard: true })
-      yield* evict(site)
-    }
-    return left.length
+    return { system: system.name, expired, removed, staged: left.map(({ bytes, name }) => ({ name, bytes })), scratch: scratch.length, problems } satisfies Collected
   })

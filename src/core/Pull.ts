@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { open, rm } from "node:fs/promises"
+import { open, readdir, rm, stat } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -90,6 +90,8 @@ export const parseReference = (text: string, defaultType: string): Either.Either
 /** What is known of an image before it is packed. */
 type Described = Omit<ImageRecord, keyof Verify.ImageFile | "entries">
 
+/** How long a system is waited for where something is to be removed that a pull has left. */
+const AWAY = Duration.seconds(3)
 /** How often a pull that waits for another looks at it: less and less often. */
 const FIRST_LOOK = 150
 const LAST_LOOK = 1000
@@ -341,19 +343,43 @@ export const reap = (site: Site.Site) =>
     const catalog = yield* Catalog
     const transport = yield* Transport
     const ended = yield* catalog.reap
+    // A cluster that is away holds nobody up who pulls for another.
+    const away = new Set<string>()
     for (const gone of ended) {
       const system = site.systems.get(gone.system)
+      if (away.has(gone.system)) continue
       yield* Effect.gen(function* () {
-        if (system !== undefined) yield* transport.discard(system, gone.token)
+        if (system !== undefined) yield* transport.discard(system, gone.token).pipe(Effect.disconnect, Effect.timeout(AWAY))
         yield* Effect.tryPromise(() => removeScratch(site, scratchOf(site, gone)))
         yield* catalog.reaped(gone)
-      }).pipe(Effect.ignore)
+      }).pipe(Effect.catchAll(() => Effect.sync(() => away.add(gone.system))))
     }
-    if (ended.length > 0) yield* evict(site)
-    return ended.length
+    const removed = ended.length + (yield* sweep(site))
+    if (removed > 0) yield* evict(site)
+    return removed
   })
 
-const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(site.stateDirectory, "work", row.token)
+/** Scratch space of this machine that no pull works in which runs, by its token. */
+export const scratchLeft = (site: Site.Site) =>
+  Effect.gen(function* () {
+    const found = yield* Effect.promise(() => readdir(workOf(site)).catch(() => []))
+    if (found.length === 0) return []
+    // A pull is in the catalogue before it has any.
+    const running = new Set(yield* (yield* Catalog).running)
+    return found.filter((token) => !running.has(token))
+  })
+
+/** Removes scratch space of pulls of this machine that a process of another one has ended. */
+const sweep = (site: Site.Site) =>
+  Effect.gen(function* () {
+    const gone = yield* scratchLeft(site)
+    yield* Effect.forEach(gone, (token) => Effect.promise(() => removeScratch(site, nodePath.join(workOf(site), token)).catch(() => undefined)), { discard: true })
+    return gone.length
+  })
+
+const workOf = (site: Site.Site) => nodePath.join(site.stateDirectory, "work")
+
+const scratchOf = (site: Site.Site, row: PullRow) => nodePath.join(workOf(site), row.token)
 
 const blobsOf = (site: Site.Site) => nodePath.join(site.stateDirectory, "blobs")
 const partialsOf = (site: Site.Site) => nodePath.join(blobsOf(site), "partial")
@@ -365,7 +391,7 @@ const removeScratch = async (site: Site.Site, scratch: string): Promise<void> =>
 }
 
 /** Keeps the blobs within their limit: what was used last longest ago goes first, and nothing that a pull uses, or may use in another try. */
-export const evict = (site: Site.Site) =>
+const evict = (site: Site.Site) =>
   Effect.gen(function* () {
     const catalog = yield* Catalog
     const blobs = yield* Effect.promise(() => BlobStore.list(blobsOf(site)))
@@ -394,6 +420,9 @@ const workspaceOf = (site: Site.Site, row: PullRow) =>
     yield* Effect.acquireRelease(
       Effect.tryPromise({
         try: async () => {
+          // A catalogue that is elsewhere has neither made nor looked at it.
+          await makeDirectory(site.stateDirectory, site.isPersonal)
+          if (((await stat(site.stateDirectory)).mode & 0o077) !== 0) throw new Error(`it is open to others. Run: chmod 0700 ${site.stateDirectory}`)
           await makeDirectory(nodePath.dirname(scratch), false)
           await makeDirectory(workspace.blobs, false)
           await makeDirectory(scratch, false)

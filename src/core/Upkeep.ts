@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import { Audit } from "./Audit.js"
 import type { Catalog } from "./Catalog.js"
 import { checked } from "./Checked.js"
-import { collect, type Collected, sweep } from "./Collect.js"
+import { collect, type Collected } from "./Collect.js"
 import { carried, GatewayError, type ShifterError } from "./Errors.js"
 import type { ImageIndex } from "./ImageIndex.js"
 import type { IndexedOptions } from "./Indexed.js"
@@ -77,8 +77,7 @@ export const layer = (site: Site.Site): Layer.Layer<Upkeep, never, Catalog | Ima
           provided(
             Effect.gen(function* () {
               yield* checked(Collecting, request)
-              const collected = yield* collect(site, yield* Site.system(site, request.system), request, expiryOf(site))
-              return { ...collected, scratch: yield* sweep(site, request) }
+              return yield* collect(site, yield* Site.system(site, request.system), request, expiryOf(site))
             })
           ),
         scrub: (request = {}) =>

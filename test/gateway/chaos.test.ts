@@ -17,6 +17,7 @@ import { Pulls } from '../../src/gateway/Pulls.js'
 import { smallFileSystem } from '../harness/fileSystems.js'
 import { honestImage, type HostileRegistry, hostileRegistry, manyImages } from '../harness/hostileRegistry.js'
 import { ended, outcomeOf, pulled, pullsOf, somebody, withPulls } from '../harness/pulls.js'
+import { startPostgres } from '../harness/postgres.js'
 import { type PullService, startPullService } from '../harness/pullService.js'
 import { type TestSite, testSite } from '../harness/site.js'
 import { expectSound, expireLeases, leftovers } from '../harness/soundness.js'
@@ -138,6 +139,36 @@ describe.concurrent('a service', () => {
       await Promise.all(services.map((service) => service.stop()))
       await expectClean(site, [0, 1, 2, 3], 'two')
     }))
+})
+
+describe('a database of two replicas', () => {
+  it('may be restarted in the middle of pulls, and one of the replicas may die', async () => {
+    mkdirSync(work.at('database'))
+    const server = await startPostgres(work.at('database'))
+    try {
+      await withServices(async (start) => {
+        const first = siteAt()
+        const config = { ...first.config, postgres: server.settings() }
+        // Another machine: what they share is the database and the image path.
+        const other = siteAt()
+        const replicas = [{ ...first, config }, { ...other, imagePath: first.imagePath, config: { ...config, stateDirectory: other.stateDirectory } }] as const
+        const services = [await start(replicas[0]), await start(replicas[1])] as const
+        const asked = await Promise.all(Array.from({ length: images * 2 }, async (_, i) => ({ uid: 1001 + i, pull: await services[i % 2 === 0 ? 0 : 1].ask(1001 + i, reference(i % images)) })))
+        const victim = await Promise.any(services.map(async (service, i) => { await service.says(({ _tag }) => _tag === 'Packing'); return i }))
+        const [dies, lives] = victim === 0 ? services : [services[1], services[0]]
+        await server.restart('immediate')
+        await dies.kill()
+        for (const { pull, uid } of asked) expect(outcomeOf(await lives.end(uid, pull.id))).toBe('done')
+        await lives.stop()
+        const third = await start(replicas[0])
+        expect((await third.end(1001, asked[0]?.pull.id ?? '')).state).toBe('done')
+        await third.stop()
+        for (const replica of replicas) await expectClean(replica, [0, 1, 2, 3], 'replicas')
+      })
+    } finally {
+      await server.stop()
+    }
+  })
 })
 
 /** The first so many requests of what is named are answered by something else. */

@@ -31,7 +31,7 @@ export const pullsOf = (config: unknown, { between, parts = {}, queue }: PullsOp
   return pullsLayer(site).pipe(
     Layer.provideMerge(between === undefined ? gateway : Layer.provide(between, gateway)),
     Layer.provideMerge(queue === undefined ? catalog : Layer.provideMerge(queue, catalog)),
-    Layer.merge(Logger.minimumLogLevel(LogLevel.None)),
+    Layer.merge(Logger.minimumLogLevel(process.env["SHIFTER_TEST_LOGS"] === undefined ? LogLevel.None : LogLevel.All)),
   )
 }
 

@@ -15,6 +15,7 @@ export interface TestSite {
     readonly cache?: { readonly bytes: number }
     readonly dockerLogins?: false
     readonly pulls?: object
+    readonly postgres?: { readonly host: string; readonly port: number; readonly database: string; readonly username: string; readonly connections: number }
   }
   readonly imagePath: string
   readonly stateDirectory: string

@@ -57,6 +57,8 @@ export const make = ({ dialect, read, write }: Database): typeof Catalog.Service
             what = ${state._tag === "Failed" ? state.what : null}, changed = ${clock(sql)} WHERE id = ${pull.id} AND state = 'active'`
       ).pipe(Effect.asVoid),
 
+    running: read((sql) => sql<{ token: string }>`SELECT token FROM pulls WHERE state IN ('active', 'reaping')`).pipe(Effect.map((rows) => rows.map(({ token }) => token))),
+
     state: (pull) =>
       read((sql) => sql<{ state: string; phase: string; code: string | null; what: string | null; overdue: number }>`SELECT state, phase, code, what, CASE WHEN lease_until <= ${clock(sql)} THEN 1 ELSE 0 END AS overdue FROM pulls WHERE id = ${pull}`).pipe(
         Effect.map(([row]): PullState => {
@@ -86,11 +88,6 @@ export const make = ({ dialect, read, write }: Database): typeof Catalog.Service
     ),
 
     reaped: (pull) => write((sql) => sql`UPDATE pulls SET state = 'abandoned' WHERE id = ${pull.id} AND state = 'reaping'`).pipe(Effect.asVoid),
-
-    tokens: Effect.map(
-      read((sql) => sql<{ token: string }>`SELECT token FROM pulls WHERE state IN ('active', 'reaping')`),
-      (rows) => rows.map(({ token }) => token)
-    ),
 
     useBlobs: (pull, blobs) =>
       write((sql) =>
