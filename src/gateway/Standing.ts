@@ -45,7 +45,8 @@ export const make = (): Standing => {
         case "Packed":
           known = { ...known, packed: event.bytes }
           break
-        case "Total": // what the client of a service is told
+        // Of a client of another gateway, which a pull of the queue is not.
+        case "Total":
           break
         case "Waiting":
           known = { ...known, imageId: event.id, isWaiting: true }
@@ -57,10 +58,6 @@ export const make = (): Standing => {
         }
         case "Warning":
           warn(event.message)
-          break
-        // Of uploads and URLs, and of other gateways, which a pull of the queue has not.
-        case "Received":
-        case "Total":
           break
       }
     },
