@@ -250,7 +250,7 @@ describe.concurrent('a full disk', () => {
 })
 
 describe('at random', () => {
-  it(`two services are killed, stopped and started, and finish what was asked for (seed ${seed})`, { timeout: 3600_000 }, async () => {
+  it(`two services are killed, stopped and started, and finish what was asked for (seed ${seed})`, { timeout: isLong ? 3600_000 : 110_000 }, async () => {
     let state = seed
     const random = (below: number): number => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0
