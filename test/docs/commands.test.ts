@@ -26,6 +26,7 @@ const notRun: ReadonlyArray<readonly [command: RegExp, why: string]> = [
   [/^npm run build:native$/, 'the administrator’s guide builds the native programs with the same commands'],
   [/^npx vitest run /, 'is what runs this'],
   [/^npx shifter-build-native$|^shifterimg pull docker:debian:12$|^build-native\/shifter /, 'is what test/package and test/native/userns.test.ts do, the latter as an account without rights'],
+  [/^npm run chaos/, 'takes long; npm test runs the short form of the same tests'],
   [/^npm run fuzz /, 'takes minutes; scripts/test.sh runs its short form'],
   [/^npm run bench /, 'takes minutes and measures the machine'],
   [/^npm run fuzz /, 'takes minutes; its short form is a step of scripts/test.sh'],

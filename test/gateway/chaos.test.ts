@@ -110,6 +110,7 @@ describe.concurrent('a service', () => {
       const first = await start(site, { STOP_AT: 'transfer' })
       const asked = await first.ask(1001, reference())
       await first.says((answer) => answer._tag === 'Phase' && answer.phase === 'transfer')
+      await first.stoodStill()
       const second = await start(site)
       expect(await second.end(1001, asked.id)).toMatchObject({ state: 'done', attempts: 2 })
       await second.stop()
@@ -119,6 +120,7 @@ describe.concurrent('a service', () => {
       first.child.kill('SIGCONT')
       await next
       await first.says((answer) => answer._tag === 'Phase' && answer.reference === reference(1) && answer.phase === 'transfer')
+      await first.stoodStill()
       first.child.kill('SIGCONT')
       expect((await first.end(1001, (await next).id)).state).toBe('done')
       await first.stop()
@@ -248,7 +250,7 @@ describe.concurrent('a full disk', () => {
 })
 
 describe('at random', () => {
-  it(`two services are killed, stopped and started, and finish what was asked for (seed ${seed})`, { timeout: 3600_000 }, async () => {
+  it(`two services are killed, stopped and started, and finish what was asked for (seed ${seed})`, { timeout: isLong ? 3600_000 : 110_000 }, async () => {
     let state = seed
     const random = (below: number): number => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0

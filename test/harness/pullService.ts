@@ -1,8 +1,9 @@
 /** Processes of a gateway service without its network side: started, asked, stopped and killed. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import type { Phase } from '../../src/core/Progress.js'
@@ -38,6 +39,8 @@ export interface PullService {
   /** The end of a pull that anybody asked for; by one of its askers. */
   readonly end: (uid: number, id: string) => Promise<QueuedPull>
   readonly ended: Promise<void>
+  /** It stands still: a signal to continue is not too early. */
+  readonly stoodStill: () => Promise<void>
   readonly kill: () => Promise<void>
   /** Stops it as a service manager does. */
   readonly stop: () => Promise<void>
@@ -113,6 +116,9 @@ export const startPullService = async (config: object, directory: string, env: R
     ended,
     ask: (uid, reference, password) => question({ uid, reference, ...(password === undefined ? {} : { password }) }, () => true),
     end: (uid, id) => question({ uid, id }, ({ state }) => ['done', 'failed', 'cancelled'].includes(state)),
+    stoodStill: async () => {
+      while (!/\) T /.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8'))) await sleep(20)
+    },
     kill: async () => {
       child.kill('SIGKILL')
       await ended

@@ -58,10 +58,12 @@ const main = Effect.gen(function* () {
   yield* Effect.acquireRelease(
     Effect.sync(() => {
       const lines = createInterface(process.stdin)
+      // Whoever started it is gone.
+      lines.once('close', () => process.exit(1))
       lines.on('line', (line) => void run(answer(JSON.parse(line) as Question)))
       return lines
     }),
-    (lines) => Effect.sync(() => lines.close()),
+    (lines) => Effect.sync(() => lines.removeAllListeners('close').close()),
   )
   say({ _tag: 'Ready' })
   yield* Effect.async<string>((resume) => {
