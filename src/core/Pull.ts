@@ -154,7 +154,8 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
       )
       if ("record" in found) return found.record
       const resolved = found
-      const id = ImageId.make(resolved.sourceDigest, profile, resolved.variant)
+      // A source that says no more of what is private gets an id that nothing else has: with it another's names would be told, and its own to others.
+      const id = ImageId.make(resolved.sourceDigest, profile, resolved.variant ?? (resolved.isPrivate ? `private ${canonical}` : undefined))
       onProgress({ _tag: "Resolved", id, layers: resolved.blobs.map(({ bytes, digest }) => ({ digest, bytes })) })
       const access = accessOf(request, requester, resolved)
       // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
