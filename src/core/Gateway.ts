@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Catalog, type PullRow } from "./Catalog.js"
-import { carried, errorFields, GatewayError, printable, type ShifterError } from "./Errors.js"
+import { carried, errorFields, GatewayError, printable, type ShifterError, type TransportError } from "./Errors.js"
 import type { Executor } from "./Executor.js"
 import { ExportFormat, write } from "./Export.js"
 import type { Image } from "./Image.js"
@@ -141,12 +141,16 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
           return { system, ref, requester: options.requester }
         })
 
+      /** What can't be read does not say who may know of it: for a requester it is not there. A pull mends it. */
+      const told = <A>(requester: Requester | undefined, effect: Effect.Effect<A | undefined, TransportError>): Effect.Effect<A | undefined, TransportError> =>
+        Effect.catchIf(effect, ({ code }) => requester !== undefined && (code === "RECORD_INVALID" || code === "RECORD_NEWER"), () => Effect.succeed(undefined))
+
       /** The id that a reference names, whoever may use it. */
       const idOf = (text: string, options: ReadOptions) =>
         Effect.gen(function* () {
           const { ref, requester, system } = yield* queried(text, options)
           if (ref.type === "id") return { system, ref, requester, id: ref.reference }
-          const id = ref.canonical === null ? undefined : yield* transport.lookup(system, ref.canonical)
+          const id = ref.canonical === null ? undefined : yield* told(requester, transport.lookup(system, ref.canonical))
           if (id !== undefined) return { system, ref, requester, id }
           // The same is read as of an image that he may not use, so that the two answers take alike.
           yield* transport.record(system, NOBODYS_ID)
@@ -156,7 +160,7 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
       const recordOf = (text: string, options: ReadOptions) =>
         Effect.gen(function* () {
           const { id, requester, system } = yield* idOf(text, options)
-          const record = yield* transport.record(system, id)
+          const record = yield* told(requester, transport.record(system, id))
           return record !== undefined && mayUse(record, requester) ? { system, record } : yield* notFound(text, system)
         })
 

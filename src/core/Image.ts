@@ -61,7 +61,10 @@ export interface ResolveOptions {
 export interface ResolvedImage {
   /** What is converted; see `formats/README.md`. */
   readonly sourceDigest: Digest
-  /** What else decides the image, for sources whose digest says too little. */
+  /**
+   * What else decides the image, for sources whose digest says too little. What is private shares its id only with what has the same variant: with what
+   * whoever may have it may know of. Without it that is its reference alone.
+   */
   readonly variant?: string | undefined
   readonly manifestDigest: Digest | undefined
   readonly platform: Platform

@@ -1,6 +1,6 @@
 /**
- * Image ids: hex SHA-256 over format version, source digest and packing profile, and for imports what else decides them, so that the same id
- * means the same bytes.
+ * Image ids: hex SHA-256 over format version, source digest and packing profile, and for imports and private repositories what else decides them. The
+ * same id means the same bytes, and that whoever is told of the one may be told of the other.
  *
  * @module
  */
@@ -21,6 +21,12 @@ export interface PackingProfile {
 /** The profile as text, as records hold it. */
 export const profileText = (profile: PackingProfile): string =>
   `${profile.packer}; ${profile.compressor} ${profile.level}; block ${profile.blockSize}; policy ${filterPolicy}`
+
+/**
+ * The variant of what a repository gives only to credentials, so that an image that everybody may have never has the names of a repository that
+ * not everybody may know, even if the bytes are the same.
+ */
+export const privateTo = (host: string, repository: string): string => `private ${host}/${repository}`
 
 /** The id of an image. 64 hex digits. */
 export const make = (source: Digest, profile: PackingProfile, variant?: string): string =>

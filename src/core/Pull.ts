@@ -156,7 +156,8 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
       )
       if ("record" in found) return found.record
       const resolved = found
-      const id = ImageId.make(resolved.sourceDigest, profile, resolved.variant)
+      // A source that says no more of what is private gets an id that nothing else has: with it another's names would be told, and its own to others.
+      const id = ImageId.make(resolved.sourceDigest, profile, resolved.variant ?? (resolved.isPrivate ? `private ${canonical}` : undefined))
       onProgress({ _tag: "Resolved", id, layers: resolved.blobs.map(({ bytes, digest }) => ({ digest, bytes })) })
       const access = accessOf(request, requester, resolved)
       // It is published, whatever the catalogue says now; blobs that stay are removed with those of failed pulls.
@@ -178,7 +179,7 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
       for (let told = false; ; ) {
         const record = yield* recorded
         if (record !== undefined && !verify && isSame(mergeAccess(record, access), record)) {
-          warnOfAccess(record, access, onProgress)
+          warnOfAccess(record, access, requester, onProgress)
           return yield* named(record)
         }
         const claim = yield* catalog.claim(row, id)
@@ -191,7 +192,7 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
       // Nobody else converts or changes it now.
       const published = yield* recorded
       if (published !== undefined && (!verify || (yield* transport.isSound(system, published)))) {
-        warnOfAccess(published, access, onProgress)
+        warnOfAccess(published, access, requester, onProgress)
         // One that verifies mends what a process left that died while it changed the access.
         if (isSame(mergeAccess(published, access), published) && !verify) return yield* named(published)
         if (!mayUse(published, requester)) {
@@ -265,8 +266,9 @@ const accessOf = (request: PullRequest, requester: Requester, resolved: Resolved
 
 const isSame = (merged: Access, published: Access): boolean => JSON.stringify(merged) === JSON.stringify(mergeAccess(published, published))
 
-/** What a pull does to the access of an image that is published already may be a surprise. */
-const warnOfAccess = (published: Access, pulled: Access, onProgress: OnProgress): void => {
+/** What a pull does to the access of an image that is published already may be a surprise. Who could not use it is not told that there was one. */
+const warnOfAccess = (published: Access, pulled: Access, requester: Requester, onProgress: OnProgress): void => {
+  if (!mayUse(published, requester)) return
   if (published.access === "public" && pulled.access === "private") {
     onProgress({ _tag: "Warning", message: "The image is public already: the access list has no effect." })
   }

@@ -1,5 +1,5 @@
 /** Who may use, see, change and remove an image. */
-import { cpSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { cpSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as Deferred from 'effect/Deferred'
 import * as Effect from 'effect/Effect'
@@ -48,16 +48,39 @@ describe('a private image', () => {
     expect(await pullImage(reference(), { config, requester: owner, allowGids: [] })).toMatchObject({ access: 'private', owner: 4711, allowUids: [], allowGids: [] })
   })
 
-  it('becomes public by a plain pull, which says so; and stays it, which a pull that wants it private is told', async () => {
+  it('becomes public by a plain pull, which says so to who could use it; and stays it, which a pull that wants it private is told', async () => {
     const { config } = site()
     const events: ProgressEvent[] = []
     const onProgress = (event: ProgressEvent) => { events.push(event) }
     await pullImage(reference(), { config, requester: owner, allowUids: [] })
-    expect(await pullImage(reference(), { config, requester: stranger, onProgress })).toMatchObject({ access: 'public' })
+    expect(await pullImage(reference(), { config, requester: owner, onProgress })).toMatchObject({ access: 'public' })
     expect(warnings(events)).toEqual(['The image was private to uid 4711; this pull makes it public.'])
     events.length = 0
     expect(await pullImage(reference(), { config, requester: owner, allowUids: [], onProgress })).toMatchObject({ access: 'public' })
     expect(warnings(events)).toEqual(['The image is public already: the access list has no effect.'])
+    // Whose it was is nothing that a stranger is told who makes it public.
+    const other = site()
+    await pullImage(reference(), { config: other.config, requester: owner, allowUids: [] })
+    events.length = 0
+    expect(await pullImage(reference(), { config: other.config, requester: stranger, onProgress })).toMatchObject({ access: 'public' })
+    expect(warnings(events)).toEqual([])
+  })
+
+  it('is not told of to a stranger when its record or its name can not be read', async () => {
+    const { config, imagePath } = site()
+    const { id } = await pullImage(reference(), { config, requester: owner, allowUids: [] })
+    const none = (name: string) => Errors.errorFields('IMAGE_NOT_FOUND', `There is no image "${name}" on test`).message
+    const names = readdirSync(join(imagePath, 'names'), { recursive: true, encoding: 'utf8' }).filter((name) => name.includes('/'))
+    for (const file of [join(imagePath, `${id}.record`), ...names.map((name) => join(imagePath, 'names', name))]) {
+      for (const bytes of ['damaged', 'shifter-record 9\n', 'shifter-name 9\n']) {
+        writeFileSync(file, bytes)
+        for (const requester of [owner, stranger]) expect((await failure(lookupImage(reference(), { config, requester }))).message).toBe(none(reference()))
+        expect((await failure(lookupImage(reference(), { config }))).code).toMatch(/^RECORD_(?:INVALID|NEWER)$/)
+      }
+    }
+    // What he is told to do mends it.
+    await pullImage(reference(), { config, requester: owner, allowUids: [] })
+    expect(await lookupImage(reference(), { config, requester: owner })).toBe(id)
   })
 
   it('lists everyone of many who pull it at once', async () => {

@@ -95,7 +95,7 @@ export const savedStore = (
         return Effect.succeed(range)
       },
       stored: () => undefined,
-      isPrivate: Effect.succeed(false)
+      privateTo: Effect.succeed(undefined)
     }
   })
 

@@ -19,6 +19,7 @@ import type * as Scope from "effect/Scope"
 import { Digest } from "../../core/Digest.js"
 import { carried, errorFields, ImageError, messageOf, printable, storageCode, systemCode } from "../../core/Errors.js"
 import type { ResolvedImage, ResolveOptions } from "../../core/Image.js"
+import { privateTo } from "../../core/ImageId.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
 import * as Archive from "./Archive.js"
 import type { Login } from "./Authentication.js"
@@ -74,6 +75,7 @@ export const resolve = (
     const asking = new Client({ socketPath: settings.socket, timeout: (settings.headersSeconds ?? 60) * 1000 })
     const failed = (error: unknown) => refused(error, name, settings.socket)
     const isPrivate = pull !== undefined && (yield* pulledBy(docker, { host, repository, reference: digest ?? tag ?? "latest" }, options, pull.login, failed))
+    const variant = isPrivate ? privateTo(host, repository) : undefined
     const answer = yield* Effect.tryPromise({ try: () => asking.getImage(name).inspect(), catch: failed })
     const inspected = yield* Schema.decodeUnknown(Inspected)(answer).pipe(
       Effect.mapError((error) => new ImageError(errorFields("IMAGE_CONFIG_INVALID", `The Docker daemon's description of ${name} is not valid: ${printable(error.message)}`)))
@@ -86,7 +88,7 @@ export const resolve = (
     })
     if (yield* isContentStore(asking, inspected, failed)) {
       const store = yield* Layout.storeOf(yield* saved, { digest: inspected.Id }, "oci-archive", options)
-      return { ...(yield* DockerImage.resolve({ ...store, name: `docker-daemon:${name}` }, options)), isPrivate }
+      return yield* DockerImage.resolve({ ...store, name: `docker-daemon:${name}`, privateTo: Effect.succeed(variant) }, options)
     }
     const config = yield* Manifest.decodeConfig(
       Buffer.from(
@@ -102,6 +104,7 @@ export const resolve = (
     )
     return {
       sourceDigest: inspected.Id,
+      variant,
       manifestDigest: undefined,
       platform: yield* DockerImage.platformOf(config, options.platform, name),
       metadata: yield* DockerImage.metadataOf(config, name),

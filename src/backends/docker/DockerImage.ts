@@ -32,8 +32,8 @@ export interface ManifestStore {
   readonly layer: (descriptor: Manifest.Descriptor) => Effect.Effect<BlobRange, ImageError>
   /** The name that a layer's blob has in the blob store; undefined where it is used in place. */
   readonly stored: (digest: Digest) => string | undefined
-  /** Whether it gave the image only to a login; asked once the image is known, and binding for what is fetched then. */
-  readonly isPrivate: Effect.Effect<boolean>
+  /** The variant of the repository that gave the image only to a login, if it did; asked once the image is known, and binding for what is fetched then. */
+  readonly privateTo: Effect.Effect<string | undefined>
 }
 
 /** Layers fetched at once. */
@@ -78,12 +78,14 @@ export const resolve = (store: ManifestStore, options: ResolveOptions): Effect.E
     const offered = yield* platformOf(config, options.platform, store.name)
     const metadata = yield* metadataOf(config, store.name)
     const restarted = yield* Ref.make(false)
+    const variant = yield* store.privateTo
     return {
       sourceDigest: manifest.config.digest,
+      variant,
       manifestDigest: store.hasManifest ? found.digest : undefined,
       platform: offered,
       metadata,
-      isPrivate: yield* store.isPrivate,
+      isPrivate: variant !== undefined,
       blobs: manifest.layers.map((layer) => ({ digest: layer.digest, bytes: layer.size, stored: store.stored(layer.digest) })),
       open: open(store, manifest.layers, diffIds, options, restarted)
     }

@@ -77,7 +77,7 @@ export const storeOf = (files: ImageFiles.ImageFiles, wanted: string | { readonl
           })
         ),
       stored: () => undefined,
-      isPrivate: Effect.succeed(false)
+      privateTo: Effect.succeed(undefined)
     }
   })
 

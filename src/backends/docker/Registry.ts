@@ -10,6 +10,7 @@ import { domainOf, nameOf } from "../../core/BlobStore.js"
 import { ofBytes } from "../../core/Digest.js"
 import { carried, errorFields, ImageError, isShifterError, messageOf } from "../../core/Errors.js"
 import type { Credentials, ResolveOptions } from "../../core/Image.js"
+import { privateTo } from "../../core/ImageId.js"
 import { dockerName, type ImageRef } from "../../core/ImageRef.js"
 import type { RegistrySettings } from "../../core/Registries.js"
 import type { Login, TokenCache } from "./Authentication.js"
@@ -104,7 +105,7 @@ export const store = (shared: Shared, ref: ImageRef, options: ResolveOptions): E
       small: (descriptor, limit) => Effect.map(document(`blobs/${descriptor.digest}`, "*/*", limit, descriptor.digest, "configuration"), ({ bytes }) => bytes),
       layer: (descriptor) => LayerFetch.fetch(source, descriptor, options.workspace),
       stored: (digest) => nameOf(domain, digest),
-      isPrivate: endpoints.decided
+      privateTo: Effect.map(endpoints.decided, (isPrivate) => (isPrivate ? privateTo(host, repository) : undefined))
     }
   })
 

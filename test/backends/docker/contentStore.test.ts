@@ -128,4 +128,19 @@ describe('a daemon that pulls', () => {
     expect(pulls.at(-1)?.login).toEqual({ username: 'ann', password: 'secret', serveraddress: 'https://index.docker.io/v1/' })
     await expect(pulled('docker:private.example/x:v', { dockerDaemon, dockerLogins: logins({ 'other.example': { auth } }) })).rejects.toMatchObject({ code: 'REGISTRY_UNAUTHORIZED' })
   })
+
+  it('gives what a login was needed for an id of its repository alone', async () => {
+    const { dockerDaemon } = await guarded((given) => given !== undefined)
+    const open = await guarded(() => true)
+    const dockerLogins = logins({ 'private.example': { auth } })
+    const [one, again, other, everyones] = [
+      await pulled('docker:private.example/x:v', { dockerDaemon, dockerLogins }),
+      await pulled('docker:private.example/x:w', { dockerDaemon, dockerLogins }),
+      await pulled('docker:private.example/y:v', { dockerDaemon, dockerLogins }),
+      await pulled('docker:private.example/x:v', { dockerDaemon: open.dockerDaemon, dockerLogins }),
+    ]
+    expect(new Set([one, other, everyones].map(({ id }) => id)).size).toBe(3)
+    expect(again.id).toBe(one.id)
+    expect(new Set([one, other, everyones].map(({ imageSha256 }) => imageSha256)).size).toBe(1)
+  })
 })
