@@ -63,9 +63,12 @@ static bool check_entry(const struct squashfs_name *name, struct failure *why) {
   const struct tar_entry *entry = &name->entry;
   if (entry->type == TAR_SYMLINK && (entry->link_length == 0 || memchr(entry->link, '\0', entry->link_length) != NULL))
     return wrong(name, "is a symbolic link to what can be no name", why);
-  for (size_t i = 0; i < entry->attribute_count; i++)
+  for (size_t i = 0; i < entry->attribute_count; i++) {
     if (memchr(entry->attributes[i].name, '=', entry->attributes[i].name_length) != NULL)
       return wrong(name, "has an extended attribute with '=' in its name", why);
+    // They are sorted.
+    if (i > 0 && strcmp(entry->attributes[i - 1].name, entry->attributes[i].name) == 0) return wrong(name, "has an extended attribute twice", why);
+  }
   return true;
 }
 

@@ -20,13 +20,12 @@ static void run(const char *command) {
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fail_row("%s", command);
 }
 
-// `make` fills the directory $D/tree; `pseudo` are the packer's own definitions, which need no right.
-static void pack(const char *make, const char *pseudo, const char *options) {
+// `make` fills the directory $D/tree, and `packer` makes $D/image of it.
+static void pack_by(const char *make, const char *packer) {
   char directory[] = "/tmp/shifter-unsquash-XXXXXX";
   assert_non_null(mkdtemp(directory));
   AUTO_BUFFER command = {0}, file = {0}, removal = {0};
-  buffer_print(&command, "set -e; D=%s; mkdir $D/tree; cd $D/tree; %s; printf '%%b' '%s' > $D/pseudo; ", directory, make, pseudo);
-  buffer_print(&command, "mksquashfs $D/tree $D/image -quiet -no-progress -pf $D/pseudo %s >/dev/null", options);
+  buffer_print(&command, "set -e; D=%s; mkdir $D/tree; cd $D/tree; %s; %s", directory, make, packer);
   run(command.at);
   buffer_print(&file, "%s/image", directory);
   if (image >= 0) close(image);
@@ -36,6 +35,13 @@ static void pack(const char *make, const char *pseudo, const char *options) {
   image_size = (size_t)size;
   buffer_print(&removal, "rm -r %s", directory);
   run(removal.at);
+}
+
+// `pseudo` are the packer's own definitions, which need no right.
+static void pack(const char *make, const char *pseudo, const char *options) {
+  AUTO_BUFFER packer = {0};
+  buffer_print(&packer, "printf '%%b' '%s' > $D/pseudo; mksquashfs $D/tree $D/image -quiet -no-progress -pf $D/pseudo %s >/dev/null", pseudo, options);
+  pack_by(make, packer.at);
 }
 
 #define PLAIN "-noI -noD -noF -noX -noId -b 4096"
@@ -216,6 +222,27 @@ static void circle(void **state) {
   if (strstr(why.what, "is another name of something that has only one") == NULL) fail_row("%s", why.what);
 }
 
+// A pax header says each attribute once: what one is said twice is no stream.
+static void attribute_twice(void **state) {
+  (void)state;
+  pack_by(": > f", "tar --format=pax --pax-option=SCHILY.xattr.user.a:=one,SCHILY.xattr.user.b:=two -cf - f | tar2sqfs -q $D/image");
+  AUTO_BUFFER before = {0}, text = {0}, after = {0};
+  struct failure why;
+  assert_true(stream(&wide, &before, &why) && listing(&before, &text, &why));
+  assert_non_null(strstr(text.at, "user.a=one user.b=two"));
+  // Its key: type and length, then what follows "user.".
+  static const unsigned char key[] = {0, 0, 1, 0, 'b', 3, 0, 0, 0, 't', 'w', 'o'};
+  unsigned char bytes[4096];
+  ssize_t length = pread(image, bytes, sizeof bytes, 0);
+  assert_true(length > 0);
+  const unsigned char *at = memmem(bytes, (size_t)length, key, sizeof key);
+  assert_non_null(at);
+  flip((size_t)(at - bytes) + 4, 'a' ^ 'b');
+  assert_false(stream(&wide, &after, &why));
+  assert_int_equal(why.code, ERROR_FILE_INVALID);
+  if (strstr(why.what, "\"f\" has an extended attribute twice") == NULL) fail_row("%s", why.what);
+}
+
 static int end(void **state) {
   (void)state;
   return close(image);
@@ -223,6 +250,6 @@ static int end(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(everything), cmocka_unit_test(refusals), cmocka_unit_test(no_output), cmocka_unit_test(damage),
-    cmocka_unit_test(circle)};
+    cmocka_unit_test(circle), cmocka_unit_test(attribute_twice)};
   return cmocka_run_group_tests(tests, NULL, end);
 }
