@@ -63,28 +63,39 @@ export const collect = (site: Site.Site, system: Site.System, { dryRun = false }
 
     const expired = yield* each(yield* index.expired(system.name), (id) =>
       Effect.gen(function* () {
-        const names = (yield* index.get(system.name, id))?.names ?? []
-        if (dryRun) return { id, names }
-        for (const name of names) {
+        // Asked again, since somebody may just have used or pinned it.
+        const now = yield* index.get(system.name, id)
+        if (now?.expires === undefined || now.expires > (yield* index.now) || now.pins.length > 0) return undefined
+        if (dryRun) return { id, names: now.names }
+        const lost: Array<string> = []
+        for (const name of now.names) {
+          // One that has moved to a newer image is that one's.
+          if ((yield* transport.lookup(system, name)) !== id) continue
           yield* transport.unname(system, name)
           yield* told("expire", id, name, "not used for its lifetime")
+          lost.push(name)
         }
-        return { id, names }
+        return { id, names: lost }
       })
     )
 
-    const removed = yield* each(yield* index.forgotten(system.name, site.lifetime.retentionSeconds * 1000), (id) =>
+    const forgotten = yield* index.forgotten(system.name, site.lifetime.retentionSeconds * 1000)
+    // What would have lost its names just now is forgotten at once where nothing is retained.
+    const alsoForgotten = dryRun && site.lifetime.retentionSeconds === 0 ? expired.map(({ id }) => id) : []
+    const removed = yield* each([...forgotten, ...alsoForgotten], (id) =>
       Effect.scoped(
         Effect.gen(function* () {
           const bytes = (yield* index.get(system.name, id))?.record.imageSize ?? 0
           if (dryRun) return { id, bytes }
-          // Claimed, so that no pull converts or changes it; asked again, since somebody may just have named or pinned it.
+          // Claimed, so that no pull converts, changes or names it.
           const row = yield* Effect.acquireRelease(catalog.begin({ system: system.name, reference: `id:${id}`, requester: 0 }), (begun) =>
             Effect.ignore(catalog.end(begun, { _tag: "Done" }))
           )
           if ((yield* catalog.claim(row, id))._tag === "Theirs") return undefined
-          const now = yield* index.get(system.name, id)
-          if (now === undefined || now.unnamed === undefined || now.pins.length > 0) return undefined
+          if (!(yield* catalog.enter(row, "publish"))) return undefined
+          // From the index first, where nobody has named or pinned it meanwhile, so that nobody pins it from now on. A process that dies here
+          // leaves an image that the next comparison finds.
+          if (!(yield* index.forget(system.name, id))) return undefined
           yield* transport.remove(system, id)
           yield* told("collect", id, undefined, "no name pointed to it for the retention time")
           return { id, bytes }

@@ -79,6 +79,8 @@ export class ImageIndex extends Context.Tag("shifter-sdk/ImageIndex")<
     readonly unname: (system: string, canonical: string) => Effect.Effect<void, CatalogError>
     /** An image is gone, and all its names. */
     readonly remove: (system: string, id: string) => Effect.Effect<void, CatalogError>
+    /** Removes an image that has neither a name nor a pin. False: it has, or is not there; then nothing is changed. */
+    readonly forget: (system: string, id: string) => Effect.Effect<boolean, CatalogError>
     readonly get: (system: string, id: string) => Effect.Effect<IndexedImage | undefined, CatalogError>
     /** The image that a name points to. */
     readonly named: (system: string, canonical: string) => Effect.Effect<IndexedImage | undefined, CatalogError>
@@ -87,7 +89,8 @@ export class ImageIndex extends Context.Tag("shifter-sdk/ImageIndex")<
     readonly touch: (system: string, id: string, expiresIn: number | undefined) => Effect.Effect<void, CatalogError>
     /** When it expires, as its owner or an administrator wants it; undefined: never. */
     readonly setExpiry: (system: string, id: string, expires: number | undefined) => Effect.Effect<void, CatalogError>
-    readonly pin: (system: string, id: string, uid: number) => Effect.Effect<void, CatalogError>
+    /** False: there is no such image. */
+    readonly pin: (system: string, id: string, uid: number) => Effect.Effect<boolean, CatalogError>
     /** False: he had not pinned it. */
     readonly unpin: (system: string, id: string, uid: number) => Effect.Effect<boolean, CatalogError>
     /** Ids of named images that have expired and are not pinned. */

@@ -171,15 +171,24 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
         Effect.gen(function* () {
           const current = yield* pointed
           yield* renaming
-          if (current !== id) yield* transport.name(system, { reference: canonical, id }, row.token)
+          if (current !== id) {
+            // Fenced as publishing is: who was silent for too long may have lost the image to a collection.
+            if (!(yield* catalog.enter(row, "publish"))) return yield* leaseLost
+            yield* transport.name(system, { reference: canonical, id }, row.token)
+          }
           if (current !== id || reaped > 0) yield* released
           return record
         })
+      // It counts as a use also where nothing is to be done.
+      const lifetime = site.lifetime.imageSeconds === 0 ? undefined : site.lifetime.imageSeconds * 1000
+      const used = Option.isSome(index) ? Effect.ignore(index.value.touch(system.name, id, lifetime)) : Effect.void
 
       for (let told = false; ; ) {
         const record = yield* recorded
-        if (record !== undefined && !verify && isSame(mergeAccess(record, access), record)) {
-          warnOfAccess(record, access, requester, onProgress)
+          // It is named by whoever has claimed it alone: nothing removes it then.
+          if (record !== undefined && !verify && isSame(mergeAccess(record, access), record) && (yield* pointed) === id) {
+            yield* used
+            warnOfAccess(record, access, requester, onProgress)
           return yield* named(record)
         }
         const claim = yield* catalog.claim(row, id)

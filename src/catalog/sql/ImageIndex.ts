@@ -44,6 +44,15 @@ export const make = (database: Database): typeof ImageIndex.Service => {
     name: (system, name) => change((sql) => setName(sql, clock(sql), system, name)),
     unname: (system, canonical) => change((sql) => dropName(sql, clock(sql), system, canonical)),
     remove: (system, id) => change((sql) => drop(sql, clock(sql), system, id)),
+    forget: (system, id) =>
+      change((sql) =>
+        Effect.gen(function* () {
+          const [row] = yield* sql`SELECT i.id FROM images i WHERE i.system = ${system} AND i.id = ${id} AND i.unnamed IS NOT NULL AND NOT ${pinned(sql)}`
+          if (row === undefined) return false
+          yield* drop(sql, clock(sql), system, id)
+          return true
+        })
+      ),
 
     get: (system, id) => read((sql) => one(sql, sql`images i WHERE i.system = ${system} AND i.id = ${id}`)),
     named: (system, canonical) =>
@@ -94,11 +103,12 @@ export const make = (database: Database): typeof ImageIndex.Service => {
       }).pipe(Effect.asVoid),
     setExpiry: (system, id, expires) => Effect.asVoid(write((sql) => sql`UPDATE images SET expires = ${expires ?? NEVER} WHERE system = ${system} AND id = ${id}`)),
     pin: (system, id, uid) =>
-      Effect.asVoid(
-        write(
-          (sql) => sql`INSERT INTO image_pins (system, id, uid) SELECT i.system, i.id, ${sql`CAST(${uid} AS ${sql.literal(dialect.integer)})`} FROM images i
+      change((sql) =>
+        Effect.gen(function* () {
+          yield* sql`INSERT INTO image_pins (system, id, uid) SELECT i.system, i.id, ${sql`CAST(${uid} AS ${sql.literal(dialect.integer)})`} FROM images i
             WHERE i.system = ${system} AND i.id = ${id} ON CONFLICT (system, id, uid) DO NOTHING`
-        )
+          return (yield* sql`SELECT id FROM images WHERE system = ${system} AND id = ${id}`).length > 0
+        })
       ),
     unpin: (system, id, uid) =>
       Effect.map(

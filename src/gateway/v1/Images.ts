@@ -13,7 +13,7 @@ import { ImageIndex, type IndexedImage } from "../../core/ImageIndex.js"
 import type { ImageRecord } from "../../core/ImageRecord.js"
 import type { Site, System } from "../../core/Site.js"
 import { isAdmin } from "../Identity.js"
-import { type Caller, type ImageAction, mayDoWith, mayTry } from "../Policy.js"
+import { type Caller, type ImageAction, mayDoWith, mayTry, noImage } from "../Policy.js"
 import { Api, Asking } from "./Api.js"
 import { answered, granted } from "./Authorization.js"
 import type { Image } from "./Schemas.js"
@@ -133,7 +133,7 @@ export const images = (site: Site) =>
           answered(
             Effect.gen(function* () {
               const { caller, record, system, why } = yield* found("pin", reference)
-              yield* index.pin(system.name, record.id, uidOf(caller))
+              if (!(yield* index.pin(system.name, record.id, uidOf(caller)))) return yield* noImage(reference, system.name)
               yield* noted("pin", caller, system, reference, record, why)
               return { pinned: true }
             })
