@@ -185,10 +185,10 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
 
       for (let told = false; ; ) {
         const record = yield* recorded
-          // It is named by whoever has claimed it alone: nothing removes it then.
-          if (record !== undefined && !verify && isSame(mergeAccess(record, access), record) && (yield* pointed) === id) {
-            yield* used
-            warnOfAccess(record, access, requester, onProgress)
+        // It is named by whoever has claimed it alone: nothing removes it then.
+        if (record !== undefined && !verify && isSame(mergeAccess(record, access), record) && (yield* pointed) === id) {
+          yield* used
+          warnOfAccess(record, access, requester, onProgress)
           return yield* named(record)
         }
         const claim = yield* catalog.claim(row, id)
