@@ -126,6 +126,23 @@ describe('a private image', () => {
   })
 })
 
+describe('a source of one\'s own that gives an image only to credentials', () => {
+  const image = { content: 'same', isPrivate: true }
+  const sources = [madeSource({ open: { content: 'same' }, hidden: image, other: image, one: { ...image, variant: 'team' }, two: { ...image, variant: 'team' } })]
+
+  it('shares its id with nobody, or with whom it says', async () => {
+    const ids = await withGateway(site(), { sources }, (gateway) =>
+      Effect.gen(function* () {
+        const records = yield* Effect.forEach(['open', 'hidden', 'other', 'one', 'two'], (name) => gateway.pull({ reference: `custom:${name}`, requester: owner }))
+        expect(records.map(({ access }) => access)).toEqual(['public', 'private', 'private', 'private', 'private'])
+        expect((yield* gateway.list({ requester: stranger })).images.map(({ names }) => names)).toEqual([['custom:open:latest']])
+        return records.map(({ id }) => id)
+      }))
+    expect(ids[3]).toBe(ids[4])
+    expect(new Set(ids).size).toBe(4)
+  })
+})
+
 describe("another's pull of the same image", () => {
   const broken = (hold: Effect.Effect<undefined>) => Effect.zipRight(hold, Effect.fail(new Errors.ImageError(Errors.errorFields('LAYER_INVALID', 'broken at evil.example.org'))))
 

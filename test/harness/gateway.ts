@@ -19,19 +19,23 @@ export interface MadeImage {
   /** Runs before the stream is written; its failure is the stream's. */
   readonly before?: Effect.Effect<void, Errors.ImageError>
   readonly metadata?: Partial<Image.ResolvedImage['metadata']>
+  /** Whether it is given only to credentials. */
+  readonly isPrivate?: boolean
+  readonly variant?: string
 }
 
 /** A source of `custom:` references. */
 export const madeSource = (images: Readonly<Record<string, MadeImage>>): Image.ImageSource => ({
   types: ['custom'],
   resolve: (ref, { platform }) => {
-    const { before = Effect.void, content, metadata } = images[ref.reference] ?? { content: ref.reference }
+    const { before = Effect.void, content, isPrivate = false, metadata, variant } = images[ref.reference] ?? { content: ref.reference }
     return Effect.succeed({
       sourceDigest: Digest.ofBytes(content),
       manifestDigest: undefined,
       platform,
       metadata: { env: [], entrypoint: [], command: [], labels: [], ...metadata },
-      isPrivate: false,
+      isPrivate,
+      variant,
       blobs: [],
       open: Effect.succeed({
         write: (output: number) =>
