@@ -45,7 +45,7 @@ export interface PageRequest {
   readonly unnamed?: boolean | undefined
   /** What the page before it ended with. */
   readonly after?: string | undefined
-  /** Rows of the page: 1 to 1,000. */
+  /** Rows of the page, 1 to 1,000; there are fewer where their images are large. */
   readonly limit: number
 }
 

@@ -75,6 +75,8 @@ export interface QueuedPull {
 export interface QueueLimits {
   readonly perUser: number
   readonly perRegistry: number
+  /** The place is the last one: it is kept for who has fewer than one may have, lest he who comes next wait for somebody's slow registries. */
+  readonly isLast?: boolean | undefined
 }
 
 export interface QueueFilter {

@@ -62,7 +62,7 @@ export class Uploads extends Context.Tag("shifter-sdk/Uploads")<
     readonly create: (request: UploadRequest) => Effect.Effect<UploadStatus, GatewayError>
     /**
      * Adds bytes at an offset, which must be the one that `status` tells: fails with `UPLOAD_CONFLICT` otherwise, also when another writer was
-     * faster. What came before a failure of the stream stays. The last byte completes the upload; where its hash is not what was said, the upload is
+     * faster, and with `QUEUE_FULL` where he writes to too many at once. What came before a failure of the stream stays. The last byte completes the upload; where its hash is not what was said, the upload is
      * removed, with `DIGEST_MISMATCH`.
      */
     readonly append: <E>(id: string, owner: number, offset: number, bytes: Stream.Stream<Uint8Array, E>) => Effect.Effect<UploadStatus, GatewayError | E>
@@ -92,6 +92,8 @@ type State = typeof State.Type
 const PIECE = 8 * 1024 * 1024
 /** Of one user, at once. */
 const UPLOADS = 100
+/** Of one user, written to at once by one process: each holds a piece in memory. */
+const WRITERS = 8
 
 export const layer = (site: Site): Layer.Layer<Uploads> => Layer.sync(Uploads, () => make(site))
 
@@ -248,6 +250,25 @@ export const make = (site: Site): typeof Uploads.Service => {
     })
   }
 
+  const writers = new Map<number, number>()
+  /** Does something as one of few writers of a user. */
+  const asWriter = <A, E>(owner: number, effect: Effect.Effect<A, E>): Effect.Effect<A, E | GatewayError> => {
+    const changed = (by: number) => {
+      const now = (writers.get(owner) ?? 0) + by
+      if (now === 0) writers.delete(owner)
+      else writers.set(owner, now)
+    }
+    return Effect.acquireUseRelease(
+      Effect.suspend(() =>
+        (writers.get(owner) ?? 0) < WRITERS
+          ? Effect.sync(() => changed(1))
+          : Effect.fail(new GatewayError(errorFields("QUEUE_FULL", `${WRITERS} uploads of uid ${owner} are being written to already`, { remedy: "Go on when one of them has ended." })))
+      ),
+      () => effect,
+      () => Effect.sync(() => changed(-1))
+    )
+  }
+
   return Uploads.of({
     create: (request) =>
       Effect.gen(function* () {
@@ -259,7 +280,7 @@ export const make = (site: Site): typeof Uploads.Service => {
         return yield* storing(() => create(request))
       }),
     append: <E>(id: string, owner: number, offset: number, bytes: Stream.Stream<Uint8Array, E>) =>
-      Effect.gen(function* () {
+      asWriter(owner, Effect.gen(function* () {
         const before = yield* storing(() => ofOwner(id, owner))
         if (before.state.offset !== offset) return yield* conflict(`The upload ${id} has ${before.state.offset} bytes, and bytes from ${offset} on were sent`)
         let at = offset
@@ -291,7 +312,7 @@ export const make = (site: Site): typeof Uploads.Service => {
         yield* flush
         yield* storing((signal) => complete(id, owner, signal))
         return told(id, yield* storing(() => ofOwner(id, owner)))
-      }),
+      })),
     status: (id, owner) => storing(async () => told(id, await ofOwner(id, owner))),
     cancel: (id, owner) =>
       storing(async () => {

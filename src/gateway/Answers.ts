@@ -38,6 +38,10 @@ export const ofCause = (cause: Cause.Cause<unknown>, request: { readonly method:
   const error = Cause.squash(cause)
   if (isDeclared(error)) return Effect.succeed(errorResponse(error))
   if (error instanceof HttpApiError.HttpApiDecodeError) return Effect.succeed(errorResponse(errorFields("USAGE", mistakes(error), { remedy: "See /v1/docs." })))
+  // Whoever describes a mistake goes down as deep as what was sent.
+  if (error instanceof RangeError && error.message.includes("call stack")) {
+    return Effect.succeed(errorResponse(errorFields("USAGE", "The request is nested too deeply", { remedy: "See /v1/docs." })))
+  }
   if (error instanceof HttpServerError.RouteNotFound) return Effect.succeed(noRoute(request))
   if (error instanceof HttpServerError.RequestError) {
     return Effect.succeed(
@@ -80,11 +84,15 @@ const known: ReadonlyArray<Known> = (() => {
   return found
 })()
 
-/** The route of a path, for logs and metrics: without what users write into it. */
-export const routeOf = (url: string): string => {
+/**
+ * The route of a path, for logs and metrics: without what users write into it, since whoever could make up routes could make this process keep
+ * them for ever. `more` are routes beside those of version 1, each with all below.
+ */
+export const routeOf = (url: string, more: ReadonlyArray<string>): string => {
   const path = url.split("?")[0] ?? ""
   const found = known.find(({ pattern }) => pattern.test(path))
-  return found === undefined ? (path.startsWith("/api/") ? `/api/${/^\/api\/([a-z]{1,20})\//.exec(path)?.[1] ?? ""}` : "unknown") : found.pattern.source.slice(1, -1).replace(/\\/g, "").replace(/\[\^\/\]\+/g, ":id")
+  if (found === undefined) return more.find((route) => path === route || path.startsWith(`${route}/`)) ?? "unknown"
+  return found.pattern.source.slice(1, -1).replace(/\\/g, "").replace(/\[\^\/\]\+/g, ":id")
 }
 
 const noRoute = ({ method, url }: { readonly method: string; readonly url: string }) => {

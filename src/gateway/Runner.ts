@@ -68,9 +68,10 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
     const bell = yield* Queue.sliding<"look">(1)
     const taking = yield* Effect.makeSemaphore(1)
     // One that waits for another's conversion leaves its place to the next.
-    const hasRoom = () => {
-      const working = [...running.values()].filter(({ standing }) => !standing.isWaiting()).length
-      return working < policy.atOnce && running.size < policy.atOnce * (1 + WAITING)
+    const room = () => {
+      const working = policy.atOnce - [...running.values()].filter(({ standing }) => !standing.isWaiting()).length
+      const all = policy.atOnce * (1 + WAITING) - running.size
+      return { some: working > 0 && all > 0, isLast: working === 1 || all <= WAITING }
     }
 
     /** Holds the lease, and says how far it is; how it was lost. */
@@ -153,7 +154,7 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
 
     /** Takes what there is room for, and begins it in a scope. */
     const take = (scope: Scope.Scope) =>
-      taking.withPermits(1)(queue.take(name, policy)).pipe(
+      taking.withPermits(1)(Effect.suspend(() => queue.take(name, { ...policy, isLast: room().isLast }))).pipe(
         Effect.flatMap((taken) => {
           if (taken === undefined) return Effect.succeed(false)
           return Effect.gen(function* () {
@@ -171,7 +172,7 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
     const taker = (scope: Scope.Scope) =>
       Effect.gen(function* () {
         for (;;) {
-          while (hasRoom() && (yield* take(scope)));
+          while (room().some && (yield* take(scope)));
           yield* Effect.race(Queue.take(bell), Effect.sleep(LOOK))
           yield* Effect.sleep(PAUSE)
         }

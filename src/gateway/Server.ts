@@ -31,6 +31,8 @@ import * as V1 from "./v1/index.js"
 /** An application for the paths that begin so, or for `/` alone. It answers its own errors. */
 export interface Dialect {
   readonly prefix: string
+  /** Its routes, as logs and metrics name them; each holds all below it. */
+  readonly routes: ReadonlyArray<string>
   readonly app: HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices>
 }
 
@@ -64,18 +66,18 @@ export const serve = ({ dialects = [], site, version }: Options) =>
       }),
       HttpServerRequest.withMaxBodySize(Option.some(server.bodyBytes))
     )
-    const handler = yield* Effect.provide(NodeHttpServer.makeHandler(observed(app)), NodeHttpServer.layerContext)
+    const handler = yield* Effect.provide(NodeHttpServer.makeHandler(observed(app, dialects.flatMap(({ routes }) => routes))), NodeHttpServer.layerContext)
     const tls = yield* certificate(site)
     const addresses = yield* Effect.forEach(server.listen, (address) => listen(address, site, tls, handler, stopped))
     return { addresses } satisfies Running
   })
 
 /** Every request is counted and logged, and every failure answered. */
-const observed = <R>(app: HttpApp.Default<unknown, R>) =>
+const observed = <R>(app: HttpApp.Default<unknown, R>, routes: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
     const id = randomBytes(8).toString("hex")
-    const route = routeOf(request.url)
+    const route = routeOf(request.url, routes)
     yield* Metric.increment(Metrics.openRequests)
     const [elapsed, response] = yield* app.pipe(
       Effect.catchAllCause((cause) => ofCause(cause, request)),

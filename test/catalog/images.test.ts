@@ -125,6 +125,25 @@ describeEngines('the index of images', (made) => {
       expect(yield* numbers(index, { prefix: 'nothing' })).toEqual([])
     })))
 
+  it('gives no page without measure, however many names somebody gives to however large an image', () =>
+    withIndex((index) => Effect.gen(function* () {
+      const large = { ...record(2), env: Array.from({ length: 30 }, (_, i) => `V${i}=${'x'.repeat(100_000)}`) }
+      yield* published(index, 1)
+      yield* index.put('s', large)
+      const names = Array.from({ length: 40 }, (_, i) => nameOf(100 + i))
+      for (const name of names) yield* index.name('s', { reference: name, id: idOf(2) })
+      yield* published(index, 999)
+      const told: string[] = []
+      let after: string | undefined
+      do {
+        const page = yield* index.page({ system: 's', limit: 1000, after })
+        expect(JSON.stringify(page.rows).length).toBeLessThan(10_000_000)
+        told.push(...page.rows.map(({ name }) => name))
+        after = page.next
+      } while (after !== undefined)
+      expect(told).toEqual([nameOf(1), ...names, nameOf(999)])
+    })))
+
   it('ends the life of what nobody uses, unless somebody wants it otherwise', () =>
     withIndex((index, execute) => Effect.gen(function* () {
       for (const n of [1, 2, 3]) yield* published(index, n)

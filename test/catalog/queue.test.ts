@@ -96,6 +96,34 @@ describeEngines('the queue', (made, engine) => {
       expect((yield* taken(queue, 'a', { perUser: 2, perRegistry: 3 })).pull.order.registry).toBe('quay.io')
     })))
 
+  it('keeps the last place for another, whatever one user wants while nobody else waits', () =>
+    withQueue((queue) => Effect.gen(function* () {
+      const last = { ...limits, isLast: true }
+      for (const name of ['a', 'b', 'c']) yield* queue.submit(order(1, name, { registry: `${name}.hostile`, key: name }), 10)
+      yield* taken(queue, 'a', last)
+      yield* taken(queue, 'a', last)
+      expect(yield* queue.take('a', last)).toBeUndefined()
+      yield* queue.submit(order(2, 'd'), 10)
+      expect((yield* taken(queue, 'a', last)).pull.order.requester.uid).toBe(2)
+      expect((yield* taken(queue)).pull.order.requester.uid).toBe(1)
+    })))
+
+  it('lets nobody wait behind another’s slow registries for what he joins', () =>
+    withQueue((queue) => Effect.gen(function* () {
+      for (const name of ['a', 'b', 'c', 'd', 'e']) yield* queue.submit(order(1, name, { registry: `${name}.hostile`, key: name }), 10)
+      const popular = (yield* queue.submit(order(1, 'popular'), 10)).pull.id
+      yield* taken(queue)
+      yield* taken(queue)
+      yield* queue.submit(order(3, 'other'), 10)
+      expect((yield* queue.submit(order(2, 'popular'), 10)).isNew).toBe(false)
+      expect([(yield* taken(queue)).pull.id, (yield* taken(queue)).pull.order.requester.uid]).toEqual([popular, 3])
+      // It runs as his who joined: two who join each other have no more than any two.
+      yield* queue.submit(order(4, 'more'), 10)
+      for (const name of ['c', 'd']) yield* queue.submit(order(2, name, { registry: `${name}.hostile`, key: name }), 10)
+      const rest = [yield* queue.take('a', limits), yield* queue.take('a', limits), yield* queue.take('a', limits)]
+      expect(rest.map((found) => found?.pull.order.key)).toEqual(['test|more', 'c', 'd'])
+    })))
+
   it('asks no registry more than it may', () =>
     withQueue((queue) => Effect.gen(function* () {
       for (const uid of [1, 2, 3]) yield* queue.submit(order(uid, `a${uid}`), 10)

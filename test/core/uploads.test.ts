@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileS
 import { join } from 'node:path'
 import * as Effect from 'effect/Effect'
 import * as Either from 'effect/Either'
+import * as Fiber from 'effect/Fiber'
 import * as Stream from 'effect/Stream'
 import { type Errors, importImage, Site, Uploads } from 'shifter-sdk'
 import { describe, expect, it } from 'vitest'
@@ -86,6 +87,20 @@ describe('an upload', () => {
     const { uploads } = made()
     const { id } = await run(uploads.create({ owner, bytes: 0, name: 'x' }))
     expect((await run(uploads.append(id, owner, 0, of()))).digest).toBe(`sha256:${sha256(Buffer.alloc(0))}`)
+  })
+
+  it('is written to with few others of its owner at once, since each holds a piece in memory; others’ are not held up', async () => {
+    const { uploads } = made()
+    await run(Effect.gen(function* () {
+      const begun = (whose: number) => Effect.map(uploads.create({ owner: whose, bytes: 3, name: 'x' }), ({ id }) => id)
+      const id = yield* begun(owner)
+      const silent = yield* Effect.forEach(Array.from({ length: 8 }), () => Effect.fork(uploads.append(id, owner, 0, Stream.never)))
+      yield* Effect.yieldNow()
+      expect((yield* Effect.flip(uploads.append(id, owner, 0, of('abc')))).code).toBe('QUEUE_FULL')
+      expect((yield* uploads.append(yield* begun(4712), 4712, 0, of('abc'))).complete).toBe(true)
+      yield* Effect.forEach(silent, Fiber.interrupt)
+      expect((yield* uploads.append(id, owner, 0, of('abc'))).complete).toBe(true)
+    }))
   })
 
   it('of two writers takes one’s bytes', async () => {

@@ -107,6 +107,10 @@ describe('serve', () => {
     expect(listed).toMatchObject([{ label: 'portal', uid: 0, scopes: ['read'] }])
     expect(await gateway('token', 'revoke', '--config', file, listed[0]!.id)).toMatchObject({ status: 0 })
     expect(await ask(`${url}/v1/images`, { headers })).toMatchObject({ status: 401 })
+    // Whatever a user calls his token, it is one line to an administrator's terminal, and moves no cursor there.
+    await gateway('token', 'create', '--config', file, '--user', 'root', '--label', 'a\u001b[2J\nb', '--days', '1')
+    const [line, ...more] = (await gateway('token', 'list', '--config', file)).stdout.split('\n')
+    expect([line?.endsWith('  a\\x1b[2J\\x0ab'), more]).toEqual([true, ['']])
     service.child.kill('SIGTERM')
     expect(await service.ended).toBe(0)
     expect(service.log.join('')).not.toContain(credential)

@@ -285,6 +285,17 @@ describe('a pull', () => {
     }))
   })
 
+  it('finds a place although another user was alone before and wants them all', async () => {
+    const site = siteWith({ atOnce: 2, conversions: 2, perUser: 1, perRegistry: 9 })
+    const gate = gated()
+    await withPulls(site.config, { parts: { executor: gate.layer } }, Effect.gen(function* () {
+      const hostile = yield* Effect.forEach([0, 1, 2], (n) => submit(1001, n))
+      yield* until(1001, hostile[0]?.id ?? '', ({ progress }) => progress?.phase === 'convert')
+      const { id } = yield* submit(1002, 3)
+      yield* until(1002, id, ({ state }) => state === 'running')
+    }))
+  })
+
   it('goes on where it was when its process is stopped, and that is no failed try', async () => {
     const site = siteWith()
     const seen = registry.seen.length

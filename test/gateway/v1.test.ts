@@ -1,11 +1,14 @@
 /* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment -- answers are JSON, whose parts are compared */
 /** Version 1 of the API over a real socket: what it answers, and to whom. */
+import { mkdirSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import * as Effect from 'effect/Effect'
 import * as Layer from 'effect/Layer'
+import * as Redacted from 'effect/Redacted'
 import { siteTransport, Transport } from 'shifter-sdk'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { Tokens } from '../../src/core/Tokens.js'
 import { writeLayout } from '../harness/ociLayout.js'
 import { type Registry, startRegistry } from '../harness/registry.js'
 import { type Answer, ask, type Service, startService } from '../harness/service.js'
@@ -54,7 +57,7 @@ beforeAll(async () => {
       list: (...args) => { reads.push('list'); return real.list(...args) },
     })),
   ).pipe(Layer.provide(siteTransport))
-  service = await startService({ ...site.config, server: { bodyBytes: 4096, requestSeconds: 2, connections: 64 } }, { transport })
+  service = await startService({ ...site.config, server: { bodyBytes: 65536, requestSeconds: 2, connections: 64 } }, { transport })
   await pulled('open:v', ann)
   await pulled('secret:v', ann, { allowGids: [5050] })
 })
@@ -161,7 +164,7 @@ describe('pulls', () => {
     [{}, 400, 'USAGE'],
     [{ reference: 'docker:x', platform: 'nonsense' }, 400, undefined],
     ['no JSON', 400, 'USAGE'],
-    ['x'.repeat(5000), 413, 'LIMIT_EXCEEDED'],
+    ['x'.repeat(70_000), 413, 'LIMIT_EXCEEDED'],
   ])('are refused: %.40j', async (body, status, code) => {
     const answer = await v1('/v1/pulls', { as: root, method: 'POST', body })
     expect({ status: answer.status, ...(code === undefined ? {} : { code: answer.body.code as string }) }).toEqual({ status, ...(code === undefined ? {} : { code }) })
@@ -196,6 +199,54 @@ describe('tokens', () => {
   })
 })
 
+describe('a service of two systems', () => {
+  let two: Service
+  const here = 'test'
+  const there = 'other'
+  const ask2 = (path: string, options: Parameters<typeof ask>[1] = {}) => ask(`${two.url}${path}`, options)
+  const made = async (as: string, system: string, label: string) =>
+    (await ask2(`/v1/tokens?system=${system}`, { as, method: 'POST', body: { label, scopes: ['read'], expiresInSeconds: 600 } })).body.token.id as string
+  const labels = async (as: string, query: string) =>
+    ((await ask2(`/v1/tokens?${query}`, { as })).body.tokens as { label: string }[]).map(({ label }) => label).sort()
+  const minted = (uid: number, label: string, systems: readonly string[]) =>
+    Effect.runPromise(Effect.flatMap(Tokens, (tokens) => tokens.create({ label, uid, scopes: ['manage'], systems, expiresIn: 600_000 })).pipe(Effect.provide(two.context)))
+
+  beforeAll(async () => {
+    const { config } = testSite(work.at('two'), [registry.host])
+    const imagePath = work.at('two-other')
+    mkdirSync(imagePath, { mode: 0o755 })
+    two = await startService({ ...config, defaultSystem: here, systems: { ...config.systems, [there]: { imagePath, admins: [5001] } } })
+  })
+  afterAll(() => two.stop())
+
+  it('lets nobody with the key of the one at the tokens of the other, be he its root', async () => {
+    const mine = await made(ann, here, 'mine')
+    const abroad = await made(ann, there, 'abroad')
+    const both = (await minted(5001, 'both', [])).token.id
+    expect(await labels(ann, `system=${here}`)).toEqual(['both', 'mine'])
+    expect(await labels(ann, `system=${there}`)).toEqual(['abroad', 'both'])
+    expect(await labels(root, `system=${here}&all=true`)).toEqual(['mine'])
+    for (const [as, query, id] of [[ann, `system=${here}`, abroad], [root, `system=${here}&all=true`, abroad], [root, `system=${here}&all=true`, both]] as const) {
+      expect(await ask2(`/v1/tokens/${id}?${query}`, { as, method: 'DELETE' })).toMatchObject({ status: 400, body: { what: 'There is no such token of yours' } })
+    }
+    for (const [as, query, id] of [[root, `system=${there}&all=true`, abroad], [root, `system=${here}&all=true`, mine], [ann, `system=${here}`, both]] as const) {
+      expect(await ask2(`/v1/tokens/${id}?${query}`, { as, method: 'DELETE' })).toMatchObject({ status: 204 })
+    }
+  })
+
+  it('tells an administrator of the one not who else asked for a pull of the other', async () => {
+    const { body } = await ask2('/v1/pulls', { as: ann, method: 'POST', body: { reference: name('none:v') } })
+    await ask2('/v1/pulls', { as: bob, method: 'POST', body: { reference: name('none:v') } })
+    const headers = { authorization: `Bearer ${Redacted.value((await minted(5001, 'both', [])).secret)}` }
+    const path = `/v1/pulls/${body.id as string}`
+    for (const [way, method] of [[path, 'GET'], [`${path}/events`, 'GET'], [path, 'DELETE']] as const) {
+      const { status, text } = await ask2(`${way}?system=${there}`, { headers, method })
+      expect({ status, tells: text.includes('askers') }).toEqual({ status: 200, tells: false })
+    }
+    expect((await ask2(path, { as: root })).body).toMatchObject({ askers: [5001, 5002] })
+  })
+})
+
 describe('the service', () => {
   it('says what it is', async () => {
     for (const path of ['/healthz', '/readyz']) expect(await v1(path)).toMatchObject({ status: 200, text: '{"status":"ok"}', headers: { 'content-type': 'application/json', 'content-length': '15' } })
@@ -218,6 +269,24 @@ describe('the service', () => {
     expect(text.includes('shifter_http_requests_total{route="/v1/image",method="GET",status="200"}')).toBe(true)
     expect(text).toMatch(/^shifter_pulls_total\{outcome="done"\} [1-9]/m)
     for (const secret of ['secret', 'open:v', '5001', registry.host]) expect(text.includes(secret)).toBe(false)
+  })
+
+  it('keeps nothing of paths that strangers make up', async () => {
+    for (const path of ['/api/madeup/x/', '/api/madeupagain/x/', '/madeup', '/v1/madeup', '//madeup', '/api/list/madeup/']) await v1(path)
+    const { text } = await vi.waitFor(async () => {
+      const answer = await v1('/metrics')
+      expect(answer.text.includes('route="/api/list"')).toBe(true)
+      return answer
+    }, { timeout: 10_000 })
+    expect({ known: text.includes('route="unknown"'), madeUp: text.includes('madeup') }).toEqual({ known: true, madeUp: false })
+  })
+
+  it('refuses a body that is nested deeper than can be read, and does not call that its own failure', async () => {
+    const deep = `${'['.repeat(30_000)}${']'.repeat(30_000)}`
+    for (const body of [deep, `{"reference":${deep}}`]) {
+      expect(await v1('/v1/pulls', { as: ann, method: 'POST', body })).toMatchObject({ status: 400, body: { code: 'USAGE' } })
+    }
+    expect(service.log.join('')).not.toContain('unexpectedly')
   })
 
   it.each([['/nonsense', 'GET', 404], ['/v1/images', 'PUT', 405], ['/v1/pulls/x', 'POST', 405], ['/v1/images/../../etc', 'GET', 404]] as const)('has no %s for %s: %i', async (path, method, status) => {
@@ -253,7 +322,7 @@ describe('the service', () => {
       })
       // Told by an answer, or by the end of the connection when more is on its way.
       request.once('error', () => resolve(0))
-      request.write('x'.repeat(10_000))
+      request.write('x'.repeat(100_000))
     })
     expect([0, 413]).toContain(status)
   })

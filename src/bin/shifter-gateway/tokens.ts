@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { errorFields, FormatError, type ShifterError } from "../../core/Errors.js"
+import { errorFields, FormatError, printable, type ShifterError } from "../../core/Errors.js"
 import type { Site } from "../../core/Site.js"
 import { type Token, Tokens, TokenScope } from "../../core/Tokens.js"
 import { Audit } from "../../core/Audit.js"
@@ -69,7 +69,7 @@ const work = (site: Site, command: CommandName, id: string | undefined, values: 
   })
 
 const line = ({ expires, id, label, scopes, systems, uid, used }: Token): string =>
-  `${id}  uid ${uid}  ${scopes.join(",")}  ${systems.join(",") || "all systems"}  until ${new Date(expires).toISOString()}  ${used === undefined ? "never used" : `used ${new Date(used).toISOString()}`}  ${label}\n`
+  `${id}  uid ${uid}  ${scopes.join(",")}  ${systems.join(",") || "all systems"}  until ${new Date(expires).toISOString()}  ${used === undefined ? "never used" : `used ${new Date(used).toISOString()}`}  ${printable(label)}\n`
 
 const uidOf = (user: string) =>
   Effect.gen(function* () {

@@ -18,6 +18,17 @@ import { reconcile } from "./Reconcile.js"
 /** Sorts after everything that begins with what stands before it. */
 const LAST = "\u{10ffff}"
 
+/** Of the images that the rows of one page tell, each row's counted. */
+const PAGE_BYTES = 8 * 1024 * 1024
+
+/** A row of a page, before its image is read. */
+interface Row {
+  readonly name: string
+  readonly id: string
+}
+
+const unique = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => [...new Set(rows.map(({ id }) => id))]
+
 /** What a requester may be told of rows `r` that say whether their image is public and whose it is. */
 const visible = (sql: SqlClient.SqlClient, { dialect }: Database, { requester, system }: PageRequest, r: "n" | "i"): Fragment | string => {
   if (requester === undefined) return "1 = 1"
@@ -34,6 +45,25 @@ export const make = (database: Database): typeof ImageIndex.Service => {
   const one = (sql: SqlClient.SqlClient, where: Fragment) => Effect.map(select(sql, dialect, sql`i.id`, where), ([found]) => found?.image)
   const ids = (work: (sql: SqlClient.SqlClient) => Effect.Effect<ReadonlyArray<{ readonly id: string }>, SqlError>) => Effect.map(read(work), (rows) => rows.map(({ id }) => id))
   const pinned = (sql: SqlClient.SqlClient) => sql`EXISTS (SELECT 1 FROM image_pins p WHERE p.system = i.system AND p.id = i.id)`
+
+  /**
+   * As many of the rows as a page may hold, and one in any case. Each tells all of its image: what its configuration says, which may be millions of
+   * bytes, and all of its names, which may be thousands, each with a row of its own.
+   */
+  const fitting = (sql: SqlClient.SqlClient, system: string, rows: ReadonlyArray<Row>) =>
+    Effect.gen(function* () {
+      if (rows.length === 0) return rows
+      const sizes = yield* sql<{ id: string; bytes: number }>`SELECT i.id, length(i.record)
+        + COALESCE((SELECT sum(length(m.name)) FROM image_names m WHERE m.system = i.system AND m.id = i.id), 0) AS bytes
+        FROM images i WHERE i.system = ${system} AND ${sql.in("i.id", unique(rows))}`
+      const bytes = new Map(sizes.map((each) => [each.id, Number(each.bytes)]))
+      let left = PAGE_BYTES
+      const end = rows.findIndex(({ id }, i) => (left -= bytes.get(id) ?? 0) < 0 && i > 0)
+      return end < 0 ? rows : rows.slice(0, end)
+    })
+  /** Each image once, however many rows are its. */
+  const ofIds = (sql: SqlClient.SqlClient, system: string, rows: ReadonlyArray<Row>) =>
+    rows.length === 0 ? Effect.succeed([]) : select(sql, dialect, sql`i.id`, sql`images i WHERE i.system = ${system} AND ${sql.in("i.id", unique(rows))}`)
 
   return ImageIndex.of({
     put: (system, record) =>
@@ -68,30 +98,27 @@ export const make = (database: Database): typeof ImageIndex.Service => {
           const may = visible(sql, database, request, r)
           const rows =
             request.unnamed === true
-              ? yield* select(
-                  sql,
-                  dialect,
-                  sql`'id:' || i.id`,
-                  sql`images i WHERE ${sql.and([
-                    sql`i.system = ${system} AND i.unnamed IS NOT NULL AND i.id > ${after?.replace(/^id:/, "") ?? ""}`,
-                    prefix === "" ? "1 = 1" : sql`'id:' || i.id >= ${prefix} AND 'id:' || i.id < ${prefix + LAST}`,
-                    ofOwner,
-                    may
-                  ])} ORDER BY i.id LIMIT ${limit + 1}`
-                )
-              : yield* select(
-                  sql,
-                  dialect,
-                  sql`n.name`,
-                  sql`image_names n JOIN images i ON i.system = n.system AND i.id = n.id WHERE ${sql.and([
-                    sql`n.system = ${system} AND n.name > ${after ?? ""}`,
-                    prefix === "" ? "1 = 1" : sql`n.name >= ${prefix} AND n.name < ${prefix + LAST}`,
-                    ofOwner,
-                    may
-                  ])} ORDER BY n.name LIMIT ${limit + 1}`
-                )
-          const told = rows.slice(0, limit)
-          return { rows: told, next: rows.length > limit ? told.at(-1)?.name : undefined }
+              ? yield* sql<Row>`SELECT 'id:' || i.id AS name, i.id FROM images i WHERE ${sql.and([
+                  sql`i.system = ${system} AND i.unnamed IS NOT NULL AND i.id > ${after?.replace(/^id:/, "") ?? ""}`,
+                  prefix === "" ? "1 = 1" : sql`'id:' || i.id >= ${prefix} AND 'id:' || i.id < ${prefix + LAST}`,
+                  ofOwner,
+                  may
+                ])} ORDER BY i.id LIMIT ${limit + 1}`
+              : yield* sql<Row>`SELECT n.name, n.id FROM image_names n WHERE ${sql.and([
+                  sql`n.system = ${system} AND n.name > ${after ?? ""}`,
+                  prefix === "" ? "1 = 1" : sql`n.name >= ${prefix} AND n.name < ${prefix + LAST}`,
+                  ofOwner,
+                  may
+                ])} ORDER BY n.name LIMIT ${limit + 1}`
+          const told = yield* fitting(sql, system, rows.slice(0, limit))
+          const images = new Map((yield* ofIds(sql, system, told)).map(({ image }) => [image.record.id, image]))
+          return {
+            rows: told.flatMap(({ id, name }) => {
+              const image = images.get(id)
+              return image === undefined ? [] : [{ name, image }]
+            }),
+            next: rows.length > told.length ? told.at(-1)?.name : undefined
+          }
         })
       ),
 

@@ -29,19 +29,19 @@ interface Head {
 }
 
 interface Running {
-  readonly uid: number
-  readonly registry: string
+  readonly lane: string
   readonly n: number
 }
 
 /**
  * What may be begun, the first one first: of the user with the fewest running pulls the oldest, where its registry has room. A user who has
- * as many as one may have gets no more while another one waits, be it for his registry.
+ * as many as one may have gets no more while another one waits, be it for his registry; and never the last place.
  */
 export const ranked = (heads: ReadonlyArray<Head>, running: ReadonlyArray<Running>, limits: QueueLimits): ReadonlyArray<number> => {
   const ofUser = new Map<number, number>()
   const ofRegistry = new Map<string, number>()
-  for (const { n, registry, uid } of running) {
+  for (const { lane, n } of running) {
+    const [uid, registry] = [userOf(lane), registryOf(lane)]
     ofUser.set(uid, (ofUser.get(uid) ?? 0) + n)
     ofRegistry.set(registry, (ofRegistry.get(registry) ?? 0) + n)
   }
@@ -51,7 +51,7 @@ export const ranked = (heads: ReadonlyArray<Head>, running: ReadonlyArray<Runnin
       const has = ofUser.get(userOf(lane)) ?? 0
       const registry = registryOf(lane)
       const hasRoom = registry === "" || (ofRegistry.get(registry) ?? 0) < limits.perRegistry
-      return seq !== null && hasRoom && (has < limits.perUser || waiting.size === 1) ? [{ seq, has }] : []
+      return seq !== null && hasRoom && (has < limits.perUser || (waiting.size === 1 && limits.isLast !== true)) ? [{ seq, has }] : []
     })
     .sort((a, b) => a.has - b.has || a.seq - b.seq)
     .map(({ seq }) => seq)
@@ -86,6 +86,17 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
       sql`INSERT INTO runners (name, alive_until) VALUES (${runner}, ${clock(sql)} + ${queueLeaseMillis}) ON CONFLICT (name) DO UPDATE SET alive_until = excluded.alive_until`
     const asks = (sql: SqlClient.SqlClient, seq: number, uid: number) =>
       sql`INSERT INTO queue_askers (seq, uid, asked, wants) VALUES (${seq}, ${uid}, ${clock(sql)}, 1) ON CONFLICT (seq, uid) DO UPDATE SET wants = 1`
+    const waitingOf = (sql: SqlClient.SqlClient, uid: number) =>
+      Effect.map(
+        sql<{ n: number }>`SELECT count(*) AS n FROM queue WHERE state = 'waiting' AND lane >= ${`${uid} `} AND lane < ${`${uid}!`}`,
+        ([waiting]) => Number(waiting?.n ?? 0)
+      )
+    /** Who joins is not to wait behind all that somebody else wants: it goes to his lane where that is the shorter one. */
+    const moved = (sql: SqlClient.SqlClient, { lane, seq }: { readonly lane: string; readonly seq: number }, to: string) =>
+      Effect.gen(function* () {
+        if (userOf(lane) === userOf(to) || (yield* waitingOf(sql, userOf(to))) >= (yield* waitingOf(sql, userOf(lane))) - 1) return
+        yield* sql`UPDATE queue SET lane = ${to} WHERE seq = ${seq} AND state = 'waiting'`
+      })
 
     return PullQueue.of({
       submit: (order, waitingPerUser, runner) => {
@@ -95,10 +106,11 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
           Effect.gen(function* () {
             const now = clock(sql)
             if (holder !== undefined) yield* lives(sql, holder)
-            const [open] = yield* sql<{ seq: number; id: string }>`SELECT seq, id FROM queue
+            const [open] = yield* sql<{ seq: number; id: string; state: string; lane: string }>`SELECT seq, id, state, lane FROM queue
               WHERE key = ${order.key} AND state IN ('waiting', 'running') ${sql.literal(dialect.forUpdate)}`
             if (open !== undefined) {
               yield* asks(sql, open.seq, order.requester.uid)
+              if (open.state === "waiting") yield* moved(sql, open, laneOf(order))
               // Its credentials are here now, unless another process still has them.
               if (holder !== undefined) {
                 yield* sql`UPDATE queue SET holder = ${holder} WHERE seq = ${open.seq}
@@ -106,9 +118,7 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
               }
               return { result: { pull: yield* present(sql, open.id), isNew: open.id === id }, ids: [] }
             }
-            const lanes = `${order.requester.uid} `
-            const [waiting] = yield* sql<{ n: number }>`SELECT count(*) AS n FROM queue WHERE state = 'waiting' AND lane >= ${lanes} AND lane < ${lanes.replace(" ", "!")}`
-            if ((waiting?.n ?? 0) >= waitingPerUser) {
+            if ((yield* waitingOf(sql, order.requester.uid)) >= waitingPerUser) {
               return yield* new CatalogError(errorFields("QUEUE_FULL", `${waitingPerUser} pulls of uid ${order.requester.uid} wait already`))
             }
             const [row] = yield* sql<{ seq: number }>`INSERT INTO queue (id, key, system, reference, uid, registry, lane, request, holder, state, attempts, not_before, created, changed)
@@ -139,7 +149,7 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
                 SELECT l.lane, (SELECT q.seq FROM queue q WHERE q.state = 'waiting' AND q.lane = l.lane AND q.not_before <= ${now}
                   AND (q.holder IS NULL OR q.holder = ${runner} OR NOT ${isAlive(sql, "q.holder")}) ORDER BY q.seq LIMIT 1) AS seq
                 FROM lanes l WHERE l.lane IS NOT NULL`
-              const running = yield* sql<Running>`SELECT uid, registry, count(*) AS n FROM queue WHERE state = 'running' GROUP BY uid, registry`
+              const running = yield* sql<Running>`SELECT lane, count(*) AS n FROM queue WHERE state = 'running' GROUP BY lane`
               for (const seq of ranked(heads, running, limits)) {
                 const [taken] = yield* sql<{ id: string }>`UPDATE queue SET state = 'running', attempts = attempts + 1, lease = ${lease},
                   lease_until = ${now} + ${queueLeaseMillis}, changed = ${now}, progress = NULL

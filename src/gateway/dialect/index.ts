@@ -120,8 +120,8 @@ export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, nev
     ).pipe(Effect.provide(services))
 
     return [
-      { prefix: "/api/", app },
-      { prefix: "/", app: Effect.succeed(HttpServerResponse.text("{lookup,pull,expire,list}")) }
+      { prefix: Target.MOUNT, routes: Object.keys(verbs).map((verb) => `${Target.MOUNT}${verb}`), app },
+      { prefix: "/", routes: ["/"], app: Effect.succeed(HttpServerResponse.text("{lookup,pull,expire,list}")) }
     ]
   })
 

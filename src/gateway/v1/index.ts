@@ -35,7 +35,7 @@ const answering = HttpApiBuilder.middleware((app) =>
 export const make = ({ site, stopped, version }: Options) =>
   Effect.gen(function* () {
     const api = HttpApiBuilder.api(Api).pipe(
-      Layer.provide([images(site), pulls(stopped), tokens, service(site), open(site, version)]),
+      Layer.provide([images(site), pulls(site, stopped), tokens(site), service(site), open(site, version)]),
       Layer.provide(Authorization.layer(site))
     )
     const context = yield* Layer.build(
