@@ -19,7 +19,8 @@ import * as ImageRef from "./core/ImageRef.js"
 import type { OnProgress } from "./core/Progress.js"
 import * as Site from "./core/Site.js"
 import * as Udi from "./core/Udi.js"
-import { gatewayLayer } from "./live.js"
+import * as Upkeep from "./core/Upkeep.js"
+import { gatewayLayer, upkeepLayer } from "./live.js"
 import * as native from "./udi/index.js"
 
 export * as Audit from "./core/Audit.js"
@@ -48,17 +49,19 @@ export * as Site from "./core/Site.js"
 export * as Tokens from "./core/Tokens.js"
 export * as Transport from "./core/Transport.js"
 export * as Udi from "./core/Udi.js"
+export * as Upkeep from "./core/Upkeep.js"
 export * as Uploads from "./core/Uploads.js"
 export * as Wlm from "./core/Wlm.js"
 export type { CatalogOptions } from "./catalog/sqlite/index.js"
 export type { CatalogServices } from "./catalog/sql/index.js"
-export { catalogLayer, gatewayLayer, type GatewayParts, localTransport, postgresCatalog, siteTransport, sqliteCatalog, sshTransport, tar2sqfsPacker } from "./live.js"
+export { catalogLayer, gatewayLayer, type GatewayParts, localTransport, postgresCatalog, siteTransport, sqliteCatalog, sshTransport, tar2sqfsPacker, upkeepLayer } from "./live.js"
 export { layer as udiLayer } from "./udi/index.js"
 
 export type { ErrorCode, ErrorReason, ShifterError } from "./core/Errors.js"
 export type { ImageInfo, ImageList, Removal } from "./core/Gateway.js"
 export type { ImageRecord as PublishedImage } from "./core/ImageRecord.js"
 export type { OnProgress, ProgressEvent } from "./core/Progress.js"
+export type { Collected, Kept, Scrubbed } from "./core/Upkeep.js"
 export type { RunResult } from "./core/Udi.js"
 
 /** What every function takes. */
@@ -207,6 +210,39 @@ export interface ExportOptions extends ReadOptions {
 export const exportImage = (reference: string, options: ExportOptions): Promise<ImageRecord> =>
   withGateway(options, (gateway) => gateway.export(reference, options))
 
+export interface CollectOptions extends CommonOptions {
+  /** Tells what would be done, and does nothing. */
+  readonly dryRun?: boolean | undefined
+}
+
+/** Removes what has expired and what no name points to, and whatever ended pulls have left. Pulls may go on meanwhile. */
+export const collectImages = (options: CollectOptions = {}): Promise<Upkeep.Collected> => withUpkeep(options, (upkeep) => upkeep.collect({ system: options.system, dryRun: options.dryRun }))
+
+export interface ScrubOptions extends CommonOptions {
+  /** Images that were read within so many seconds are left out. Default: none is. */
+  readonly olderThanSeconds?: number | undefined
+  /** Reads at most so many, the longest unread first. Default: all. */
+  readonly limit?: number | undefined
+}
+
+/** Reads published images again and tells which are damaged. The next pull converts those anew. */
+export const scrubImages = (options: ScrubOptions = {}): Promise<Upkeep.Scrubbed> =>
+  withUpkeep(options, (upkeep) => upkeep.scrub({ system: options.system, olderThanSeconds: options.olderThanSeconds, limit: options.limit }))
+
+/**
+ * Pins an image: it neither expires nor is collected.
+ *
+ * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none, and `ACCESS_DENIED` when it is not the requester's
+ */
+export const pinImage = (reference: string, options: ReadOptions = {}): Promise<Upkeep.Kept> => withUpkeep(options, (upkeep) => upkeep.pin(reference, options))
+
+/** Takes one's pin away. */
+export const unpinImage = (reference: string, options: ReadOptions = {}): Promise<Upkeep.Kept> => withUpkeep(options, (upkeep) => upkeep.unpin(reference, options))
+
+/** Says when an image expires; without a time: never. */
+export const keepImage = (reference: string, expires: Date | undefined, options: ReadOptions = {}): Promise<Upkeep.Kept> =>
+  withUpkeep(options, (upkeep) => upkeep.expire(reference, expires?.getTime(), options))
+
 export interface LoginOptions {
   readonly config?: CommonOptions["config"]
   readonly signal?: AbortSignal | undefined
@@ -279,6 +315,16 @@ const withGateway = <A>(
       const place = yield* Either.mapLeft(ClientConfig.place(options), (error) => new Errors.GatewayError(Errors.carried(error)))
       const layer = place._tag === "Here" ? gatewayLayer(place.site) : yield* remoteLayer(place.remote)
       return yield* Effect.provide(Effect.flatMap(Gateway.Gateway, f), layer)
+    }),
+    options.signal
+  )
+
+const withUpkeep = <A>(options: CommonOptions, f: (upkeep: typeof Upkeep.Upkeep.Service) => Effect.Effect<A, Errors.GatewayError>): Promise<A> =>
+  promised(
+    Effect.gen(function* () {
+      const place = yield* Either.mapLeft(ClientConfig.place(options), (error) => new Errors.GatewayError(Errors.carried(error)))
+      const layer = place._tag === "Here" ? upkeepLayer(place.site) : yield* remoteLayer(place.remote)
+      return yield* Effect.provide(Effect.flatMap(Upkeep.Upkeep, f), layer)
     }),
     options.signal
   )

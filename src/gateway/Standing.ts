@@ -45,8 +45,6 @@ export const make = (): Standing => {
         case "Packed":
           known = { ...known, packed: event.bytes }
           break
-        case "Total": // what the client of a service is told
-          break
         case "Waiting":
           known = { ...known, imageId: event.id, isWaiting: true }
           break
@@ -58,8 +56,7 @@ export const make = (): Standing => {
         case "Warning":
           warn(event.message)
           break
-        // Of uploads and URLs, and of other gateways, which a pull of the queue has not.
-        case "Received":
+        // What the client of another service is told.
         case "Total":
           break
       }

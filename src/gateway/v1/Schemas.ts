@@ -134,6 +134,26 @@ export const Queue = Schema.Struct({
   counts: Schema.Array(Schema.Struct({ system: Schema.String, state: State, count: Schema.Number }))
 }).annotations({ identifier: "Queue" })
 
+export const CollectParams = Schema.Struct({ ...SystemParam, dryRun: Schema.optionalWith(Schema.BooleanFromString, { default: () => false }) })
+export const Collected = Schema.Struct({
+  system: Schema.String,
+  expired: Schema.Array(Schema.Struct({ id: Schema.String, names: Schema.Array(Schema.String) })),
+  removed: Schema.Array(Schema.Struct({ id: Schema.String, bytes: Schema.Number })),
+  staged: Schema.Array(Schema.Struct({ name: Schema.String, bytes: Schema.Number })),
+  scratch: Schema.Number,
+  problems: Schema.Array(Schema.String)
+}).annotations({ identifier: "Collected" })
+export const ScrubParams = Schema.Struct({
+  ...SystemParam,
+  olderThanSeconds: Schema.optional(count.pipe(Schema.nonNegative())),
+  limit: Schema.optional(count.pipe(Schema.between(1, 1_000_000)))
+})
+export const Scrubbed = Schema.Struct({
+  system: Schema.String,
+  read: Schema.Number,
+  damaged: Schema.Array(Schema.Struct({ id: Schema.String, names: Schema.Array(Schema.String), what: Schema.String }))
+}).annotations({ identifier: "Scrubbed" })
+
 export const Systems = Schema.Struct({
   systems: Schema.Array(Schema.Struct({ name: Schema.String, isDefault: Schema.Boolean, may: Schema.Array(TokenScope), isAdmin: Schema.Boolean }))
 }).annotations({ identifier: "Systems" })
