@@ -17,9 +17,11 @@ import * as Gateway from "./core/Gateway.js"
 import type { ImageMetadata, ImageRecord, Requester } from "./core/ImageRecord.js"
 import * as ImageRef from "./core/ImageRef.js"
 import type { OnProgress } from "./core/Progress.js"
+import { send } from "./core/Sending.js"
 import * as Site from "./core/Site.js"
 import * as Udi from "./core/Udi.js"
 import * as Upkeep from "./core/Upkeep.js"
+import * as Uploads from "./core/Uploads.js"
 import { gatewayLayer, upkeepLayer } from "./live.js"
 import * as native from "./udi/index.js"
 
@@ -153,7 +155,7 @@ export const pullImage = (reference: string, options: PullOptions = {}): Promise
  * is published as it came.
  *
  * @param reference `custom:NAME[:TAG]`
- * @param source a path, or where else it comes from
+ * @param source a path of this machine, which is uploaded where a gateway service is asked; or where else it comes from
  * @returns the record of the published image
  * @throws GatewayError with the code `FILE_UNAVAILABLE`, `FILE_INVALID`, `ACCESS_DENIED`, `LIMIT_EXCEEDED` or another of the error table
  * @example
@@ -165,7 +167,19 @@ export const pullImage = (reference: string, options: PullOptions = {}): Promise
  * ```
  */
 export const importImage = (reference: string, source: string | ImportSource, options: ImportOptions = {}): Promise<ImageRecord> =>
-  withGateway(options, (gateway) => gateway.import({ ...options, reference, source: typeof source === "string" ? { _tag: "Path", path: source } : source }))
+  promised(
+    Effect.gen(function* () {
+      const place = yield* placeOf(options)
+      const made = (from: ImportSource) => Effect.flatMap(Gateway.Gateway, (gateway) => gateway.import({ ...options, reference, source: from }))
+      if (place._tag === "Here") return yield* Effect.provide(made(typeof source === "string" ? { _tag: "Path", path: source } : source), gatewayLayer(place.site))
+      if (typeof source !== "string") return yield* Effect.provide(made(source), yield* remoteLayer(place.remote))
+      return yield* Effect.gen(function* () {
+        const id = yield* send(yield* Uploads.Uploads, source, process.getuid?.() ?? 0, options.onProgress)
+        return yield* made({ _tag: "Upload", id })
+      }).pipe(Effect.provide(yield* remoteLayer(place.remote, options.system)))
+    }),
+    options.signal
+  )
 
 /**
  * The id of the image that a reference points to.
@@ -312,17 +326,19 @@ const withGateway = <A>(
 ): Promise<A> =>
   promised(
     Effect.gen(function* () {
-      const place = yield* Either.mapLeft(ClientConfig.place(options), (error) => new Errors.GatewayError(Errors.carried(error)))
+      const place = yield* placeOf(options)
       const layer = place._tag === "Here" ? gatewayLayer(place.site) : yield* remoteLayer(place.remote)
       return yield* Effect.provide(Effect.flatMap(Gateway.Gateway, f), layer)
     }),
     options.signal
   )
 
+const placeOf = (options: CommonOptions) => Either.mapLeft(ClientConfig.place(options), (error) => new Errors.GatewayError(Errors.carried(error)))
+
 const withUpkeep = <A>(options: CommonOptions, f: (upkeep: typeof Upkeep.Upkeep.Service) => Effect.Effect<A, Errors.GatewayError>): Promise<A> =>
   promised(
     Effect.gen(function* () {
-      const place = yield* Either.mapLeft(ClientConfig.place(options), (error) => new Errors.GatewayError(Errors.carried(error)))
+      const place = yield* placeOf(options)
       const layer = place._tag === "Here" ? upkeepLayer(place.site) : yield* remoteLayer(place.remote)
       return yield* Effect.provide(Effect.flatMap(Upkeep.Upkeep, f), layer)
     }),
@@ -330,7 +346,8 @@ const withUpkeep = <A>(options: CommonOptions, f: (upkeep: typeof Upkeep.Upkeep.
   )
 
 /** Loaded only where it is used: what an embedded gateway does not need makes no program slower. */
-const remoteLayer = (remote: ClientConfig.Remote) => Effect.map(Effect.promise(() => import("./remote.js")), ({ remoteGatewayLayer }) => remoteGatewayLayer(remote))
+const remoteLayer = (remote: ClientConfig.Remote, system = remote.system) =>
+  Effect.map(Effect.promise(() => import("./remote.js")), ({ remoteGatewayLayer }) => remoteGatewayLayer({ ...remote, system }))
 
 const siteOf = (config: CommonOptions["config"]): Either.Either<Site.Site, Errors.FormatError> =>
   typeof config === "object" ? Site.decode(config) : Site.load(config)

@@ -4,15 +4,18 @@
  * @module
  */
 import * as Effect from "effect/Effect"
-import { errorFields, GatewayError } from "../core/Errors.js"
+import { write } from "../core/Export.js"
 import { Gateway, type ImageInfo, type ReadOptions } from "../core/Gateway.js"
 import type { Connection } from "./Connection.js"
+import { fetched } from "./Fetching.js"
 import { following } from "./Following.js"
+import { importing } from "./Importing.js"
 
 const PAGE = 1000
 
 /** The gateway that a connection leads to. */
-export const make = ({ asked, system }: Connection): typeof Gateway.Service => {
+export const make = (connection: Connection): typeof Gateway.Service => {
+  const { asked, system } = connection
   const image = (reference: string, options?: ReadOptions) => ({ urlParams: { ...system(options), reference } })
   const inspect = (reference: string, options?: ReadOptions) => asked(({ api }) => api.images.inspect(image(reference, options)))
 
@@ -39,11 +42,14 @@ export const make = ({ asked, system }: Connection): typeof Gateway.Service => {
       })),
     remove: (reference, options) => asked(({ api }) => api.images.remove(image(reference, options))),
     setAccess: (reference, change, options) => Effect.map(asked(({ api }) => api.images.access({ ...image(reference, options), payload: change })), ({ record }) => record),
-    import: () => Effect.fail(elsewhere("imported")),
-    export: () => Effect.fail(elsewhere("exported"))
+    import: (request) => importing(connection, request),
+    export: (reference, options) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { record } = yield* inspect(reference, options)
+          yield* write(yield* fetched(connection, record, options.target, options), record, options.format, options.target)
+          return record
+        })
+      )
   })
 }
-
-const elsewhere = (what: string) =>
-  new GatewayError(errorFields("OPTION_UNAVAILABLE", `Images can't be ${what} through a gateway service`, { remedy: "Do it on the gateway's machine, with --config instead of --gateway." }))
-

@@ -31,7 +31,8 @@ export const following = (asking: Asking, request: PullRequest): Effect.Effect<I
 
 const once = ({ asked, system }: Asking, { allowGids, allowUids, credentials, onProgress, platform, reference, verify }: PullRequest): Effect.Effect<ImageRecord, GatewayError> =>
   Effect.gen(function* () {
-    const told = telling(careful(onProgress))
+    const progress = telling(careful(onProgress))
+    const told = (pull: Pull) => progress(pull.progress)
     const submitted = yield* asked(({ api }) =>
       api.pulls.create({ urlParams: system, payload: { reference, platform, allowUids, allowGids, verify, credentials } })
     )
@@ -94,12 +95,12 @@ const followed = ({ http, url }: Replica, id: string, system: { readonly system?
   )
 
 /** Makes the events that an embedded gateway tells of the states that a service tells. */
-const telling = (onProgress: OnProgress) => {
+export const telling = (onProgress: OnProgress) => {
   let phase = ""
   let imageId = ""
   let waiting = false
   let warnings: ReadonlyArray<string> = []
-  return ({ progress }: Pull): void => {
+  return (progress: Pull["progress"]): void => {
     if (progress === undefined) return
     for (const message of progress.warnings.filter((each) => !warnings.includes(each))) onProgress({ _tag: "Warning", message })
     warnings = progress.warnings

@@ -42,10 +42,12 @@ export const resultOf = <A, I>(http: Http, request: HttpClientRequest.HttpClient
       const found: Array<A> = []
       yield* listening(response, (kind, data) =>
         kind === "done" ? Effect.map(Schema.decode(Schema.parseJson(schema))(data), (result) => void found.push(result)) : Effect.sync(() => progress(data))
-      )
+      ).pipe(Effect.catchTag("ResponseError", () => Effect.fail(cut())))
       const [result] = found
-      return result ?? (yield* Effect.fail(new Error("the connection was cut before the end")))
+      return result ?? (yield* Effect.fail(cut()))
     })
   )
+
+const cut = () => new Error("the connection was cut before the end")
 
 const unexpected = (status: number) => Effect.fail({ _tag: "ResponseError" as const, response: { status } })
