@@ -6,7 +6,7 @@
  */
 export { type ServiceParts, serviceLayer } from "./live.js"
 export { remoteGatewayLayer } from "./remote.js"
-export type { RemoteOptions } from "./gateway/Client.js"
+export type { RemoteOptions } from "./gateway/Connection.js"
 export { type Dialect, type Options as ServeOptions, type Running, serve } from "./gateway/Server.js"
 export { make as referenceDialect } from "./gateway/dialect/index.js"
 export { Pulls } from "./gateway/Pulls.js"

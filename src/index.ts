@@ -17,9 +17,12 @@ import * as Gateway from "./core/Gateway.js"
 import type { ImageMetadata, ImageRecord, Requester } from "./core/ImageRecord.js"
 import * as ImageRef from "./core/ImageRef.js"
 import type { OnProgress } from "./core/Progress.js"
+import { send } from "./core/Sending.js"
 import * as Site from "./core/Site.js"
 import * as Udi from "./core/Udi.js"
-import { gatewayLayer } from "./live.js"
+import * as Upkeep from "./core/Upkeep.js"
+import * as Uploads from "./core/Uploads.js"
+import { gatewayLayer, upkeepLayer } from "./live.js"
 import * as native from "./udi/index.js"
 
 export * as Audit from "./core/Audit.js"
@@ -48,17 +51,19 @@ export * as Site from "./core/Site.js"
 export * as Tokens from "./core/Tokens.js"
 export * as Transport from "./core/Transport.js"
 export * as Udi from "./core/Udi.js"
+export * as Upkeep from "./core/Upkeep.js"
 export * as Uploads from "./core/Uploads.js"
 export * as Wlm from "./core/Wlm.js"
 export type { CatalogOptions } from "./catalog/sqlite/index.js"
 export type { CatalogServices } from "./catalog/sql/index.js"
-export { catalogLayer, gatewayLayer, type GatewayParts, localTransport, postgresCatalog, siteTransport, sqliteCatalog, sshTransport, tar2sqfsPacker } from "./live.js"
+export { catalogLayer, gatewayLayer, type GatewayParts, localTransport, postgresCatalog, siteTransport, sqliteCatalog, sshTransport, tar2sqfsPacker, upkeepLayer } from "./live.js"
 export { layer as udiLayer } from "./udi/index.js"
 
 export type { ErrorCode, ErrorReason, ShifterError } from "./core/Errors.js"
 export type { ImageInfo, ImageList, Removal } from "./core/Gateway.js"
 export type { ImageRecord as PublishedImage } from "./core/ImageRecord.js"
 export type { OnProgress, ProgressEvent } from "./core/Progress.js"
+export type { Collected, Kept, Scrubbed } from "./core/Upkeep.js"
 export type { RunResult } from "./core/Udi.js"
 
 /** What every function takes. */
@@ -150,7 +155,7 @@ export const pullImage = (reference: string, options: PullOptions = {}): Promise
  * is published as it came.
  *
  * @param reference `custom:NAME[:TAG]`
- * @param source a path, or where else it comes from
+ * @param source a path of this machine, which is uploaded where a gateway service is asked; or where else it comes from
  * @returns the record of the published image
  * @throws GatewayError with the code `FILE_UNAVAILABLE`, `FILE_INVALID`, `ACCESS_DENIED`, `LIMIT_EXCEEDED` or another of the error table
  * @example
@@ -162,7 +167,19 @@ export const pullImage = (reference: string, options: PullOptions = {}): Promise
  * ```
  */
 export const importImage = (reference: string, source: string | ImportSource, options: ImportOptions = {}): Promise<ImageRecord> =>
-  withGateway(options, (gateway) => gateway.import({ ...options, reference, source: typeof source === "string" ? { _tag: "Path", path: source } : source }))
+  promised(
+    Effect.gen(function* () {
+      const place = yield* placeOf(options)
+      const made = (from: ImportSource) => Effect.flatMap(Gateway.Gateway, (gateway) => gateway.import({ ...options, reference, source: from }))
+      if (place._tag === "Here") return yield* Effect.provide(made(typeof source === "string" ? { _tag: "Path", path: source } : source), gatewayLayer(place.site))
+      if (typeof source !== "string") return yield* Effect.provide(made(source), yield* remoteLayer(place.remote))
+      return yield* Effect.gen(function* () {
+        const id = yield* send(yield* Uploads.Uploads, source, process.getuid?.() ?? 0, options.onProgress)
+        return yield* made({ _tag: "Upload", id })
+      }).pipe(Effect.provide(yield* remoteLayer(place.remote, options.system)))
+    }),
+    options.signal
+  )
 
 /**
  * The id of the image that a reference points to.
@@ -206,6 +223,39 @@ export interface ExportOptions extends ReadOptions {
  */
 export const exportImage = (reference: string, options: ExportOptions): Promise<ImageRecord> =>
   withGateway(options, (gateway) => gateway.export(reference, options))
+
+export interface CollectOptions extends CommonOptions {
+  /** Tells what would be done, and does nothing. */
+  readonly dryRun?: boolean | undefined
+}
+
+/** Removes what has expired and what no name points to, and whatever ended pulls have left. Pulls may go on meanwhile. */
+export const collectImages = (options: CollectOptions = {}): Promise<Upkeep.Collected> => withUpkeep(options, (upkeep) => upkeep.collect({ system: options.system, dryRun: options.dryRun }))
+
+export interface ScrubOptions extends CommonOptions {
+  /** Images that were read within so many seconds are left out. Default: none is. */
+  readonly olderThanSeconds?: number | undefined
+  /** Reads at most so many, the longest unread first. Default: all. */
+  readonly limit?: number | undefined
+}
+
+/** Reads published images again and tells which are damaged. The next pull converts those anew. */
+export const scrubImages = (options: ScrubOptions = {}): Promise<Upkeep.Scrubbed> =>
+  withUpkeep(options, (upkeep) => upkeep.scrub({ system: options.system, olderThanSeconds: options.olderThanSeconds, limit: options.limit }))
+
+/**
+ * Pins an image: it neither expires nor is collected.
+ *
+ * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none, and `ACCESS_DENIED` when it is not the requester's
+ */
+export const pinImage = (reference: string, options: ReadOptions = {}): Promise<Upkeep.Kept> => withUpkeep(options, (upkeep) => upkeep.pin(reference, options))
+
+/** Takes one's pin away. */
+export const unpinImage = (reference: string, options: ReadOptions = {}): Promise<Upkeep.Kept> => withUpkeep(options, (upkeep) => upkeep.unpin(reference, options))
+
+/** Says when an image expires; without a time: never. */
+export const keepImage = (reference: string, expires: Date | undefined, options: ReadOptions = {}): Promise<Upkeep.Kept> =>
+  withUpkeep(options, (upkeep) => upkeep.expire(reference, expires?.getTime(), options))
 
 export interface LoginOptions {
   readonly config?: CommonOptions["config"]
@@ -276,15 +326,28 @@ const withGateway = <A>(
 ): Promise<A> =>
   promised(
     Effect.gen(function* () {
-      const place = yield* Either.mapLeft(ClientConfig.place(options), (error) => new Errors.GatewayError(Errors.carried(error)))
+      const place = yield* placeOf(options)
       const layer = place._tag === "Here" ? gatewayLayer(place.site) : yield* remoteLayer(place.remote)
       return yield* Effect.provide(Effect.flatMap(Gateway.Gateway, f), layer)
     }),
     options.signal
   )
 
+const placeOf = (options: CommonOptions) => Either.mapLeft(ClientConfig.place(options), (error) => new Errors.GatewayError(Errors.carried(error)))
+
+const withUpkeep = <A>(options: CommonOptions, f: (upkeep: typeof Upkeep.Upkeep.Service) => Effect.Effect<A, Errors.GatewayError>): Promise<A> =>
+  promised(
+    Effect.gen(function* () {
+      const place = yield* placeOf(options)
+      const layer = place._tag === "Here" ? upkeepLayer(place.site) : yield* remoteLayer(place.remote)
+      return yield* Effect.provide(Effect.flatMap(Upkeep.Upkeep, f), layer)
+    }),
+    options.signal
+  )
+
 /** Loaded only where it is used: what an embedded gateway does not need makes no program slower. */
-const remoteLayer = (remote: ClientConfig.Remote) => Effect.map(Effect.promise(() => import("./remote.js")), ({ remoteGatewayLayer }) => remoteGatewayLayer(remote))
+const remoteLayer = (remote: ClientConfig.Remote, system = remote.system) =>
+  Effect.map(Effect.promise(() => import("./remote.js")), ({ remoteGatewayLayer }) => remoteGatewayLayer({ ...remote, system }))
 
 const siteOf = (config: CommonOptions["config"]): Either.Either<Site.Site, Errors.FormatError> =>
   typeof config === "object" ? Site.decode(config) : Site.load(config)

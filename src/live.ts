@@ -110,8 +110,11 @@ const indexedTransport = (site: Site): Layer.Layer<Transport, never, Transport |
     Effect.map(Effect.all([Transport, ImageIndex]), ([transport, index]) => indexed(transport, index, Upkeep.expiryOf(site)))
   )
 
-/** The upkeep of a site's images. */
+/** The upkeep of a site's images, embedded as a gateway is. */
 export const upkeepLayer = (site: Site, catalog = catalogLayer(site), transport: Layer.Layer<Transport> = siteTransport): Layer.Layer<Upkeep.Upkeep> =>
+  Layer.provide(upkeepOver(site, catalog, transport), gatewayLayer(site, { catalog, index: catalog, transport }))
+
+const upkeepOver = (site: Site, catalog: Layer.Layer<CatalogServices>, transport: Layer.Layer<Transport>): Layer.Layer<Upkeep.Upkeep, never, Gateway.Gateway> =>
   Upkeep.layer(site).pipe(Layer.provide(indexedTransport(site).pipe(Layer.provide(transport))), Layer.provide(catalog))
 
 /** What the gateway of a service has that is not every gateway's: its users are strangers, and share the places where conversions run. */
@@ -126,7 +129,8 @@ export const serviceLayer = (site: Site, own: Omit<GatewayParts, "catalog"> & { 
   const transport = parts.transport ?? siteTransport
   const catalog = own.catalog ?? catalogLayer(site)
   return Layer.mergeAll(pullsLayer(site), Authenticate.layer(site)).pipe(
-    Layer.provideMerge(Layer.mergeAll(gatewayLayer(site, { ...parts, catalog, index: catalog, transport }), upkeepLayer(site, catalog, transport), Accounts.layer, Uploads.layer(site), transport)),
+    Layer.provideMerge(upkeepOver(site, catalog, transport)),
+    Layer.provideMerge(Layer.mergeAll(gatewayLayer(site, { ...parts, catalog, index: catalog, transport }), Accounts.layer, Uploads.layer(site), transport)),
     Layer.provideMerge(catalog)
   )
 }

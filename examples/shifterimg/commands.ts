@@ -6,9 +6,10 @@
 import { execFile } from "node:child_process"
 import { resolve } from "node:path"
 import { promisify } from "node:util"
-import { ClientConfig, Errors, Export, exportImage, type ImageInfo, importImage, ImageRef, inspectImage, listImages, lookupImage, type PublishedImage, pullImage, removeImage, Site } from "shifter-sdk"
+import { ClientConfig, collectImages, Errors, Export, exportImage, type ImageInfo, importImage, ImageRef, inspectImage, keepImage, listImages, lookupImage, pinImage, type PublishedImage, pullImage, removeImage, scrubImages, Site, unpinImage } from "shifter-sdk"
 import { loginCredentials, pullCredentials } from "./credentials.js"
 import { failed, usageFault } from "./failure.js"
+import { collection, duration, kept, scrubbing } from "./upkeep.js"
 import { statedMetadata } from "./metadata.js"
 import { login, logout } from "./login.js"
 import { progressDisplay } from "./progress.js"
@@ -34,6 +35,8 @@ export interface Values {
   readonly command?: string | undefined
   readonly workdir?: string | undefined
   readonly label?: ReadonlyArray<string> | undefined
+  readonly for?: string | undefined
+  readonly "dry-run"?: boolean | undefined
 }
 
 interface Call {
@@ -44,6 +47,8 @@ interface Call {
   readonly common: { readonly config: string | undefined; readonly gateway: string | undefined; readonly system: string | undefined; readonly signal: AbortSignal }
   /** The result on standard output: itself as JSON, or a text that shows it. */
   readonly print: (result: unknown, text: string) => void
+  /** Its result is no good one, and its exit status 1. */
+  readonly fails: () => void
 }
 
 /** Runs a command; its exit status. */
@@ -56,16 +61,20 @@ export const execute = async (name: ServiceCommand, operands: ReadonlyArray<stri
   }
   const deaf = () => void process.removeListener("SIGINT", interrupted).removeListener("SIGTERM", interrupted)
   process.once("SIGINT", interrupted).once("SIGTERM", interrupted)
+  let status = 0
   const call: Call = {
     operand,
     further,
     values,
     common: { config: values.config, gateway: values.gateway, system: values.system, signal: cancel.signal },
-    print: (result, text) => void process.stdout.write(values.json === true ? `${JSON.stringify(result)}\n` : text)
+    print: (result, text) => void process.stdout.write(values.json === true ? `${JSON.stringify(result)}\n` : text),
+    fails: () => {
+      status = 1
+    }
   }
   try {
     await run[name](call)
-    return 0
+    return status
   } catch (error) {
     return failed(cancel.signal.aborted ? interruption(name, error) : error, values.json === true)
   } finally {
@@ -140,6 +149,29 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
     if (values.output === undefined) throw usageFault("export needs --output FILE")
     const record = await exportImage(checkedId(operand), { ...common, format, target: values.output })
     print({ id: record.id, format, output: values.output }, "")
+  },
+  pin: async ({ common, operand, print }) => {
+    const now = await pinImage(checkedId(operand), common)
+    print(now, kept(now))
+  },
+  unpin: async ({ common, operand, print }) => {
+    const now = await unpinImage(checkedId(operand), common)
+    print(now, kept(now))
+  },
+  keep: async ({ common, operand, print, values }) => {
+    const now = await keepImage(checkedId(operand), duration(values.for), common)
+    print(now, kept(now))
+  },
+  gc: async ({ common, print, values }) => {
+    const collected = await collectImages({ ...common, dryRun: values["dry-run"] })
+    print(collected, collection(collected, values["dry-run"] === true))
+    // The rest is done; what is left says why.
+    for (const problem of collected.problems) process.stderr.write(`shifterimg: warning: ${safe(problem)}\n`)
+  },
+  scrub: async ({ common, fails, print }) => {
+    const scrubbed = await scrubImages(common)
+    print(scrubbed, scrubbing(scrubbed))
+    if (scrubbed.damaged.length > 0) fails()
   },
   rm: async ({ common, operand, print }) => {
     const removal = await removeImage(checkedId(operand), common)

@@ -5,7 +5,7 @@
  */
 
 export interface Command {
-  readonly name: "pull" | "import" | "images" | "lookup" | "inspect" | "rm" | "login" | "logout" | "export" | "completions"
+  readonly name: "pull" | "import" | "images" | "lookup" | "inspect" | "rm" | "login" | "logout" | "export" | "pin" | "unpin" | "keep" | "gc" | "scrub" | "completions"
   readonly operands: ReadonlyArray<string>
   readonly text: string
   readonly options: ReadonlyArray<keyof typeof options>
@@ -42,6 +42,8 @@ export const options = {
   label: { type: "string", multiple: true, value: "NAME=VALUE", text: "a label of the image; repeatable" },
   format: { type: "string", value: "FORMAT", text: "tar (default), oci or squashfs" },
   output: { type: "string", short: "o", value: "FILE", text: "where to write; nothing may be there yet" },
+  for: { type: "string", value: "TIME", text: "how long from now: 30d, 12h or 45m, or ever" },
+  "dry-run": { type: "boolean", text: "tell what would be removed, and remove nothing" },
   quiet: { type: "boolean", short: "q", text: "show no progress; of images, print the references alone" }
 } as const satisfies Record<string, Option>
 
@@ -72,6 +74,11 @@ export const commands: ReadonlyArray<Command> = [
   },
   { name: "logout", operands: ["REGISTRY"], text: "forget a login", options: ["config", "json", "help"] },
   { name: "export", operands: ["REFERENCE"], text: "write an image to a file, or as an OCI layout", options: [...common, "format", "output"] },
+  { name: "pin", operands: ["REFERENCE"], text: "pin an image: it neither expires nor is collected", options: common },
+  { name: "unpin", operands: ["REFERENCE"], text: "take your pin away", options: common },
+  { name: "keep", operands: ["REFERENCE"], text: "say how long an image is kept that nobody uses", options: [...common, "for"] },
+  { name: "gc", operands: [], text: "remove what has expired, what no name points to any more, and what ended pulls have left", options: [...common, "dry-run"] },
+  { name: "scrub", operands: [], text: "read the images again and tell which are damaged, with status 1; the next pull converts those anew", options: common },
   { name: "completions", operands: ["SHELL"], text: "print completions for bash, zsh or fish", options: ["json", "help"] }
 ]
 

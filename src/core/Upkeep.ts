@@ -14,9 +14,10 @@ import { Audit } from "./Audit.js"
 import type { Catalog } from "./Catalog.js"
 import { checked } from "./Checked.js"
 import { collect, type Collected } from "./Collect.js"
-import { carried, GatewayError, type ShifterError } from "./Errors.js"
-import type { ImageIndex } from "./ImageIndex.js"
-import type { IndexedOptions } from "./Indexed.js"
+import { type CatalogError, carried, errorFields, GatewayError, printable, type ShifterError } from "./Errors.js"
+import { Gateway, type ReadOptions } from "./Gateway.js"
+import { ImageIndex } from "./ImageIndex.js"
+import { type IndexedOptions, reconcile } from "./Indexed.js"
 import { scrub, type Scrubbed } from "./Scrub.js"
 import * as Site from "./Site.js"
 import type { Transport } from "./Transport.js"
@@ -41,6 +42,15 @@ export interface ScrubRequest {
   readonly limit?: number | undefined
 }
 
+/** How an image is kept. */
+export interface Kept {
+  readonly id: string
+  /** When it expires, in milliseconds since 1970; undefined: never. */
+  readonly expires: number | undefined
+  /** uids that have pinned it: it neither expires nor is collected. */
+  readonly pins: ReadonlyArray<number>
+}
+
 export class Upkeep extends Context.Tag("shifter-sdk/Upkeep")<
   Upkeep,
   {
@@ -48,10 +58,20 @@ export class Upkeep extends Context.Tag("shifter-sdk/Upkeep")<
     readonly collect: (request?: CollectRequest) => Effect.Effect<Collected, GatewayError>
     /** Reads images of one system again, one after the other. A damaged one stays, and is converted anew by the next pull of it. */
     readonly scrub: (request?: ScrubRequest) => Effect.Effect<Scrubbed, GatewayError>
+    /**
+     * Pins an image for the requester, or for this process's user: it neither expires nor is collected. A requester pins what he owns: fails with
+     * `ACCESS_DENIED` for what is another's, and with `IMAGE_NOT_FOUND` as a lookup does. So do the others.
+     */
+    readonly pin: (reference: string, options?: ReadOptions) => Effect.Effect<Kept, GatewayError>
+    /** Takes that pin away. */
+    readonly unpin: (reference: string, options?: ReadOptions) => Effect.Effect<Kept, GatewayError>
+    /** Says when an image expires, in milliseconds since 1970; undefined: never, whatever the site's lifetime is. */
+    readonly expire: (reference: string, expires: number | undefined, options?: ReadOptions) => Effect.Effect<Kept, GatewayError>
   }
 >() {}
 
 const Collecting = Schema.Struct({ system: Schema.optional(Schema.String), dryRun: Schema.optional(Schema.Boolean) })
+const Expiring = Schema.Struct({ expires: Schema.UndefinedOr(Schema.Int.pipe(Schema.positive())) })
 const Scrubbing = Schema.Struct({
   system: Schema.optional(Schema.String),
   olderThanSeconds: Schema.optional(Schema.NonNegativeInt),
@@ -61,18 +81,55 @@ const Scrubbing = Schema.Struct({
 /** When an image expires that is used now. */
 export const expiryOf = ({ lifetime: { imageSeconds } }: Site.Site): IndexedOptions => ({ expiresIn: imageSeconds === 0 ? undefined : imageSeconds * 1000 })
 
+type Services = Catalog | ImageIndex | Audit | Transport | Gateway
+
 /** The service for a site. */
-export const layer = (site: Site.Site): Layer.Layer<Upkeep, never, Catalog | ImageIndex | Audit | Transport> =>
+export const layer = (site: Site.Site): Layer.Layer<Upkeep, never, Services> =>
   Layer.effect(
     Upkeep,
     Effect.gen(function* () {
-      const services = yield* Effect.context<Catalog | ImageIndex | Audit | Transport>()
-      const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Catalog | ImageIndex | Audit | Transport>) =>
+      const services = yield* Effect.context<Services>()
+      const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Services>) =>
         effect.pipe(
           Effect.provide(services),
           Effect.mapError((error: ShifterError): GatewayError => (error._tag === "GatewayError" ? error : new GatewayError(carried(error))))
         )
+      const changed = (reference: string, options: ReadOptions, change: (system: string, id: string, uid: number) => Effect.Effect<unknown, CatalogError | GatewayError, ImageIndex>) =>
+        provided(
+          Effect.gen(function* () {
+            const system = yield* Site.system(site, options.system)
+            const { id, owner } = yield* (yield* Gateway).record(reference, options)
+            const { requester } = options
+            if (requester !== undefined && requester.uid !== owner) {
+              return yield* new GatewayError(errorFields("ACCESS_DENIED", `The image "${printable(reference)}" on ${system.name} is not uid ${requester.uid}'s to keep`))
+            }
+            const index = yield* ImageIndex
+            // What the index does not know yet, such as what another program published.
+            if ((yield* index.get(system.name, id)) === undefined) yield* reconcile(system, expiryOf(site))
+            yield* change(system.name, id, requester?.uid ?? process.getuid?.() ?? 0)
+            const now = yield* index.get(system.name, id)
+            if (now === undefined) return yield* new GatewayError(errorFields("IMAGE_NOT_FOUND", `There is no image "${printable(reference)}" on ${system.name}`))
+            return { id, expires: now.expires, pins: now.pins }
+          })
+        )
       return Upkeep.of({
+        pin: (reference, options = {}) => changed(reference, options, (system, id, uid) => Effect.flatMap(ImageIndex, (index) => index.pin(system, id, uid))),
+        unpin: (reference, options = {}) =>
+          changed(reference, options, (system, id, uid) =>
+            Effect.flatMap(ImageIndex, (index) => index.unpin(system, id, uid)).pipe(
+              Effect.filterOrFail(
+                (was) => was,
+                () => new GatewayError(errorFields("USAGE", `You have not pinned the image ${id}`, { remedy: "Nothing is to be done." }))
+              )
+            )
+          ),
+        expire: (reference, expires, options = {}) =>
+          changed(reference, options, (system, id) =>
+            Effect.gen(function* () {
+              yield* checked(Expiring, { expires })
+              yield* (yield* ImageIndex).setExpiry(system, id, expires)
+            })
+          ),
         collect: (request = {}) =>
           provided(
             Effect.gen(function* () {

@@ -7,13 +7,13 @@ import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
 import { errorFields, GatewayError, isErrorCode } from "../core/Errors.js"
 import type { ImageRecord } from "../core/ImageRecord.js"
 import { careful, type OnProgress } from "../core/Progress.js"
 import type { PullRequest } from "../core/Pull.js"
+import { listening } from "./Listening.js"
 import type { Replica } from "./Replica.js"
-import { ApiErrors, Pull } from "./v1/Schemas.js"
+import { Pull } from "./v1/Schemas.js"
 
 /** How a service is asked. */
 export interface Asking {
@@ -31,7 +31,8 @@ export const following = (asking: Asking, request: PullRequest): Effect.Effect<I
 
 const once = ({ asked, system }: Asking, { allowGids, allowUids, credentials, onProgress, platform, reference, verify }: PullRequest): Effect.Effect<ImageRecord, GatewayError> =>
   Effect.gen(function* () {
-    const told = telling(careful(onProgress))
+    const progress = telling(careful(onProgress))
+    const told = (pull: Pull) => progress(pull.progress)
     const submitted = yield* asked(({ api }) =>
       api.pulls.create({ urlParams: system, payload: { reference, platform, allowUids, allowGids, verify, credentials } })
     )
@@ -71,7 +72,6 @@ const outcome = (pull: Pull, record: (id: string) => Effect.Effect<ImageRecord, 
 }
 
 const Event = Schema.parseJson(Pull)
-const Refusal = Schema.parseJson(ApiErrors)
 
 /** Follows the events of one stream to its end; the last state it told. */
 const followed = ({ http, url }: Replica, id: string, system: { readonly system?: string }, lastId: string, told: (pull: Pull) => void) =>
@@ -80,21 +80,13 @@ const followed = ({ http, url }: Replica, id: string, system: { readonly system?
       const request = HttpClientRequest.get(`${url}/v1/pulls/${id}/events`, { urlParams: system, headers: { accept: "text/event-stream", "last-event-id": lastId } })
       const response = yield* http.execute(request)
       if (response.status !== 200) return undefined
-      let kind = ""
       let last: Pull | undefined
-      yield* response.stream.pipe(
-        Stream.decodeText(),
-        Stream.splitLines,
-        Stream.runForEach((line) =>
-          Effect.gen(function* () {
-            if (line.startsWith("event: ")) kind = line.slice("event: ".length)
-            if (!line.startsWith("data: ")) return
-            const data = line.slice("data: ".length)
-            if (kind === "error") return yield* Effect.flatMap(Schema.decode(Refusal)(data), Effect.fail)
-            last = yield* Schema.decode(Event)(data)
-            told(last)
-          })
-        ),
+      yield* listening(response, (_, data) =>
+        Effect.gen(function* () {
+          last = yield* Schema.decode(Event)(data)
+          told(last)
+        })
+      ).pipe(
         // A stream that breaks is taken up again.
         Effect.catchTag("ResponseError", () => Effect.void)
       )
@@ -103,12 +95,12 @@ const followed = ({ http, url }: Replica, id: string, system: { readonly system?
   )
 
 /** Makes the events that an embedded gateway tells of the states that a service tells. */
-const telling = (onProgress: OnProgress) => {
+export const telling = (onProgress: OnProgress) => {
   let phase = ""
   let imageId = ""
   let waiting = false
   let warnings: ReadonlyArray<string> = []
-  return ({ progress }: Pull): void => {
+  return (progress: Pull["progress"]): void => {
     if (progress === undefined) return
     for (const message of progress.warnings.filter((each) => !warnings.includes(each))) onProgress({ _tag: "Warning", message })
     warnings = progress.warnings

@@ -61,7 +61,8 @@ export const serve = ({ dialects = [], site, version }: Options) =>
     const app = HttpServerRequest.HttpServerRequest.pipe(
       Effect.flatMap((request): HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices> => {
         const length = Number(request.headers["content-length"] ?? 0)
-        if (length > server.bodyBytes) return Effect.succeed(tooLarge)
+        // What is read of an upload is limited by what it said it would have.
+        if (length > server.bodyBytes && !isUpload(request)) return Effect.succeed(tooLarge)
         return dialects.find(({ prefix }) => (prefix === "/" ? /^\/(?:\?|$)/.test(request.url) : request.url.startsWith(prefix)))?.app ?? v1
       }),
       HttpServerRequest.withMaxBodySize(Option.some(server.bodyBytes))
@@ -71,6 +72,9 @@ export const serve = ({ dialects = [], site, version }: Options) =>
     const addresses = yield* Effect.forEach(server.listen, (address) => listen(address, site, tls, handler, stopped))
     return { addresses } satisfies Running
   })
+
+/** Adds to an upload: its body is a stream that may last, as long as it does not stall. */
+const isUpload = ({ method, url }: { readonly method?: string | undefined; readonly url?: string | undefined }): boolean => method === "PATCH" && /^\/v1\/uploads\/[0-9a-f]{32}(?:\?|$)/.test(url ?? "")
 
 /** Every request is counted and logged, and every failure answered. */
 const observed = <R>(app: HttpApp.Default<unknown, R>, routes: ReadonlyArray<string>) =>
@@ -132,7 +136,8 @@ const listen = (address: string, site: Site, tls: Certificate | undefined, handl
     const options = {
       maxHeaderSize: HEADER_BYTES,
       headersTimeout: Math.min(HEADERS_SECONDS, server.requestSeconds) * 1000,
-      requestTimeout: server.requestSeconds * 1000,
+      // For each request by itself: see `timed`.
+      requestTimeout: 0,
       keepAliveTimeout: IDLE_SECONDS * 1000,
       connectionsCheckingInterval: 1000
     }
@@ -144,7 +149,7 @@ const listen = (address: string, site: Site, tls: Certificate | undefined, handl
       (made) => ended(made, stopped, server.stopSeconds)
     )
     http.maxConnections = server.connections
-    http.on("request", handler).on("clientError", refuse)
+    http.on("request", timed(server.requestSeconds)).on("request", handler).on("clientError", refuse)
     yield* Effect.async<undefined, GatewayError>((resume) => {
       const failed = (error: Error) => resume(new GatewayError(errorFields("CONFIG_INVALID", `The service can't listen on ${address}: ${error.message}`, { remedy: "Mend listen in server." })))
       const listening = () => {
@@ -183,6 +188,21 @@ const ended = (server: Http.Server, stopped: Deferred.Deferred<undefined>, secon
     )
     server.closeAllConnections()
   })
+
+/** Ends requests that are not there in time. */
+const timed =
+  (seconds: number): Handler =>
+  (request, response) => {
+    if (request.complete || isUpload(request)) return
+    const timer = setTimeout(() => {
+      if (request.complete) return
+      if (response.headersSent) request.socket.destroy()
+      else refuse(Object.assign(new Error("the request took too long"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), request.socket)
+    }, seconds * 1000)
+    const over = () => clearTimeout(timer)
+    request.once("end", over).once("close", over)
+    response.once("close", over)
+  }
 
 const statusOfParser: Readonly<Record<string, number>> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
 

@@ -21,6 +21,7 @@ const ofReason: Readonly<Record<ErrorReason, number>> = {
 const ofCode: Readonly<Partial<Record<ErrorCode, number>>> = {
   UNAUTHENTICATED: 401,
   LIMIT_EXCEEDED: 413,
+  UPLOAD_CONFLICT: 409,
   QUEUE_FULL: 429,
   REGISTRY_RATE_LIMITED: 429,
   REGISTRY_UNREACHABLE: 502,

@@ -7,6 +7,7 @@
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -22,16 +23,33 @@ const json = Schema.encodeSync(Schema.parseJson(Pull))
 export const idOf = ({ attempts, changed, state }: Pull): string => `${changed}-${attempts}-${state}`
 
 /** The states of a pull as a response; it ends early when the service stops, and tells the client to come again. */
-export const events = (states: Stream.Stream<Pull, ShifterError>, lastId: string | undefined, stopped: Deferred.Deferred<undefined>) => {
-  const told = states.pipe(
-    Stream.filter((pull) => idOf(pull) !== lastId || isEnded(pull)),
-    Stream.map((pull) => `event: pull\nid: ${idOf(pull)}\ndata: ${json(pull)}\n\n`),
+export const events = (states: Stream.Stream<Pull, ShifterError>, lastId: string | undefined, stopped: Deferred.Deferred<undefined>) =>
+  response(
+    states.pipe(
+      Stream.filter((pull) => idOf(pull) !== lastId || isEnded(pull)),
+      Stream.map((pull) => `event: pull\nid: ${idOf(pull)}\ndata: ${json(pull)}\n\n`)
+    ),
+    stopped
+  )
+
+/**
+ * What takes longer than anybody waits for an answer, as a response: `progress` while it goes on, and `done` with the result. It is the
+ * caller's: it ends when he goes.
+ */
+export const outcome = <A, I>(schema: Schema.Schema<A, I>, work: Effect.Effect<A, ShifterError>, stopped: Deferred.Deferred<undefined>, progress: Stream.Stream<string> = Stream.empty) => {
+  const encode = Schema.encodeSync(Schema.parseJson(schema))
+  const done = Stream.fromEffect(Effect.map(work, (result) => `event: done\ndata: ${encode(result)}\n\n`))
+  return response(Stream.merge(done, Stream.map(progress, (text) => `event: progress\ndata: ${text}\n\n`), { haltStrategy: "left" }), stopped)
+}
+
+const response = (told: Stream.Stream<string, ShifterError>, stopped: Deferred.Deferred<undefined>) => {
+  const text = told.pipe(
     Stream.catchAll((error) => Stream.succeed(`event: error\ndata: ${JSON.stringify(apiError(error))}\n\n`)),
     Stream.merge(Stream.as(Stream.fromSchedule(Schedule.spaced(HEARTBEAT)), ": \n\n"), { haltStrategy: "left" }),
     Stream.haltWhen(Deferred.await(stopped))
   )
   return HttpServerResponse.stream(
-    Stream.concat(Stream.succeed(`retry: ${RETRY_MILLIS}\n\n`), told).pipe(Stream.map((text) => encoder.encode(text))),
+    Stream.concat(Stream.succeed(`retry: ${RETRY_MILLIS}\n\n`), text).pipe(Stream.map((each) => encoder.encode(each))),
     { contentType: "text/event-stream", headers: { "cache-control": "no-store", "x-accel-buffering": "no" } }
   )
 }

@@ -12,10 +12,12 @@ import { Gateway } from "../../core/Gateway.js"
 import { ImageIndex, type IndexedImage } from "../../core/ImageIndex.js"
 import type { ImageRecord } from "../../core/ImageRecord.js"
 import type { Site, System } from "../../core/Site.js"
+import { Transport } from "../../core/Transport.js"
 import { isAdmin } from "../Identity.js"
 import { type Caller, type ImageAction, mayDoWith, mayTry, noImage } from "../Policy.js"
 import { Api, Asking } from "./Api.js"
 import { answered, granted } from "./Authorization.js"
+import { imageFile } from "./ImageFile.js"
 import type { Image } from "./Schemas.js"
 
 /** Uses of an image that are noted: one a minute. */
@@ -29,6 +31,7 @@ export const images = (site: Site) =>
       const gateway = yield* Gateway
       const index = yield* ImageIndex
       const audit = yield* Audit
+      const transport = yield* Transport
       const lifetime = site.lifetime.imageSeconds === 0 ? undefined : site.lifetime.imageSeconds * 1000
 
       const uses = yield* Cache.make({
@@ -106,6 +109,16 @@ export const images = (site: Site) =>
           )
         )
         .handle("inspect", ({ urlParams: { reference } }) => answered(Effect.flatMap(found("read", reference), ({ record, system }) => shown(system, record))))
+        .handleRaw("file", ({ request, urlParams: { reference } }) =>
+          answered(
+            Effect.gen(function* () {
+              const { caller, record, system, why } = yield* found("read", reference)
+              yield* uses.get(`${system.name} ${record.id}`)
+              if (record.access === "private") yield* noted("lookup", caller, system, reference, record, `file: ${why}`)
+              return yield* imageFile(transport, system, record, request)
+            })
+          )
+        )
         .handle("remove", ({ urlParams: { reference } }) =>
           answered(
             Effect.gen(function* () {

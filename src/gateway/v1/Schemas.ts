@@ -4,8 +4,10 @@
  * @module
  */
 import * as Schema from "effect/Schema"
+import { Digest } from "../../core/Digest.js"
 import { type ErrorReason, errorTable, type ShifterError } from "../../core/Errors.js"
-import { Acl, Id, RecordFields } from "../../core/ImageRecord.js"
+import { Acl, Id, MetadataFields, RecordFields } from "../../core/ImageRecord.js"
+import { ImportSource } from "../../core/Import.js"
 import { formatLimits } from "../../core/Limits.js"
 import { phases } from "../../core/Progress.js"
 import { TokenScope } from "../../core/Tokens.js"
@@ -95,6 +97,18 @@ export const PullRequest = Schema.Struct({
   )
 }).annotations({ identifier: "PullRequest" })
 
+export const Progress = Schema.Struct({
+  phase: Schema.Literal(...phases),
+  imageId: Schema.optional(Schema.String),
+  received: Schema.Number,
+  bytes: Schema.Number,
+  layersDone: Schema.Number,
+  layers: Schema.Number,
+  packed: Schema.Number,
+  isWaiting: Schema.Boolean,
+  warnings: Schema.Array(Schema.String)
+}).annotations({ identifier: "Progress" })
+
 const State = Schema.Literal("waiting", "running", "done", "failed", "cancelled")
 export const Pull = Schema.Struct({
   id: Schema.String,
@@ -104,19 +118,7 @@ export const Pull = Schema.Struct({
   state: State,
   imageId: Schema.optional(Schema.String),
   error: Schema.optional(Schema.Struct({ code: Schema.String, what: Schema.String, remedy: Schema.String })),
-  progress: Schema.optional(
-    Schema.Struct({
-      phase: Schema.Literal(...phases),
-      imageId: Schema.optional(Schema.String),
-      received: Schema.Number,
-      bytes: Schema.Number,
-      layersDone: Schema.Number,
-      layers: Schema.Number,
-      packed: Schema.Number,
-      isWaiting: Schema.Boolean,
-      warnings: Schema.Array(Schema.String)
-    })
-  ),
+  progress: Schema.optional(Progress),
   attempts: Schema.Number,
   created: Time,
   changed: Time,
@@ -133,6 +135,52 @@ export const Queue = Schema.Struct({
   pulls: Schema.Array(Pull),
   counts: Schema.Array(Schema.Struct({ system: Schema.String, state: State, count: Schema.Number }))
 }).annotations({ identifier: "Queue" })
+
+export const NewUpload = Schema.Struct({
+  name: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(255)),
+  bytes: Schema.NonNegativeInt,
+  sha256: Schema.optional(Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/)))
+}).annotations({ identifier: "NewUpload" })
+export const Upload = Schema.Struct({
+  id: Schema.String,
+  name: Schema.String,
+  bytes: Schema.Number,
+  offset: Schema.Number.annotations({ description: "Bytes that are here, durably; the next ones begin there." }),
+  complete: Schema.Boolean,
+  digest: Schema.optional(Digest),
+  expires: Time
+}).annotations({ identifier: "Upload" })
+export const UploadOffset = Schema.Struct({ "upload-offset": count.pipe(Schema.nonNegative()).annotations({ description: "The upload's `offset`." }) })
+
+export const NewImport = Schema.Struct({
+  reference: Reference,
+  source: ImportSource,
+  platform: Schema.optional(Schema.String.pipe(Schema.maxLength(400))),
+  allowUids: Schema.optional(Acl),
+  allowGids: Schema.optional(Acl),
+  metadata: Schema.optional(Schema.partialWith(MetadataFields, { exact: true }))
+}).annotations({ identifier: "NewImport" })
+export type NewImport = typeof NewImport.Type
+
+export const CollectParams = Schema.Struct({ ...SystemParam, dryRun: Schema.optionalWith(Schema.BooleanFromString, { default: () => false }) })
+export const Collected = Schema.Struct({
+  system: Schema.String,
+  expired: Schema.Array(Schema.Struct({ id: Schema.String, names: Schema.Array(Schema.String) })),
+  removed: Schema.Array(Schema.Struct({ id: Schema.String, bytes: Schema.Number })),
+  staged: Schema.Array(Schema.Struct({ name: Schema.String, bytes: Schema.Number })),
+  scratch: Schema.Number,
+  problems: Schema.Array(Schema.String)
+}).annotations({ identifier: "Collected" })
+export const ScrubParams = Schema.Struct({
+  ...SystemParam,
+  olderThanSeconds: Schema.optional(count.pipe(Schema.nonNegative())),
+  limit: Schema.optional(count.pipe(Schema.between(1, 1_000_000)))
+})
+export const Scrubbed = Schema.Struct({
+  system: Schema.String,
+  read: Schema.Number,
+  damaged: Schema.Array(Schema.Struct({ id: Schema.String, names: Schema.Array(Schema.String), what: Schema.String }))
+}).annotations({ identifier: "Scrubbed" })
 
 export const Systems = Schema.Struct({
   systems: Schema.Array(Schema.Struct({ name: Schema.String, isDefault: Schema.Boolean, may: Schema.Array(TokenScope), isAdmin: Schema.Boolean }))

@@ -18,6 +18,8 @@ import { images } from "./Images.js"
 import { pulls } from "./PullsOfUsers.js"
 import { open, service } from "./ServiceItself.js"
 import { tokens } from "./TokensOfUsers.js"
+import { uploads } from "./UploadsOfUsers.js"
+import { upkeep } from "./UpkeepOfImages.js"
 
 export interface Options {
   readonly site: Site
@@ -35,7 +37,7 @@ const answering = HttpApiBuilder.middleware((app) =>
 export const make = ({ site, stopped, version }: Options) =>
   Effect.gen(function* () {
     const api = HttpApiBuilder.api(Api).pipe(
-      Layer.provide([images(site), pulls(site, stopped), tokens(site), service(site), open(site, version)]),
+      Layer.provide([images(site), pulls(site, stopped), uploads(site, stopped), upkeep(stopped), tokens(site), service(site), open(site, version)]),
       Layer.provide(Authorization.layer(site))
     )
     const context = yield* Layer.build(
