@@ -1,8 +1,10 @@
 /** The reference's dialect over a real socket: the shared tables, a client as strict as the reference's, and callers who mean no good. */
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import * as Effect from 'effect/Effect'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import * as Digest from '../../src/core/Digest.js'
 import { Audit } from '../../src/core/Audit.js'
 import { ImageIndex } from '../../src/core/ImageIndex.js'
 import { type Account, ensureTestAccounts } from '../harness/accounts.js'
@@ -389,6 +391,38 @@ describe('the dialect, where public images are everyone\'s', () => {
       expect((await ask('POST', `/api/pull/test/${path('team/app:1')}/`)).status).toBe(401)
       expect((await ask('GET', '/api/queue/test/')).status).toBe(401)
       expect((await ask('GET', `/api/expire/test/${path('team/app:1')}/`)).status).toBe(401)
+    } finally {
+      await service.stop()
+    }
+  })
+})
+
+describe('lists that nobody takes', () => {
+  it('are few of each user, and hold up no other', async () => {
+    const service = await startDialect({ ...testSite(work.at('untaken')).config, server: { listen: ['127.0.0.1:0'], authentication: 'mock' } })
+    const asks = (who: string) => request('GET', '/api/list/test/', who, undefined)
+    try {
+      // More than the system keeps of a connection.
+      await service.ask(Effect.flatMap(ImageIndex, (index) => Effect.forEach([1, 2, 3, 4, 5, 6], (n) => {
+        const id = String(n).repeat(64)
+        const reference = `docker:docker.io/library/large${n}:latest`
+        return Effect.zipRight(
+          index.put('test', {
+            id, reference, sourceDigest: Digest.ofBytes(id), profile: 'test', platform: 'linux/amd64', imageSize: 1, imageSha256: id, entries: 1, access: 'public', owner: 1,
+            allowUids: [], allowGids: [], entrypoint: [], command: [], labels: [], env: Array.from({ length: 30 }, (_, i) => `V${i}=${'x'.repeat(100_000)}`),
+          }),
+          index.name('test', { reference, id }),
+        )
+      })))
+      const stalled = Array.from({ length: 8 }, () => connect(service.port, '127.0.0.1'))
+      await Promise.all(stalled.map((socket) => {
+        socket.write(asks(USER))
+        return once(socket, 'readable')
+      }))
+      expect((await exchange(service.port, asks(USER))).status).toBe(429)
+      expect((await exchange(service.port, asks(ROOT))).status).toBe(200)
+      stalled.forEach((socket) => socket.destroy())
+      await vi.waitFor(async () => expect((await exchange(service.port, asks(USER))).status).toBe(200), { timeout: 20_000 })
     } finally {
       await service.stop()
     }

@@ -329,11 +329,14 @@ describe('the service', () => {
     const served = Server.serve({ site: service.site, version: 'test', dialects: [big], answerSeconds: 1 })
     const { addresses } = await Effect.runPromise(Scope.extend(served, scope).pipe(Effect.provide(service.context)))
     try {
-      for (const goes of [true, false]) {
+      for (const [i, way] of (['goes', 'breaks', 'stays'] as const).entries()) {
         const socket = connect(Number(new URL(addresses[0]!).port), '127.0.0.1')
-        socket.on('error', () => undefined).once('readable', () => { if (goes) socket.destroy() })
+        socket.on('error', () => undefined).once('readable', () => {
+          if (way === 'goes') socket.destroy()
+          if (way === 'breaks') socket.resetAndDestroy()
+        })
         socket.write('GET /big HTTP/1.1\r\nHost: x\r\n\r\n')
-        await vi.waitFor(() => expect(ended).toBe(goes ? 1 : 2), { timeout: 10_000 })
+        await vi.waitFor(() => expect([way, ended]).toEqual([way, i + 1]), { timeout: 10_000 })
         socket.destroy()
       }
     } finally {

@@ -8,10 +8,11 @@ import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { Audit } from "../../core/Audit.js"
 import { checked } from "../../core/Checked.js"
 import { errorFields, GatewayError, type ShifterError } from "../../core/Errors.js"
@@ -57,7 +58,8 @@ export type Needed = Gateway | Pulls | PullQueue | ImageIndex | Authentication |
 /** The dialect of a site, for the server: its paths below `/api/`, and `/`, which says what there is. */
 export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, never, Needed> =>
   Effect.gen(function* () {
-    const services = yield* Effect.context<Needed>()
+    // A request has a scope of its own.
+    const services = Context.omit(Scope.Scope)(yield* Effect.context<Needed>())
     const images = yield* Images.make(site)
     const imported = yield* Imports.make(site.pulls.atOnce)
     const lists = yield* Effect.makeSemaphore(LISTS)
