@@ -324,13 +324,13 @@ describe('the service', () => {
     const big: Server.Dialect = {
       prefix: '/big',
       routes: ['/big'],
-      app: Effect.as(Effect.addFinalizer(() => Effect.sync(() => void ended++)), HttpServerResponse.uint8Array(new Uint8Array(64 * 1024 * 1024))),
+      app: Effect.as(Effect.addFinalizer(() => Effect.sync(() => { ended++ })), HttpServerResponse.uint8Array(new Uint8Array(64 * 1024 * 1024))),
     }
     const served = Server.serve({ site: service.site, version: 'test', dialects: [big], answerSeconds: 1 })
     const { addresses } = await Effect.runPromise(Scope.extend(served, scope).pipe(Effect.provide(service.context)))
     try {
       for (const [i, way] of (['goes', 'breaks', 'stays'] as const).entries()) {
-        const socket = connect(Number(new URL(addresses[0]!).port), '127.0.0.1')
+        const socket = connect(Number(new URL(addresses[0] ?? '').port), '127.0.0.1')
         socket.on('error', () => undefined).once('readable', () => {
           if (way === 'goes') socket.destroy()
           if (way === 'breaks') socket.resetAndDestroy()
