@@ -201,7 +201,8 @@ export const inspectImage = (reference: string, options: ReadOptions = {}): Prom
   withGateway(options, (gateway) => gateway.inspect(reference, options))
 
 /**
- * Removes a name; the image stays for jobs that have it pinned. With `id:ID`, removes the image and all its names.
+ * Removes a name; the image stays for jobs that have it pinned. With `id:ID`, removes the image and all its names; for a requester, who may be one of
+ * many that use it, the names alone.
  *
  * @throws GatewayError with the code `IMAGE_NOT_FOUND` when there is none, and `ACCESS_DENIED` when it is not the requester's
  */

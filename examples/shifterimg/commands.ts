@@ -179,7 +179,9 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
       removal,
       removal.image
         ? `Removed the image ${removal.id} and ${counted(removal.names.length, "name")}.\n`
-        : `Removed the name ${safe(removal.names.join(", "))}. The image stays for jobs that have it pinned; shifterimg rm id:${removal.id} removes it.\n`
+        : operand.startsWith("id:")
+          ? `Removed ${counted(removal.names.length, "name")} of the image ${removal.id}. It stays for jobs that use it, until it is collected.\n`
+          : `Removed the name ${safe(removal.names.join(", "))}. The image stays for jobs that have it pinned; shifterimg rm id:${removal.id} removes it.\n`
     )
   }
 }

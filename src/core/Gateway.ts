@@ -94,7 +94,8 @@ export class Gateway extends Context.Tag("shifter-sdk/Gateway")<
     /** Changes who may use an image; its new record. A requester changes the lists of private images that he owns; fails as `remove` does. */
     readonly setAccess: (reference: string, change: AccessChange, options?: ReadOptions) => Effect.Effect<ImageRecord, GatewayError>
     /**
-     * Removes a name; with `id:ID` the image and all its names. A requester removes what he owns: fails with `ACCESS_DENIED` for what is
+     * Removes a name; with `id:ID` the image and all its names. For a requester the image itself stays until a collection finds that nothing has
+     * pointed to it for the retention time, since jobs of others may use it. He removes what he owns: fails with `ACCESS_DENIED` for what is
      * another's, and with `IMAGE_NOT_FOUND` as `lookup` does.
      */
     readonly remove: (reference: string, options?: ReadOptions) => Effect.Effect<Removal, GatewayError>
@@ -192,6 +193,8 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
           }
           const names = (yield* transport.list(system)).names.filter((name) => name.id === id).map((name) => name.reference)
           yield* Effect.forEach(names, (name) => transport.unname(system, name), { discard: true })
+          // Others' jobs may be running it, or wait for it.
+          if (requester !== undefined) return { id, names, image: false }
           if (!(yield* transport.remove(system, id)) && names.length === 0) return yield* notFound(text, system)
           return { id, names, image: true }
         })

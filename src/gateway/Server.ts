@@ -33,13 +33,15 @@ export interface Dialect {
   readonly prefix: string
   /** Its routes, as logs and metrics name them; each holds all below it. */
   readonly routes: ReadonlyArray<string>
-  readonly app: HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices>
+  readonly app: HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices | Scope.Scope>
 }
 
 export interface Options {
   readonly site: Site
   readonly version: string
   readonly dialects?: ReadonlyArray<Dialect> | undefined
+  /** Seconds in which a caller has to take an answer that is whole; it is kept for him until then. */
+  readonly answerSeconds?: number | undefined
 }
 
 export interface Running {
@@ -51,15 +53,16 @@ export interface Running {
 const HEADER_BYTES = 64 * 1024
 const HEADERS_SECONDS = 10
 const IDLE_SECONDS = 15
+const ANSWER_SECONDS = 120
 
 /** Serves until the scope ends: then nothing new is taken, streams end, and what is being answered is finished. */
-export const serve = ({ dialects = [], site, version }: Options) =>
+export const serve = ({ answerSeconds = ANSWER_SECONDS, dialects = [], site, version }: Options) =>
   Effect.gen(function* () {
     const { server } = site
     const stopped = yield* Deferred.make<undefined>()
     const v1 = yield* V1.make({ site, stopped, version })
     const app = HttpServerRequest.HttpServerRequest.pipe(
-      Effect.flatMap((request): HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices> => {
+      Effect.flatMap((request): HttpApp.Default<unknown, HttpRouter.HttpRouter.DefaultServices | Scope.Scope> => {
         const length = Number(request.headers["content-length"] ?? 0)
         // What is read of an upload is limited by what it said it would have.
         if (length > server.bodyBytes && !isUpload(request)) return Effect.succeed(tooLarge)
@@ -67,7 +70,11 @@ export const serve = ({ dialects = [], site, version }: Options) =>
       }),
       HttpServerRequest.withMaxBodySize(Option.some(server.bodyBytes))
     )
-    const handler = yield* Effect.provide(NodeHttpServer.makeHandler(observed(app, dialects.flatMap(({ routes }) => routes))), NodeHttpServer.layerContext)
+    const handled = yield* Effect.provide(NodeHttpServer.makeHandler(observed(app, dialects.flatMap(({ routes }) => routes))), NodeHttpServer.layerContext)
+    const handler: Handler = (request, response) => {
+      response.once("prefinish", () => leaveBehind(response, answerSeconds))
+      handled(request, response)
+    }
     const tls = yield* certificate(site)
     const addresses = yield* Effect.forEach(server.listen, (address) => listen(address, site, tls, handler, stopped))
     return { addresses } satisfies Running
@@ -203,6 +210,12 @@ const timed =
     request.once("end", over).once("close", over)
     response.once("close", over)
   }
+
+/** Ends a connection whose other side does not take what it asked for: whoever asked often enough would fill the memory with it. */
+const leaveBehind = (response: Http.ServerResponse, seconds: number): void => {
+  const late = setTimeout(() => response.destroy(), seconds * 1000).unref()
+  response.once("close", () => clearTimeout(late))
+}
 
 const statusOfParser: Readonly<Record<string, number>> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
 

@@ -111,7 +111,10 @@ describe('a private image', () => {
     expect((await listImages({ config })).images.length).toBe(2)
     // To use it is not to own it.
     for (const name of [reference(), `id:${id}`]) expect((await failure(removeImage(name, { config, requester: member }))).code).toBe('ACCESS_DENIED')
-    expect(await removeImage(`id:${id}`, { config, requester: owner })).toEqual({ id, names: [reference()], image: true })
+    expect(await removeImage(`id:${id}`, { config, requester: owner })).toEqual({ id, names: [reference()], image: false })
+    // Jobs of others may use it: the image itself is a collection's to remove, or the image owner's.
+    expect(await lookupImage(`id:${id}`, { config, requester: member })).toBe(id)
+    expect((await failure(lookupImage(reference(), { config, requester: owner }))).code).toBe('IMAGE_NOT_FOUND')
   })
 
   it('has the mode of private ones, whatever was left of it', async () => {

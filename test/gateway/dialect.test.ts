@@ -1,10 +1,13 @@
 /** The reference's dialect over a real socket: the shared tables, a client as strict as the reference's, and callers who mean no good. */
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import * as Effect from 'effect/Effect'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import * as Digest from '../../src/core/Digest.js'
 import { Audit } from '../../src/core/Audit.js'
 import { ImageIndex } from '../../src/core/ImageIndex.js'
+import { LISTED } from '../../src/gateway/dialect/record.js'
 import { type Account, ensureTestAccounts } from '../harness/accounts.js'
 import { type DialectService, exchange, type Reply, request, startDialect } from '../harness/dialectService.js'
 import { type Munge, startMunge } from '../harness/munge.js'
@@ -389,6 +392,57 @@ describe('the dialect, where public images are everyone\'s', () => {
       expect((await ask('POST', `/api/pull/test/${path('team/app:1')}/`)).status).toBe(401)
       expect((await ask('GET', '/api/queue/test/')).status).toBe(401)
       expect((await ask('GET', `/api/expire/test/${path('team/app:1')}/`)).status).toBe(401)
+    } finally {
+      await service.stop()
+    }
+  })
+})
+
+describe('lists that nobody takes', () => {
+  it('leave out what an image says too much of', async () => {
+    const service = await startDialect({ ...testSite(work.at('talkative')).config, server: { listen: ['127.0.0.1:0'], authentication: 'mock' } })
+    try {
+      const id = '1'.repeat(64)
+      const reference = 'docker:docker.io/library/large:latest'
+      await service.ask(Effect.flatMap(ImageIndex, (index) => Effect.zipRight(
+        index.put('test', {
+          id, reference, sourceDigest: Digest.ofBytes(id), profile: 'test', platform: 'linux/amd64', imageSize: 1, imageSha256: id, entries: 1, access: 'public', owner: 1,
+          allowUids: [], allowGids: [], entrypoint: [], command: [], labels: [['a', 'b']], env: [`V=${'x'.repeat(LISTED)}`],
+        }),
+        index.name('test', { reference, id }),
+      )))
+      const { body } = await exchange(service.port, request('GET', '/api/list/test/', USER, undefined))
+      expect(body).toMatchObject({ list: [{ id, ENV: 'MISSING', LABELS: { a: 'b' } }] })
+    } finally {
+      await service.stop()
+    }
+  })
+
+  it('are few of each user, and hold up no other', async () => {
+    const service = await startDialect({ ...testSite(work.at('untaken')).config, server: { listen: ['127.0.0.1:0'], authentication: 'mock' } })
+    const asks = (who: string) => request('GET', '/api/list/test/', who, undefined)
+    try {
+      // More than the system keeps of a connection.
+      await service.ask(Effect.flatMap(ImageIndex, (index) => Effect.forEach(Array.from({ length: 600 }, (_, i) => i), (n) => {
+        const id = String(n).padStart(64, '0')
+        const reference = `docker:docker.io/library/large${n}:latest`
+        return Effect.zipRight(
+          index.put('test', {
+            id, reference, sourceDigest: Digest.ofBytes(id), profile: 'test', platform: 'linux/amd64', imageSize: 1, imageSha256: id, entries: 1, access: 'public', owner: 1,
+            allowUids: [], allowGids: [], entrypoint: [], command: [], labels: [['l', 'x'.repeat(LISTED - 100)]], env: [`V=${'x'.repeat(LISTED - 100)}`],
+          }),
+          index.name('test', { reference, id }),
+        )
+      })))
+      const stalled = Array.from({ length: 8 }, () => connect(service.port, '127.0.0.1'))
+      await Promise.all(stalled.map((socket) => {
+        socket.write(asks(USER))
+        return once(socket, 'readable')
+      }))
+      expect((await exchange(service.port, asks(USER))).status).toBe(429)
+      expect((await exchange(service.port, asks(ROOT))).status).toBe(200)
+      stalled.forEach((socket) => socket.destroy())
+      await vi.waitFor(async () => expect((await exchange(service.port, asks(USER))).status).toBe(200), { timeout: 20_000 })
     } finally {
       await service.stop()
     }

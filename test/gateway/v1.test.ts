@@ -3,11 +3,15 @@
 import { mkdirSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
+import * as HttpServerResponse from '@effect/platform/HttpServerResponse'
 import * as Effect from 'effect/Effect'
+import * as Exit from 'effect/Exit'
 import * as Layer from 'effect/Layer'
 import * as Redacted from 'effect/Redacted'
+import * as Scope from 'effect/Scope'
 import { siteTransport, Transport } from 'shifter-sdk'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import * as Server from '../../src/gateway/Server.js'
 import { Tokens } from '../../src/core/Tokens.js'
 import { writeLayout } from '../harness/ociLayout.js'
 import { type Registry, startRegistry } from '../harness/registry.js'
@@ -312,6 +316,32 @@ describe('the service', () => {
       socket.on('data', (chunk) => { text += chunk.toString() }).once('close', () => resolve(text))
     })
     expect(answer).toMatch(/^HTTP\/1.1 408 /)
+  })
+
+  it('keeps nothing of an answer whose reader has gone, or takes nothing of it', async () => {
+    const scope = Effect.runSync(Scope.make())
+    let ended = 0
+    const big: Server.Dialect = {
+      prefix: '/big',
+      routes: ['/big'],
+      app: Effect.as(Effect.addFinalizer(() => Effect.sync(() => { ended++ })), HttpServerResponse.uint8Array(new Uint8Array(64 * 1024 * 1024))),
+    }
+    const served = Server.serve({ site: service.site, version: 'test', dialects: [big], answerSeconds: 1 })
+    const { addresses } = await Effect.runPromise(Scope.extend(served, scope).pipe(Effect.provide(service.context)))
+    try {
+      for (const [i, way] of (['goes', 'breaks', 'stays'] as const).entries()) {
+        const socket = connect(Number(new URL(addresses[0] ?? '').port), '127.0.0.1')
+        socket.on('error', () => undefined).once('readable', () => {
+          if (way === 'goes') socket.destroy()
+          if (way === 'breaks') socket.resetAndDestroy()
+        })
+        socket.write('GET /big HTTP/1.1\r\nHost: x\r\n\r\n')
+        await vi.waitFor(() => expect([way, ended]).toEqual([way, i + 1]), { timeout: 10_000 })
+        socket.destroy()
+      }
+    } finally {
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+    }
   })
 
   it('takes no body without end', async () => {

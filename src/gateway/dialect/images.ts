@@ -14,7 +14,7 @@ import type { ImageRef } from "../../core/ImageRef.js"
 import type * as Site from "../../core/Site.js"
 import { mayDoWith, noImage } from "../Policy.js"
 import type { Caller } from "./caller.js"
-import { ofImage, write } from "./record.js"
+import { LISTED, ofImage, write } from "./record.js"
 
 /** A published image that the caller may read. */
 export interface Found {
@@ -113,7 +113,7 @@ export const make = (site: Site.Site) =>
               if (seen.has(once) || mayDoWith(identity, "read", system, image.record)._tag !== "Allowed") continue
               seen.add(once)
               const names = image.names.filter((each) => each.startsWith(type))
-              records.push(write(ofImage(system.name, image.record, names, image.published, site.dialect)))
+              records.push(write(ofImage(system.name, image.record, names, image.published, site.dialect), LISTED))
             }
             after = page.next
           } while (after !== undefined)

@@ -8,9 +8,11 @@ import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import type { Audit } from "../../core/Audit.js"
 import { checked } from "../../core/Checked.js"
 import { errorFields, GatewayError, type ShifterError } from "../../core/Errors.js"
@@ -47,6 +49,8 @@ const isVerb = (text: string): text is Verb => Object.hasOwn(verbs, text)
 const BODY_BYTES = 65536
 /** A list is made whole, so that its length is known; few are made at once. */
 const LISTS = 2
+/** Lists of one user, made or on their way: each is in memory until he has taken it. All who do not say who they are count as one. */
+const LISTS_OF_ONE = 8
 
 /** What the dialect is served by. */
 export type Needed = Gateway | Pulls | PullQueue | ImageIndex | Authentication | Audit
@@ -54,10 +58,26 @@ export type Needed = Gateway | Pulls | PullQueue | ImageIndex | Authentication |
 /** The dialect of a site, for the server: its paths below `/api/`, and `/`, which says what there is. */
 export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, never, Needed> =>
   Effect.gen(function* () {
-    const services = yield* Effect.context<Needed>()
+    // A request has a scope of its own.
+    const services = Context.omit(Scope.Scope)(yield* Effect.context<Needed>())
     const images = yield* Images.make(site)
     const imported = yield* Imports.make(site.pulls.atOnce)
     const lists = yield* Effect.makeSemaphore(LISTS)
+    const listing = new Map<number | undefined, number>()
+    /** Until the request ends, whose answer is taken then. */
+    const asOneOfFew = (uid: number | undefined) =>
+      Effect.acquireRelease(
+        Effect.suspend(() => {
+          const others = listing.get(uid) ?? 0
+          return others < LISTS_OF_ONE ? Effect.sync(() => void listing.set(uid, others + 1)) : Effect.fail(manyLists)
+        }),
+        () =>
+          Effect.sync(() => {
+            const others = (listing.get(uid) ?? 1) - 1
+            if (others === 0) listing.delete(uid)
+            else listing.set(uid, others)
+          })
+      )
     const bodyBytes = Math.min(BODY_BYTES, site.server.bodyBytes)
 
     const answer = (verb: Verb, caller: Caller, target: Target.Target) =>
@@ -65,6 +85,7 @@ export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, nev
         const ref = Effect.suspend(() => Target.reference(target.type ?? "", target.tag ?? "", site.dialect))
         switch (verb) {
           case "list":
+            yield* asOneOfFew(caller.identity?.requester.uid)
             return yield* lists.withPermits(1)(images.list(caller))
           case "lookup":
             return yield* images.lookup(caller, yield* ref)
@@ -106,7 +127,7 @@ export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, nev
         return Replies.json(yield* answer(verb, caller, target))
       })
 
-    const app: HttpApp.Default = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+    const app: HttpApp.Default<never, Scope.Scope> = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
       // A server runs its application uninterruptible; time limits and callers who go away need it otherwise.
       Effect.interruptible(handled(request)).pipe(
         Effect.tapError((error: ShifterError) => (isInside(error) ? Effect.logError(error.message) : Effect.void)),
@@ -124,6 +145,8 @@ export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, nev
       { prefix: "/", routes: ["/"], app: Effect.succeed(HttpServerResponse.text("{lookup,pull,expire,list}")) }
     ]
   })
+
+const manyLists = new GatewayError(errorFields("QUEUE_FULL", `${LISTS_OF_ONE} lists of yours are made or on their way already`, { remedy: "Ask again when you have taken one." }))
 
 /** Whether something is wrong with the service, not with the call. */
 const isInside = ({ reason }: ShifterError): boolean => reason === "Configuration" || reason === "Storage" || reason === "Failed"

@@ -33,11 +33,17 @@ export interface Shown {
 /** A time in seconds. The reference's command line passes over a number without a fraction. */
 export const seconds = (millis: number): string => (millis / 1000).toFixed(3)
 
-/** The text of a record. */
-export const write = (shown: Shown): string => {
+/** Characters of a field in a list, which is made whole: what a few images say of themselves is not to keep everyone from theirs. */
+export const LISTED = 16_384
+
+/** The text of a record. A field of more than `most` characters is told as missing. */
+export const write = (shown: Shown, most = Number.POSITIVE_INFINITY): string => {
   const { lastPull, message, ...others } = shown
   const keys = ["id", "system", "itype", "tag", "status", "userACL", "groupACL", "ENV", "ENTRY", "WORKDIR", "LABELS"] as const
-  const fields = keys.map((key) => `"${key}":${JSON.stringify(others[key] ?? MISSING)}`)
+  const fields = keys.map((key) => {
+    const text = JSON.stringify(others[key] ?? MISSING)
+    return `"${key}":${text.length > most ? JSON.stringify(MISSING) : text}`
+  })
   const last = lastPull === undefined ? JSON.stringify(MISSING) : seconds(lastPull)
   return `{${[...fields, `"last_pull":${last}`, `"status_message":${JSON.stringify(message ?? MISSING)}`].join(",")}}`
 }
