@@ -88,7 +88,7 @@ describe('the library', () => {
     expect((await failure(pullImage('docker:UPPER', { config: client() }))).code).toBe('REFERENCE_INVALID')
     expect((await failure(pullImage(name('nothing:v'), { config: client() }))).code).toBe('MANIFEST_NOT_FOUND')
     expect((await failure(lookupImage('docker:x', { config: client({ system: 'none' }) }))).code).toBe('SYSTEM_UNKNOWN')
-    expect((await failure(exportImage('docker:x', { config: client(), format: 'tar', target: work.at('out') }))).code).toBe('OPTION_UNAVAILABLE')
+    expect((await failure(exportImage('docker:x', { config: client(), format: 'tar', target: work.at('out') }))).code).toBe('IMAGE_NOT_FOUND')
   })
 
   it('gives registry passwords to one pull', async () => {
