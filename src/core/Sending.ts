@@ -28,8 +28,7 @@ export const send = (uploads: typeof Uploads.Service, path: string, owner: numbe
       const found = yield* reading(() => file.stat())
       if (!found.isFile()) return yield* unreadable(new Error("it is no regular file"))
       const sha256 = yield* reading(() => hashed(file))
-      // eslint-disable-next-line no-control-regex
-      const { id } = yield* uploads.create({ owner, name: nodePath.basename(path).replace(/[\u0000-\u001f\u007f]/g, "_"), bytes: found.size, sha256 })
+      const { id } = yield* uploads.create({ owner, name: nodePath.basename(path).replace(/\p{Cc}/gu, "_"), bytes: found.size, sha256 })
       const piece = Buffer.allocUnsafe(Math.min(PIECE, Math.max(found.size, 1)))
 
       const sending = Effect.gen(function* () {

@@ -81,7 +81,8 @@ const Scrubbing = Schema.Struct({
 /** When an image expires that is used now. */
 export const expiryOf = ({ lifetime: { imageSeconds } }: Site.Site): IndexedOptions => ({ expiresIn: imageSeconds === 0 ? undefined : imageSeconds * 1000 })
 
-type Services = Catalog | ImageIndex | Audit | Transport | Gateway
+/** What it needs. */
+export type Services = Catalog | ImageIndex | Audit | Transport | Gateway
 
 /** The service for a site. */
 export const layer = (site: Site.Site): Layer.Layer<Upkeep, never, Services> =>

@@ -14,9 +14,11 @@ import { Audit } from "../core/Audit.js"
 import { errorFields, GatewayError } from "../core/Errors.js"
 import { Gateway, type ImportRequest } from "../core/Gateway.js"
 import type { ImageRecord } from "../core/ImageRecord.js"
+import type { OnProgress } from "../core/Progress.js"
 import type { PullProgress } from "../core/PullQueue.js"
 import type { Site } from "../core/Site.js"
 import type { Identity } from "./Identity.js"
+import * as Metering from "./Metering.js"
 import * as Standing from "./Standing.js"
 
 export type Asked = Omit<ImportRequest, "requester" | "onProgress" | "system"> & { readonly system: string }
@@ -69,7 +71,12 @@ export const make = (site: Site): Effect.Effect<Imports, never, Gateway | Audit 
       Effect.gen(function* () {
         const { label, requester } = identity
         yield* counted(requester.uid)
-        const record = yield* places.withPermits(1)(gateway.import({ ...asked, requester, onProgress: standing.add }))
+        const meter = Metering.make()
+        const onProgress: OnProgress = (event) => {
+          standing.add(event)
+          meter.add(event)
+        }
+        const record = yield* places.withPermits(1)(Effect.ensuring(gateway.import({ ...asked, requester, onProgress }), Effect.sync(meter.end)))
         yield* audit.write({ action: "import", uid: requester.uid, by: label, system: asked.system, reference: asked.reference, imageId: record.id, digest: record.sourceDigest, why: asked.source._tag.toLowerCase() }).pipe(
           Effect.catchAll((error) => Effect.logError(error.message))
         )

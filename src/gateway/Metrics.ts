@@ -20,6 +20,11 @@ export const refusedRequests = Metric.counter(`${PREFIX}http_unauthenticated_tot
 export const pulls = Metric.counter(`${PREFIX}pulls_total`, { description: "Pulls that this process has ended, by outcome: done, or the code of the error.", incremental: true })
 export const pulledBytes = Metric.counter(`${PREFIX}pulled_image_bytes_total`, { description: "Bytes of the images that pulls of this process ended with.", incremental: true })
 
+export const phaseSeconds = Metric.histogram(`${PREFIX}phase_seconds`, durations, "Time that pulls and imports were in a phase.")
+export const fetchedBytes = Metric.counter(`${PREFIX}fetched_bytes_total`, { description: "Bytes of layers and files that were fetched.", incremental: true })
+export const conversions = Metric.counter(`${PREFIX}conversions_total`, { description: "Images that were packed.", incremental: true })
+export const leaseLosses = Metric.counter(`${PREFIX}lease_losses_total`, { description: "Pulls that this process held and lost to another.", incremental: true })
+
 type Counts = Effect.Effect.Success<(typeof PullQueue.Service)["counts"]>
 
 /** Everything as text; the depth of the queue is asked for now, and is that of all replicas. */

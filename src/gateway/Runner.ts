@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -20,6 +21,8 @@ import type { Gateway } from "../core/Gateway.js"
 import type { ImageRecord } from "../core/ImageRecord.js"
 import { type PullOutcome, type PullQueue, type QueuedPull, queueLeaseMillis, queueRenewMillis, type Taken } from "../core/PullQueue.js"
 import type { Site } from "../core/Site.js"
+import * as Metering from "./Metering.js"
+import * as Metrics from "./Metrics.js"
 import * as Retry from "./Retry.js"
 import type { Secrets } from "./Secrets.js"
 import * as Standing from "./Standing.js"
@@ -93,6 +96,7 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
       if (order.hasCredentials && credentials === undefined) {
         return Effect.fail(new GatewayError(errorFields("CREDENTIALS_GONE", `The credentials for ${order.reference} are not here any more`)))
       }
+      const meter = Metering.make()
       return gateway.pull({
         reference: order.reference,
         system: order.system,
@@ -105,9 +109,10 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
         onProgress: (event) => {
           const before = standing.isWaiting()
           standing.add(event)
+          meter.add(event)
           if (!before && standing.isWaiting()) bell.unsafeOffer("look")
         }
-      })
+      }).pipe(Effect.ensuring(Effect.sync(meter.end)))
     }
 
     /** Says how it ended. A database that is away for a moment is told then; if it is not back in time, another process does it over. */
@@ -149,6 +154,7 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
         if (Exit.isFailure(outcome)) yield* told(queue.putBack(taken, 0, false))
         else if (outcome.value.exit !== undefined) yield* concluded(taken, outcome.value.exit)
         else if (outcome.value.why === "Cancelled") secrets.forget(pull.id)
+        else yield* Metric.increment(Metrics.leaseLosses)
         bell.unsafeOffer("look")
       })
 

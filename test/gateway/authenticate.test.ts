@@ -5,7 +5,7 @@ import * as Either from 'effect/Either'
 import * as Layer from 'effect/Layer'
 import * as Redacted from 'effect/Redacted'
 import { Site } from 'shifter-sdk'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Token, Tokens } from '../../src/core/Tokens.js'
 import * as Accounts from '../../src/gateway/Accounts.js'
 import * as Authenticate from '../../src/gateway/Authenticate.js'
@@ -77,6 +77,12 @@ describe('munge', () => {
     const credential = await one.credential()
     expect(Either.isRight(await byMunge(credential))).toBe(true)
     expect(await byMunge(credential)).toMatchObject({ left: { code: 'UNAUTHENTICATED', message: expect.stringContaining('was used before') as string } })
+  })
+
+  it('is good for its time alone', async () => {
+    const credential = await one.credential('', { ttl: 1 })
+    // One that was shown in time is refused as used before; afterwards it has expired.
+    await vi.waitFor(async () => expect(await byMunge(credential)).toMatchObject({ left: { code: 'UNAUTHENTICATED', message: expect.stringContaining('has expired') as string } }), { timeout: 10_000, interval: 300 })
   })
 
   it('of another system is refused', async () => {

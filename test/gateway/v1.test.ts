@@ -272,6 +272,9 @@ describe('the service', () => {
     const { text } = await v1('/metrics')
     expect(text.includes('shifter_http_requests_total{route="/v1/image",method="GET",status="200"}')).toBe(true)
     expect(text).toMatch(/^shifter_pulls_total\{outcome="done"\} [1-9]/m)
+    expect(text).toMatch(/^shifter_phase_seconds_count\{phase="convert"\} [1-9]/m)
+    expect(text).toMatch(/^shifter_conversions_total [1-9]/m)
+    expect(text).toMatch(/^shifter_fetched_bytes_total [1-9]/m)
     for (const secret of ['secret', 'open:v', '5001', registry.host]) expect(text.includes(secret)).toBe(false)
   })
 

@@ -46,7 +46,8 @@ const response = (told: Stream.Stream<string, ShifterError>, stopped: Deferred.D
   const text = told.pipe(
     Stream.catchAll((error) => Stream.succeed(`event: error\ndata: ${JSON.stringify(apiError(error))}\n\n`)),
     Stream.merge(Stream.as(Stream.fromSchedule(Schedule.spaced(HEARTBEAT)), ": \n\n"), { haltStrategy: "left" }),
-    Stream.haltWhen(Deferred.await(stopped))
+    // At once: the next heartbeat may be long in coming.
+    Stream.interruptWhen(Deferred.await(stopped))
   )
   return HttpServerResponse.stream(
     Stream.concat(Stream.succeed(`retry: ${RETRY_MILLIS}\n\n`), text).pipe(Stream.map((each) => encoder.encode(each))),

@@ -43,6 +43,9 @@ export const images = (site: Site) =>
         }
       })
 
+      /** Noted beside the answer: nobody waits for it. */
+      const used = (system: System, record: ImageRecord) => Effect.forkDaemon(uses.get(`${system.name} ${record.id}`))
+
       const noted = (action: AuditAction, caller: Caller, system: System, reference: string, record: ImageRecord | undefined, why: string) =>
         audit.write({
           action,
@@ -101,7 +104,7 @@ export const images = (site: Site) =>
           answered(
             Effect.gen(function* () {
               const { caller, record, system, why } = yield* found("read", reference)
-              yield* uses.get(`${system.name} ${record.id}`)
+              yield* used(system, record)
               // What everyone may have is not worth a line for each job that starts.
               if (record.access === "private") yield* noted("lookup", caller, system, reference, record, why)
               return { id: record.id }
@@ -113,7 +116,7 @@ export const images = (site: Site) =>
           answered(
             Effect.gen(function* () {
               const { caller, record, system, why } = yield* found("read", reference)
-              yield* uses.get(`${system.name} ${record.id}`)
+              yield* used(system, record)
               if (record.access === "private") yield* noted("lookup", caller, system, reference, record, `file: ${why}`)
               return yield* imageFile(transport, system, record, request)
             })
