@@ -54,6 +54,8 @@ export const PullPolicy = Schema.Struct({
   perRegistry: whole(1, 256, 4),
   /** Pulls of one user that may wait. */
   waitingPerUser: whole(1, 100_000, 200),
+  /** Seconds that one pull may take, so that a source that trickles holds no place for ever. */
+  longestSeconds: whole(1, 7 * DAY, 6 * 3600),
   /** How often a pull is begun that fails for reasons that may pass. */
   attempts: whole(1, 100, 5),
   /** Seconds until it is begun again; twice as long each time. */

@@ -112,7 +112,18 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
           meter.add(event)
           if (!before && standing.isWaiting()) bell.unsafeOffer("look")
         }
-      }).pipe(Effect.ensuring(Effect.sync(meter.end)))
+      }).pipe(
+        Effect.timeoutFail({
+          duration: Duration.seconds(policy.longestSeconds),
+          onTimeout: () =>
+            new GatewayError(
+              errorFields("LIMIT_EXCEEDED", `The pull of ${order.reference} took more than ${policy.longestSeconds} s`, {
+                remedy: "Pull again: finished layers are kept. The administrator may raise pulls.longestSeconds."
+              })
+            )
+        }),
+        Effect.ensuring(Effect.sync(meter.end))
+      )
     }
 
     /** Says how it ended. A database that is away for a moment is told then; if it is not back in time, another process does it over. */

@@ -244,6 +244,16 @@ describe('a pull', () => {
     expect(files(site.imagePath).filter((name) => name.startsWith('.'))).toEqual([])
   })
 
+  it('that takes longer than the site allows is ended, and leaves nothing', async () => {
+    const site = siteWith({ longestSeconds: 1 })
+    await withPulls(site.config, { parts: { executor: gated().layer } }, Effect.gen(function* () {
+      const { id } = yield* submit(1001)
+      expect(outcomeOf(yield* ended(somebody(1001), id))).toBe('LIMIT_EXCEEDED')
+    }))
+    expect(files(join(site.stateDirectory, 'work'))).toEqual([])
+    expect(files(site.imagePath).filter((name) => name.startsWith('.'))).toEqual([])
+  })
+
   it('is cancelled for all by an administrator', async () => {
     await withPulls(siteWith().config, { parts: { executor: gated().layer } }, Effect.gen(function* () {
       const pulls = yield* Pulls
