@@ -7,6 +7,7 @@
 
 #include "merge/path.h"
 #include "merge/unsquash.h"
+#include "tests/making.h"
 
 static const struct unsquash_limits limits = {.bytes = 1 << 20, .ratio = 100, .entries = 200, .depth = 20, .name_bytes = 300};
 
@@ -15,24 +16,10 @@ static bool keep(void *to, const void *at, size_t length) {
   return true;
 }
 
-struct whole {
-  const struct buffer *tar;
-  bool given;
-};
-
-static bool give(void *from, const unsigned char **at, size_t *length, struct failure *why) {
-  (void)why;
-  struct whole *whole = from;
-  *at = (const unsigned char *)whole->tar->at;
-  *length = whole->given ? 0 : whole->tar->length;
-  whole->given = true;
-  return true;
-}
-
 static void check_stream(const struct buffer *tar) {
-  struct whole whole = {tar, false};
+  struct tar_whole whole = {tar, false};
   struct failure why = {0};
-  CLEANUP(tar_close) struct tar_reader *reader = tar_open((struct tar_input){give, &whole});
+  CLEANUP(tar_close) struct tar_reader *reader = tar_open((struct tar_input){tar_whole_give, &whole});
   CLEANUP(path_free) struct path path = {0};
   AUTO_WORDS files = {0};
   const struct path_limits names = {limits.depth, limits.name_bytes, limits.entries};

@@ -25,9 +25,7 @@ static const char help[] =
 
 static int refuse(const struct failure *why) {
   AUTO_BUFFER line = {0};
-  buffer_print(&line, "%s ", error_name(why->code));
-  buffer_visible(&line, why->what);
-  buffer_byte(&line, '\n');
+  failure_report(why, &line);
   write_message(&line);
   return error_exit(why->code);
 }

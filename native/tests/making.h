@@ -71,3 +71,18 @@ static inline bool pieces_more(void *from, const unsigned char **at, size_t *len
   pieces->left -= *length;
   return true;
 }
+
+// A whole archive as the input of a reader.
+struct tar_whole {
+  const struct buffer *tar;
+  bool given;
+};
+
+static inline bool tar_whole_give(void *from, const unsigned char **at, size_t *length, struct failure *why) {
+  (void)why;
+  struct tar_whole *whole = from;
+  *at = (const unsigned char *)whole->tar->at;
+  *length = whole->given ? 0 : whole->tar->length;
+  whole->given = true;
+  return true;
+}
