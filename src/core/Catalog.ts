@@ -67,6 +67,8 @@ export class Catalog extends Context.Tag("shifter-sdk/Catalog")<
     readonly reaped: (pull: PullRow) => Effect.Effect<void, CatalogError>
     /** Says that a pull uses blobs, by their names in the store, so that they stay. */
     readonly useBlobs: (pull: PullRow, blobs: ReadonlyArray<string>) => Effect.Effect<void, CatalogError>
+    /** Whether earlier pulls of the same reference hold on to blobs: one that was killed after it had published does. */
+    readonly hasLeftBlobs: (pull: PullRow) => Effect.Effect<boolean, CatalogError>
     /** The pull has published, and uses its blobs no more. */
     readonly releaseBlobs: (pull: PullRow) => Effect.Effect<void, CatalogError>
     /** Does something with those of the blobs that no pull uses which runs or may be tried again, before anyone else can use them. */

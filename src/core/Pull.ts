@@ -176,7 +176,7 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
             if (!(yield* catalog.enter(row, "publish"))) return yield* leaseLost
             yield* transport.name(system, { reference: canonical, id }, row.token)
           }
-          if (current !== id || reaped > 0) yield* released
+          if (current !== id || reaped > 0 || (yield* catalog.hasLeftBlobs(row))) yield* released
           return record
         })
       // It counts as a use also where nothing is to be done.

@@ -97,6 +97,12 @@ export const make = ({ dialect, read, write }: Database): typeof Catalog.Service
         })
       ),
 
+    hasLeftBlobs: (pull) =>
+      read(
+        (sql) => sql`SELECT 1 FROM blob_uses WHERE pull IN (SELECT p.id FROM pulls p, pulls mine
+          WHERE mine.id = ${pull.id} AND p.state <> 'active' AND p.system = mine.system AND p.reference = mine.reference) LIMIT 1`
+      ).pipe(Effect.map((rows) => rows.length > 0)),
+
     releaseBlobs: (pull) =>
       write((sql) =>
         Effect.gen(function* () {
