@@ -19,7 +19,7 @@ import * as Gateway from "./core/Gateway.js"
 import { layer as httpLayer } from "./core/http/NodeHttp.js"
 import * as Image from "./core/Image.js"
 import { ImageIndex } from "./core/ImageIndex.js"
-import { indexed } from "./core/Indexed.js"
+import { expiryOf, indexed } from "./core/Indexed.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
 import type { PullQueue } from "./core/PullQueue.js"
 import type { Site, System } from "./core/Site.js"
@@ -107,7 +107,7 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
 const indexedTransport = (site: Site): Layer.Layer<Transport, never, Transport | ImageIndex> =>
   Layer.effect(
     Transport,
-    Effect.map(Effect.all([Transport, ImageIndex]), ([transport, index]) => indexed(transport, index, Upkeep.expiryOf(site)))
+    Effect.map(Effect.all([Transport, ImageIndex]), ([transport, index]) => indexed(transport, index, expiryOf(site)))
   )
 
 /** The upkeep of a site's images, embedded as a gateway is. */

@@ -9,7 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type CatalogError, messageOf, type TransportError } from "./Errors.js"
 import { ImageIndex, type Reconciled } from "./ImageIndex.js"
-import type { System } from "./Site.js"
+import type { Site, System } from "./Site.js"
 import { Transport } from "./Transport.js"
 
 /** The longest that somebody waits for the index. */
@@ -19,6 +19,9 @@ export interface IndexedOptions {
   /** Milliseconds after which an image expires that is published now, unless it is used meanwhile; never without it. */
   readonly expiresIn?: number | undefined
 }
+
+/** When an image of a site expires that is published or used now. */
+export const expiryOf = ({ lifetime: { imageSeconds } }: Pick<Site, "lifetime">): IndexedOptions => ({ expiresIn: imageSeconds === 0 ? undefined : imageSeconds * 1000 })
 
 /** Does what a transport does, and tells the index of what succeeded. */
 export const indexed = (transport: typeof Transport.Service, index: typeof ImageIndex.Service, options: IndexedOptions = {}): typeof Transport.Service => {

@@ -29,6 +29,7 @@ import { type Credentials, Image, type ResolvedImage, type ResolveOptions, type 
 import * as ImageId from "./ImageId.js"
 import { type Access, Acl, encode, type ImageRecord, mayUse, mergeAccess, Requester } from "./ImageRecord.js"
 import { ImageIndex } from "./ImageIndex.js"
+import { expiryOf } from "./Indexed.js"
 import * as ImageRef from "./ImageRef.js"
 import * as Meta from "./Meta.js"
 import * as Native from "./Native.js"
@@ -180,7 +181,7 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
           return record
         })
       // It counts as a use also where nothing is to be done.
-      const lifetime = site.lifetime.imageSeconds === 0 ? undefined : site.lifetime.imageSeconds * 1000
+      const lifetime = expiryOf(site).expiresIn
       const used = Option.isSome(index) ? Effect.ignore(index.value.touch(system.name, id, lifetime)) : Effect.void
 
       for (let told = false; ; ) {

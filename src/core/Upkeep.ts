@@ -17,7 +17,7 @@ import { collect, type Collected } from "./Collect.js"
 import { type CatalogError, carried, errorFields, GatewayError, printable, type ShifterError } from "./Errors.js"
 import { Gateway, type ReadOptions } from "./Gateway.js"
 import { ImageIndex } from "./ImageIndex.js"
-import { type IndexedOptions, reconcile } from "./Indexed.js"
+import { expiryOf, reconcile } from "./Indexed.js"
 import { scrub, type Scrubbed } from "./Scrub.js"
 import * as Site from "./Site.js"
 import type { Transport } from "./Transport.js"
@@ -77,9 +77,6 @@ const Scrubbing = Schema.Struct({
   olderThanSeconds: Schema.optional(Schema.NonNegativeInt),
   limit: Schema.optional(Schema.Int.pipe(Schema.between(1, 1_000_000)))
 })
-
-/** When an image expires that is used now. */
-export const expiryOf = ({ lifetime: { imageSeconds } }: Site.Site): IndexedOptions => ({ expiresIn: imageSeconds === 0 ? undefined : imageSeconds * 1000 })
 
 /** What it needs. */
 export type Services = Catalog | ImageIndex | Audit | Transport | Gateway

@@ -17,6 +17,7 @@ import { Audit, type AuditEntry } from "../core/Audit.js"
 import { carried, type CatalogError, errorFields, GatewayError, printable } from "../core/Errors.js"
 import { Gateway } from "../core/Gateway.js"
 import { ImageIndex } from "../core/ImageIndex.js"
+import { expiryOf } from "../core/Indexed.js"
 import type { ImageRecord } from "../core/ImageRecord.js"
 import { PullQueue, type QueuedPull } from "../core/PullQueue.js"
 import * as Site from "../core/Site.js"
@@ -68,7 +69,7 @@ export const layer = (site: Site.Site, hasLogin: Orders.HasLogin): Layer.Layer<P
         Effect.gen(function* () {
           const { order } = pull
           const record = Exit.isSuccess(result) ? result.value : undefined
-          const expires = site.lifetime.imageSeconds === 0 ? undefined : site.lifetime.imageSeconds * 1000
+          const expires = expiryOf(site).expiresIn
           if (record !== undefined) yield* Effect.ignore(index.touch(order.system, record.id, expires))
           // Others may have joined since it was begun.
           const now = yield* Effect.orElseSucceed(queue.get(pull.id), () => undefined)

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import { Audit, type AuditAction, type AuditEntry } from "../../core/Audit.js"
 import { Gateway } from "../../core/Gateway.js"
 import { ImageIndex, type IndexedImage } from "../../core/ImageIndex.js"
+import { expiryOf } from "../../core/Indexed.js"
 import type { ImageRecord, Requester } from "../../core/ImageRecord.js"
 import type { ImageRef } from "../../core/ImageRef.js"
 import type * as Site from "../../core/Site.js"
@@ -39,7 +40,7 @@ export const make = (site: Site.Site) =>
     const gateway = yield* Gateway
     const index = yield* ImageIndex
     const audit = yield* Audit
-    const lifetime = site.lifetime.imageSeconds === 0 ? undefined : site.lifetime.imageSeconds * 1000
+    const lifetime = expiryOf(site).expiresIn
 
     const noted = yield* Cache.make({
       capacity: NOTED,

@@ -10,6 +10,7 @@ import { Audit, type AuditAction } from "../../core/Audit.js"
 import { errorFields, GatewayError } from "../../core/Errors.js"
 import { Gateway } from "../../core/Gateway.js"
 import { ImageIndex, type IndexedImage } from "../../core/ImageIndex.js"
+import { expiryOf } from "../../core/Indexed.js"
 import type { ImageRecord } from "../../core/ImageRecord.js"
 import type { Site, System } from "../../core/Site.js"
 import { Transport } from "../../core/Transport.js"
@@ -32,7 +33,7 @@ export const images = (site: Site) =>
       const index = yield* ImageIndex
       const audit = yield* Audit
       const transport = yield* Transport
-      const lifetime = site.lifetime.imageSeconds === 0 ? undefined : site.lifetime.imageSeconds * 1000
+      const lifetime = expiryOf(site).expiresIn
 
       const uses = yield* Cache.make({
         capacity: USES,
