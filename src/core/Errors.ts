@@ -107,6 +107,10 @@ export type ErrorCode =
   | "STATE_UNUSABLE"
   | "CATALOG_FAILED"
   | "LEASE_LOST"
+  | "JOB_INVALID"
+  | "WLM_MISSING"
+  | "WLM_REFUSED"
+  | "WLM_FAILED"
 
 /** The coarse class of an error, for programs that decide what to do next. */
 export type ErrorReason =
