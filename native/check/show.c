@@ -228,6 +228,21 @@ void show_config(struct buffer *out, const struct config *config, const struct w
   buffer_byte(out, '}');
 }
 
+// Each volume as text again, so that whoever asked can hand them on.
+void show_request(struct buffer *out, const struct modules *modules, const struct volume_map *volumes) {
+  AUTO_WORDS names = {0}, maps = {0};
+  for (size_t i = 0; i < modules->count; i++) words_add_text(&names, modules->items[i]->name);
+  for (size_t i = 0; i < volumes->count; i++) {
+    AUTO_BUFFER text = {0};
+    volume_text(&volumes->items[i], &text);
+    words_add(&maps, text.at, text.length);
+  }
+  buffer_byte(out, '{');
+  words_field(out, "modules", &names);
+  words_field(out, "volumes", &maps);
+  buffer_byte(out, '}');
+}
+
 void show_failure(struct buffer *out, const struct failure *why) {
   buffer_byte(out, '{');
   json_key(out, "error");

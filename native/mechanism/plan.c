@@ -7,15 +7,6 @@
 #include "mechanism/open.h"
 #include "mechanism/rights.h"
 
-static bool take_volumes(const char *text, struct root_plan *plan, struct failure *why) {
-  AUTO_BUFFER what = {0};
-  bool taken = text == NULL || (volume_map_add_user(&plan->volumes, text, &what) && volume_map_settle(&plan->volumes, &what) &&
-                                volume_map_spares(&plan->volumes, &plan->config.udiroot[UDIROOT_SITE_FS].volumes, &what));
-  for (size_t i = 0; taken && i < plan->modules.count; i++)
-    taken = volume_map_spares(&plan->volumes, &plan->modules.items[i]->values[MODULE_SITE_FS].volumes, &what);
-  return taken || fail(why, ERROR_VOLUME_INVALID, "%s", what.at);
-}
-
 bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct failure *why) {
   if (!rights_configuration(&plan->config, why)) return false;
   const char *default_type = plan->config.udiroot[UDIROOT_DEFAULT_IMAGE_TYPE].text;
@@ -24,7 +15,8 @@ bool plan_begin(const struct root_request *asked, struct root_plan *plan, struct
   buffer_print(&request, "%s:%s", image_type_name(plan->reference.type), plan->reference.reference);
   plan->request = steal(&request.at);
   plan->writable = asked->writable;
-  return modules_select(&plan->config, asked->modules, &plan->modules, why) && take_volumes(asked->volumes, plan, why);
+  return modules_select(&plan->config, asked->modules, &plan->modules, why) &&
+         volumes_select(&plan->config, &plan->modules, asked->volumes, &plan->volumes, why);
 }
 
 bool plan_open_image(struct root_plan *plan, struct failure *why) {

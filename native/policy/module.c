@@ -41,6 +41,14 @@ bool modules_select(const struct config *config, const char *asked, struct modul
   return true;
 }
 
+bool volumes_select(const struct config *config, const struct modules *modules, const char *asked, struct volume_map *volumes, struct failure *why) {
+  AUTO_BUFFER what = {0};
+  bool taken = asked == NULL || (volume_map_add_user(volumes, asked, &what) && volume_map_settle(volumes, &what) &&
+                                 volume_map_spares(volumes, &config->udiroot[UDIROOT_SITE_FS].volumes, &what));
+  for (size_t i = 0; taken && i < modules->count; i++) taken = volume_map_spares(volumes, &modules->items[i]->values[MODULE_SITE_FS].volumes, &what);
+  return taken || fail(why, ERROR_VOLUME_INVALID, "%s", what.at);
+}
+
 void modules_free(struct modules *modules) {
   free(modules->items);
   *modules = (struct modules){0};

@@ -123,6 +123,25 @@ static int check_config(const char *named, bool json) {
   return right ? 0 : 1;
 }
 
+// What a workload manager asks at submission: what a start on a node would refuse, by the site's own configuration.
+static int check_request(const struct check_arguments *asked) {
+  struct failure why = {.code = ERROR_INTERNAL};
+  struct config config = {0};
+  struct modules modules = {0};
+  struct volume_map volumes = {0};
+  AUTO_BUFFER out = {0};
+  bool good = site_load(CONFIG_DIRECTORY, &config, &why) && modules_select(&config, asked->modules, &modules, &why) &&
+              volumes_select(&config, &modules, asked->volumes, &volumes, &why);
+  if (good)
+    show_request(&out, &modules, &volumes);
+  else
+    show_failure(&out, &why);
+  volume_map_free(&volumes);
+  modules_free(&modules);
+  config_free(&config);
+  return put(&out, good ? 0 : error_exit(why.code));
+}
+
 struct report {
   struct buffer out;
   bool ok;
@@ -252,6 +271,7 @@ static int answer(const struct check_arguments *request, const char *verb, const
   if (verb == NULL) return usage("what to check is not named");
   if (strcmp(verb, "config") == 0) return check_config(operand, request->json);
   if (strcmp(verb, "node") == 0 && operand == NULL) return check_node();
+  if (strcmp(verb, "request") == 0 && operand == NULL) return check_request(request);
   if (operand == NULL) return usage("what to read is not named");
   if (strcmp(verb, "ref") == 0 || strcmp(verb, "volume") == 0 || strcmp(verb, "siteFs") == 0) return check_text(verb, operand, request->default_type);
   static const char *const files[] = {"record", "name", "meta", "root"};

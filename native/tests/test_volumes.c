@@ -182,6 +182,36 @@ static void modules(void **state) {
   config_free(&config);
 }
 
+// What a site would refuse at a start: beside a module's mounts a place may be free, and with it not.
+static void selected(void **state) {
+  (void)state;
+  static const char text[] = "siteFs=/home\nmodule_data_siteFs=/data\nmodule_none2_siteEnv=A=1\n";
+  struct config config = {0};
+  struct failure why;
+  assert_true(config_parse(&config, UDIROOT_CONF, text, strlen(text), "udiRoot.conf", &why));
+  assert_true(config_finish(&config, true, "udiRoot.conf", &why));
+  static const struct {
+    const char *modules, *volumes, *texts;
+  } cases[] = {{NULL, NULL, ""}, {"none", "/a:/data", "/a:/data"}, {"data", "/a:/data", NULL}, {"none2,data", "/a:/data/x", NULL}, {"data", "/a:/dat", "/a:/dat"},
+               {NULL, "/a:/home/x", NULL}, {NULL, "/a:/b;/c:/b", NULL}, {NULL, "/a", NULL}, {NULL, "/2:/z:ro;/1:/y", "/1:/y;/2:/z:ro"}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct modules active = {0};
+    struct volume_map volumes = {0};
+    AUTO_BUFFER texts = {0};
+    const char *row = cases[i].volumes == NULL ? "(nothing)" : cases[i].volumes;
+    assert_true(modules_select(&config, cases[i].modules, &active, &why));
+    bool good = volumes_select(&config, &active, cases[i].volumes, &volumes, &why);
+    check(good == (cases[i].texts != NULL), row);
+    buffer_text(&texts, "");
+    volume_map_signature(&volumes, &texts);
+    if (good) check(same_text(texts.at, cases[i].texts), row);
+    if (!good) check(why.code == ERROR_VOLUME_INVALID, row);
+    volume_map_free(&volumes);
+    modules_free(&active);
+  }
+  config_free(&config);
+}
+
 // Volumes come in the order in which they are mounted, whatever order they were named in.
 static void settled(void **state) {
   (void)state;
@@ -230,7 +260,7 @@ static void description(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(site_maps), cmocka_unit_test(user_maps), cmocka_unit_test(more_user_maps),
                                      cmocka_unit_test(cache_types), cmocka_unit_test(many), cmocka_unit_test(depth),      cmocka_unit_test(sizes),     cmocka_unit_test(covering),
-                                     cmocka_unit_test(spared),    cmocka_unit_test(modules),   cmocka_unit_test(settled),
+                                     cmocka_unit_test(spared),    cmocka_unit_test(modules),   cmocka_unit_test(selected), cmocka_unit_test(settled),
                                      cmocka_unit_test(description)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,6 +93,20 @@ describe('the grammar', () => {
     expect((await run([CHECK, kind, '/a:/x\n'])).status).not.toBe(0)
   })
 
+  it('of shifter-check request: as a start at this site would take or refuse them', async () => {
+    const request = async (...options: readonly string[]): Promise<unknown> => {
+      const { status, stdout } = await run([CHECK, 'request', ...options])
+      const told = JSON.parse(stdout) as { readonly error?: { readonly code: string } }
+      return told.error === undefined ? told : { status, code: told.error.code }
+    }
+    expect(await request()).toEqual({ modules: [], volumes: [] })
+    expect(await request('--volume=/b:/y:ro', '--volume', '/a:/x;/a:/x', '--module=none')).toEqual({ modules: [], volumes: ['/a:/x', '/b:/y:ro'] })
+    expect(await request('--volume=/x:/cache:perNodeCache=size=1M')).toEqual({ modules: [], volumes: ['/x:/cache:perNodeCache=size=1048576,bs=1048576,method=loop,fstype=xfs'] })
+    for (const volume of ['/a:/site/below', '/a:/etc', 'a:/b', '/a:/b;/c:/b', '/a:/x\n']) expect([volume, await request(`--volume=${volume}`)]).toEqual([volume, { status: 1, code: 'VOLUME_INVALID' }])
+    expect(await request('--module=no-such-module')).toEqual({ status: 1, code: 'MODULE_REFUSED' })
+    expect(await request('operand')).toEqual({ status: 2, code: 'USAGE' })
+  })
+
   it('is the same for --volume', async () => {
     for (const { input, accept } of rowsOf(userMaps.cases)) {
       const result = await start([input], 'true')
