@@ -66,6 +66,13 @@ test_packages=(
   openssh-server # a system that images reach by ssh
   openssh-client # makes its keys
   postgresql    # the catalogue of several replicas
+  slurmctld     # controls the cluster of the tests
+  slurmd        # runs its two nodes
+  slurm-client  # submits to it
+  slurm-wlm-basic-plugins # what they load
+  libslurm-dev  # headers of the SPANK plugin
+  libopenmpi-dev # an MPI program that PMIx starts
+  openmpi-bin   # compiles it
 )
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -1,20 +1,12 @@
 /** A PostgreSQL server of a test's own: below its workspace, run as the account `postgres`, with its own socket and port. */
 import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { freePort } from './ports.js'
 import { runOk } from './process.js'
 
 /** Where Debian's packages put the server's programs, which are not in everyone's PATH. */
 const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql').sort((a, b) => Number(b) - Number(a)) : []
 const bin = (program: string) => [...versions.map((version) => `/usr/lib/postgresql/${version}/bin/${program}`), `/usr/local/bin/${program}`].find(existsSync) ?? program
-
-const freePort = () =>
-  new Promise<number>((resolve, reject) => {
-    const server = createServer().once('error', reject).listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
 
 export interface PostgresSettings {
   readonly host: string

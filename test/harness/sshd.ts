@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
+import { freePort } from './ports.js'
 import { runOk } from './process.js'
 import { makeWorkspace } from './workspace.js'
 
@@ -33,17 +34,6 @@ export interface SshdOptions {
   /** Keys of one that is stopped: it is the same host again. */
   readonly as?: Sshd
 }
-
-/** A port that is free now; sshd takes no 0. */
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => { resolve(port) })
-    })
-  })
 
 const started = (child: ChildProcess, log: { text: string }): Promise<boolean> =>
   new Promise((resolve) => {
