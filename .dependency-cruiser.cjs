@@ -36,7 +36,7 @@ module.exports = {
     siblings("wlm", "wlm"),
     room("udi", "^src/udi/", ["^src/core/", "^src/udi/"], "udi imports core"),
     room("gateway", "^src/gateway/", ["^src/core/", "^src/gateway/"], "gateway imports core"),
-    room("face", "^src/(index|live|remote|gateway)\\.ts$|^src/bin/", ["^src/", "^package\\.json$"], "the public face and the composition roots import every room of src"),
+    room("face", "^src/(index|live|remote|gateway|adapters)\\.ts$|^src/bin/", ["^src/", "^package\\.json$"], "the public face and the composition roots import every room of src"),
     room(
       "examples",
       "^examples/([^/]+)/",

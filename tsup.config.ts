@@ -3,7 +3,12 @@ import { defineConfig } from "tsup"
 export default defineConfig([
   {
     // The library: as it is, its dependencies the user's own copies.
-    entry: { index: "src/index.ts", "gateway/index": "src/gateway.ts", "backends/docker/index": "src/backends/docker/index.ts" },
+    entry: {
+      index: "src/index.ts",
+      "gateway/index": "src/gateway.ts",
+      "backends/docker/index": "src/backends/docker/index.ts",
+      "wlm/slurm/index": "src/wlm/slurm/index.ts"
+    },
     format: ["esm", "cjs"],
     dts: true,
     target: "node20",

@@ -36,6 +36,10 @@ const run = async (argv: ReadonlyArray<string>): Promise<number> => {
     case "token list":
     case "token revoke":
       return (await import("./shifter-gateway/tokens.js")).tokens(command.name, operands[0], values)
+    case "wlm render":
+      return (await import("./shifter-gateway/wlm.js")).render(operands[0], values)
+    case "wlm check":
+      return (await import("./shifter-gateway/wlm.js")).check(operands[0], values)
   }
 }
 

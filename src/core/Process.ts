@@ -99,10 +99,10 @@ export const scoped = (...args: Parameters<typeof start>): Effect.Effect<Process
   )
 
 /** Runs a program to its end and returns what it printed, at most 16 MiB; `input` is what it reads. */
-export const output = (program: string, args: ReadonlyArray<string>, input?: string): Effect.Effect<Exit & { readonly stdout: string }, SpawnFault> =>
+export const output = (program: string, args: ReadonlyArray<string>, input?: string, env?: Readonly<Record<string, string>>): Effect.Effect<Exit & { readonly stdout: string }, SpawnFault> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const process = yield* scoped(program, args, { stdin: input === undefined ? "ignore" : "pipe", stdout: "pipe" })
+      const process = yield* scoped(program, args, { stdin: input === undefined ? "ignore" : "pipe", stdout: "pipe" }, env)
       // One that ends without reading is judged by its status.
       process.stdin?.on("error", () => undefined).end(input)
       const stdout = yield* Effect.promise(async () => {

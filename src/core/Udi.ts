@@ -49,6 +49,12 @@ export interface RunResult {
   readonly stderr: string
 }
 
+/** A user, with the group that his jobs run with. */
+export interface Account {
+  readonly uid: number
+  readonly gid: number
+}
+
 /** Whose roots are meant, and where they are kept. */
 export interface JobRequest {
   /** 1 to 128 of `A-Z a-z 0-9 . _ @ [ ] -`. Without it the root is the node's, which the reference system knows alone. */
@@ -58,9 +64,7 @@ export interface JobRequest {
 }
 
 /** What a root is prepared for. */
-export interface PrepareRequest extends JobRequest {
-  readonly uid: number
-  readonly gid: number
+export interface PrepareRequest extends JobRequest, Account {
   /** Must be the name of the uid. */
   readonly user?: string | undefined
   /** `TYPE:REFERENCE` or `id:ID`. */
@@ -96,6 +100,8 @@ export class Udi extends Context.Tag("shifter-sdk/Udi")<
     readonly run: (image: string, command: ReadonlyArray<string>, options?: RunOptions) => Effect.Effect<RunResult, UdiError>
     /** Tells where every variable, mount and identity of a run would come from, for people to read, and runs nothing. */
     readonly explain: (image: string, command: ReadonlyArray<string>, options?: Omit<RunOptions, "stdio">) => Effect.Effect<string, UdiError>
+    /** The id of an image that the caller may use, or the path of a `local:` one, by the node's index; of one that another user may use only root can ask. */
+    readonly resolve: (image: string, user?: Account) => Effect.Effect<string, UdiError>
     /** Prepares a job's root; one that is there already stays. Root only. */
     readonly prepare: (request: PrepareRequest) => Effect.Effect<void, UdiError>
     /** Removes a job's roots, all or a user's, also when there are none. Ranks that run keep theirs. Root only. */

@@ -8,9 +8,13 @@
  * @module
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type { ShifterError, UdiError, WlmError } from "./Errors.js"
-import type { NodeCheck } from "./Udi.js"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type BatchJob, type BatchJobs, type Ended, run } from "./Batch.js"
+import type { UdiError, WlmError } from "./Errors.js"
+import { type Account, type NodeCheck, Udi } from "./Udi.js"
+
+export type { BatchJob, BatchJobs, BatchState, Ended } from "./Batch.js"
 
 /** The root that a job asks for. */
 export interface UdiRequest {
@@ -47,34 +51,6 @@ export interface RenderedFile {
   readonly content: string
 }
 
-/** A job that is no user's: a program with its arguments, run by the gateway's account. */
-export interface BatchJob {
-  /** For the workload manager's lists: letters, digits, `-`. */
-  readonly name: string
-  /** An absolute path and arguments; no shell reads them. */
-  readonly command: readonly [string, ...ReadonlyArray<string>]
-  /** An absolute path that the node sees too. */
-  readonly directory: string
-  /** Where standard output and error go: an absolute path that the node sees too. */
-  readonly output: string
-}
-
-/** `Lost` is a job that the workload manager does not know, or not any more. */
-export type BatchState =
-  | { readonly _tag: "Waiting" }
-  | { readonly _tag: "Running" }
-  | { readonly _tag: "Ended"; readonly status: number }
-  | { readonly _tag: "Lost" }
-
-/** Jobs of the gateway's own. */
-export interface BatchJobs {
-  /** Submits; the workload manager's id of the job. */
-  readonly submit: (job: BatchJob) => Effect.Effect<string, WlmError>
-  readonly state: (id: string) => Effect.Effect<BatchState, WlmError>
-  /** Ends a job, wherever it is; one that has ended is no fault. */
-  readonly cancel: (id: string) => Effect.Effect<void, WlmError>
-}
-
 /** What differs between workload managers. */
 export interface WlmAdapter {
   /** Such as `slurm`. */
@@ -101,7 +77,7 @@ export class Wlm extends Context.Tag("shifter-sdk/Wlm")<
      * At submission: the request as the job will keep it, its image an `id:ID`. Fails with what the node would say of it: of an image that the user may
      * not use, of a volume or module that is none. For another user, only root may.
      */
-    readonly pin: (request: UdiRequest, user?: { readonly uid: number; readonly gid: number }) => Effect.Effect<UdiRequest, WlmError | UdiError>
+    readonly pin: (request: UdiRequest, user?: Account) => Effect.Effect<UdiRequest, WlmError | UdiError>
     /** Before the job's first task: prepares its root on this node. Doing it again changes nothing. Root only. */
     readonly prepare: (job: JobContext) => Effect.Effect<void, WlmError | UdiError>
     /** After its last: removes the job's roots from this node, also where there are none. Root only. */
@@ -109,6 +85,38 @@ export class Wlm extends Context.Tag("shifter-sdk/Wlm")<
     readonly render: WlmAdapter["render"]
     readonly check: WlmAdapter["check"]
     /** Runs a program as a job to its end; interrupting cancels the job. */
-    readonly run: (job: BatchJob) => Effect.Effect<{ readonly status: number }, ShifterError>
+    readonly run: (job: BatchJob) => Effect.Effect<Ended, WlmError>
   }
 >() {}
+
+/** The service over an adapter. */
+export const layer = (adapter: WlmAdapter): Layer.Layer<Wlm, never, Udi> =>
+  Layer.effect(
+    Wlm,
+    Effect.map(Udi, (udi) =>
+      Wlm.of({
+        name: adapter.name,
+        current: Effect.suspend(() => adapter.jobOf(process.env)),
+        pin: (request, user) =>
+          Effect.gen(function* () {
+            const found = yield* udi.resolve(request.image, user)
+            return { ...request, image: request.image.startsWith("local:") ? `local:${found}` : `id:${found}` }
+          }),
+        prepare: ({ gid, job, nodes, request, uid }) =>
+          request === undefined ? Effect.void : udi.prepare({ job, uid, gid, nodes, image: request.image, volumes: volumesOf(request), modules: request.modules }),
+        clean: (job) => udi.teardown({ job }),
+        render: adapter.render,
+        check: adapter.check,
+        run: (job) => run(adapter.batch, job)
+      })
+    )
+  )
+
+/** The volumes of a request, those that it writes to among them. A root that can be written as a whole is made by each start for itself. */
+export const volumesOf = ({ volumes, writable }: Pick<UdiRequest, "volumes" | "writable">): ReadonlyArray<string> => [
+  ...volumes,
+  ...writable.flatMap((each) => {
+    const colon = each.lastIndexOf(":")
+    return each === "/" ? [] : [`${each.slice(0, colon)}:${each.slice(0, colon)}:perNodeCache=size=${each.slice(colon + 1)}`]
+  })
+]

@@ -41,16 +41,19 @@ export const layer = (prefix?: string): Layer.Layer<Udi> => {
     const built = prefix === undefined ? Native.built(name) : undefined
     return find(name, built === undefined ? files : [...files, built])
   }
-  /** Runs a program of root's to its end; what it prints. */
-  const asRoot = (name: string, args: ReadonlyArray<string>) =>
+  /** Runs a program to its end; what it prints. */
+  const told = (file: string, args: ReadonlyArray<string>) =>
     Effect.gen(function* () {
-      const file = yield* find(name, (prefix === undefined ? prefixes : [prefix]).map((each) => nodePath.join(each, "sbin", name))).pipe(
-        Effect.mapError((error) => new UdiError(errorFields("PREPARE_UNAVAILABLE", error.what)))
-      )
       const { status, stderr, stdout } = yield* Effect.flatMap(execute(file, [`--report-fd=${REPORT_FD}`, ...args], "capture"), (outcome) => refusal(file, outcome))
       if (status === 0) return stdout
       return yield* new UdiError(errorFields("NATIVE_FAILED", `${file} ended with status ${status}: ${printable(stderr.trimEnd() || "it said nothing")}`))
     })
+  const asCaller = (name: string, args: ReadonlyArray<string>) => Effect.flatMap(program(name), (file) => told(file, args))
+  const asRoot = (name: string, args: ReadonlyArray<string>) =>
+    find(name, (prefix === undefined ? prefixes : [prefix]).map((each) => nodePath.join(each, "sbin", name))).pipe(
+      Effect.mapError((error) => new UdiError(errorFields("PREPARE_UNAVAILABLE", error.what))),
+      Effect.flatMap((file) => told(file, args))
+    )
   return Layer.succeed(
     Udi,
     Udi.of({
@@ -74,15 +77,23 @@ export const layer = (prefix?: string): Layer.Layer<Udi> => {
           const outcome = yield* execute(file, ["--explain", ...argumentsOf(image, command, options)], "capture")
           return (yield* refusal(file, outcome)).stdout
         }),
-      prepare: (request) =>
-        request.image.includes(":")
-          ? Effect.asVoid(asRoot("setupRoot", setupArguments(request)))
-          : Effect.fail(new UdiError(errorFields("USAGE", `The image "${request.image}" has no type`, { remedy: "Write TYPE:REFERENCE, such as docker:debian:12 or id:ID." }))),
+      resolve: (image, user) =>
+        Effect.zipRight(typed(image), user === undefined ? asCaller("shifter", [`--resolve=${image}`]) : asRoot("setupRoot", [`--uid=${user.uid}`, `--gid=${user.gid}`, `--resolve=${image}`])).pipe(
+          Effect.flatMap((said) =>
+            /^[^\n]+\n$/.test(said) ? Effect.succeed(said.slice(0, -1)) : new UdiError(errorFields("NATIVE_FAILED", `The native programs tell no image id of ${image} but "${said}"`))
+          )
+        ),
+      prepare: (request) => Effect.zipRight(typed(request.image), Effect.asVoid(asRoot("setupRoot", setupArguments(request)))),
       teardown: ({ uid, ...request }) => Effect.asVoid(asRoot("unsetupRoot", [...jobArguments(request), ...(uid === undefined ? [] : [`--uid=${uid}`])])),
       list: (request = {}) => Effect.map(asRoot("unsetupRoot", ["--list", ...jobArguments(request)]), preparedRoots)
     })
   )
 }
+
+const typed = (image: string): Effect.Effect<void, UdiError> =>
+  image.includes(":")
+    ? Effect.void
+    : Effect.fail(new UdiError(errorFields("USAGE", `The image "${image}" has no type`, { remedy: "Write TYPE:REFERENCE, such as docker:debian:12 or id:ID." })))
 
 /** The first of the files that is there. */
 const find = (name: string, files: ReadonlyArray<string>): Effect.Effect<string, UdiError> =>

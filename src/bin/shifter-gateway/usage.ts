@@ -14,7 +14,8 @@ export const optionTypes = {
   label: { type: "string" },
   scope: { type: "string" },
   system: { type: "string", short: "s" },
-  days: { type: "string" }
+  days: { type: "string" },
+  out: { type: "string", short: "o" }
 } as const
 
 export interface Values {
@@ -28,6 +29,7 @@ export interface Values {
   readonly scope?: string | undefined
   readonly system?: string | undefined
   readonly days?: string | undefined
+  readonly out?: string | undefined
 }
 
 const common = ["config", "json"] as const
@@ -37,7 +39,9 @@ const commands = [
   { name: "check", operands: 0, options: common },
   { name: "token create", operands: 0, options: [...common, "user", "label", "scope", "system", "days"] },
   { name: "token list", operands: 0, options: [...common, "user"] },
-  { name: "token revoke", operands: 1, options: common }
+  { name: "token revoke", operands: 1, options: common },
+  { name: "wlm render", operands: 1, options: [...common, "system", "out"] },
+  { name: "wlm check", operands: 1, options: [...common, "system"] }
 ] as const satisfies ReadonlyArray<{ readonly name: string; readonly operands: number; readonly options: ReadonlyArray<keyof typeof optionTypes> }>
 export type CommandName = (typeof commands)[number]["name"]
 
@@ -55,6 +59,8 @@ Commands:
   token create              make a token for a user; prints its secret, once
   token list                list tokens
   token revoke ID           end a token
+  wlm render NAME           write the files by which a workload manager (slurm) runs jobs in images
+  wlm check NAME            say whether this machine is set up by them
 
 Options:
   -c, --config FILE         configuration; default: /etc/shifter/gateway.json
@@ -63,8 +69,9 @@ Options:
   -u, --user NAME           token: whose it is, by name or number
       --label TEXT          token create: what it is for
       --scope LIST          token create: read (default), pull or manage, separated by commas
-  -s, --system LIST         token create: systems it is good for; default: all
+  -s, --system LIST         token create: systems it is good for; default: all. wlm: the system meant
       --days N              token create: days until it expires; default: 90
+  -o, --out DIR             wlm render: where the files are written
   -h, --help                print this help
       --version             print the version
 `

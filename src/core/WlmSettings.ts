@@ -1,0 +1,34 @@
+/**
+ * What `gateway.json` says of workload managers.
+ *
+ * @module
+ */
+import * as Schema from "effect/Schema"
+import { AbsolutePath } from "./AbsolutePath.js"
+
+/** A path that stands in files whose lines are words. */
+const PlainPath = AbsolutePath.pipe(Schema.pattern(/^\/[A-Za-z0-9._/+@-]{0,200}$/, { message: () => "an absolute path of letters, digits and . _ / + @ -" }))
+
+/** What the programs of a workload manager are asked with. */
+const Reached = {
+  /** Directory of its programs. Without it: where this machine's path finds them. */
+  programs: Schema.optional(AbsolutePath)
+}
+
+/** `systems.NAME.slurm`: how Slurm's nodes of a system are set up. */
+export const SlurmSettings = Schema.Struct({
+  ...Reached,
+  /** The `slurm.conf` of the cluster, where it is not the machine's own. */
+  config: Schema.optional(AbsolutePath),
+  /** Where the native programs are installed on its nodes; `prefix` of the gateway, else `/usr/local`. */
+  prefix: Schema.optional(PlainPath),
+  /** Where the rendered files are put, on all of its machines. */
+  directory: Schema.optionalWith(PlainPath, { default: () => "/etc/slurm/shifter" }),
+  /** Whether the options are `--shifter.image` and so on, where others have the short names. */
+  longOptions: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  /** Whether every task of a step runs inside of the job's image, or what is started by `shifter`. */
+  tasks: Schema.optionalWith(Schema.Literal("outside", "inside"), { default: () => "outside" as const }),
+  /** The `shifterimg` that `--image-pull` runs at submission. Without it that option is refused. */
+  shifterimg: Schema.optional(PlainPath)
+})
+export type SlurmSettings = typeof SlurmSettings.Type
