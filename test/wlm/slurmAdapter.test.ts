@@ -89,7 +89,6 @@ describe('the job of an environment', () => {
         }
         for (const { name } of found.right?.nodes ?? []) expect(name).toMatch(/^[A-Za-z0-9][A-Za-z0-9._-]*$/)
         const asked = found.right?.request
-        // eslint-disable-next-line no-control-regex
         for (const text of [asked?.image, ...(asked?.volumes ?? []), ...(asked?.modules ?? [])]) expect(text ?? '').not.toMatch(/[\u0000-\u001f]/)
       }),
       { numRuns: 2000 },
