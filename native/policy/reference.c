@@ -161,12 +161,16 @@ static bool chos_canonical(const char *at, size_t length, struct buffer *out) {
 // A relative path means something only to who said it, so it has no canonical form.
 static bool path_canonical(const char *at, size_t length, struct buffer *out) {
   AUTO_FREE char *clean = path_clean(at, length);
-  bool canonical = path_is_absolute(at, length) && !path_has_parent(at, length);
-  if (canonical)
+  if (path_is_absolute(at, length) && !path_has_parent(at, length))
     buffer_text(out, clean);
   else
     out->length = 0;
   return length > 0 && !has_control(at, length);
+}
+
+// A disk that was imported has a name, one that is a file a path.
+static bool vm_canonical(const char *at, size_t length, struct buffer *out) {
+  return memchr(at, '/', length) == NULL ? custom_canonical(at, length, out) : path_canonical(at, length, out);
 }
 
 // The length of PATH in PATH or PATH:TAG.
@@ -179,9 +183,8 @@ static bool tagged_canonical(const char *at, size_t length, struct buffer *out) 
   size_t path = path_of_tagged(at, length), before = out->length;
   if (!path_canonical(at, path, out)) return false;
   if (out->length == 0) return !has_control(at, length);
-  const char *clean = out->at + before;
   // A path that would be taken apart itself keeps a '/' behind it.
-  if (path == length && path_of_tagged(clean, strlen(clean)) < strlen(clean)) buffer_byte(out, '/');
+  if (path == length && path_of_tagged(out->at + before, out->length - before) < out->length - before) buffer_byte(out, '/');
   buffer_add(out, at + path, length - path);
   return true;
 }
@@ -199,7 +202,7 @@ static const struct {
     [IMAGE_OCI_ARCHIVE] = {"oci-archive", tagged_canonical},
     [IMAGE_DOCKER_ARCHIVE] = {"docker-archive", tagged_canonical},
     [IMAGE_DOCKER_DAEMON] = {"docker-daemon", docker_canonical},
-    [IMAGE_VM] = {"vm", path_canonical},
+    [IMAGE_VM] = {"vm", vm_canonical},
     [IMAGE_CHOS] = {"chos", chos_canonical},
 };
 

@@ -55,10 +55,18 @@ export interface ResolveOptions {
   readonly workspace: Workspace
   /** What the reference is to name, where it is imported. */
   readonly file?: GivenFile | undefined
+  /** Which root file system is meant, of a source that may hold several, as the request names it. */
+  readonly partition?: string | undefined
+}
+
+/** What an image says about itself. */
+export interface Described {
+  readonly platform: Platform
+  readonly metadata: ImageMetadata
 }
 
 /** An image that a source has found. */
-export interface ResolvedImage {
+export interface ResolvedImage extends Described {
   /** What is converted; see `formats/README.md`. */
   readonly sourceDigest: Digest
   /**
@@ -67,8 +75,8 @@ export interface ResolvedImage {
    */
   readonly variant?: string | undefined
   readonly manifestDigest: Digest | undefined
-  readonly platform: Platform
-  readonly metadata: ImageMetadata
+  /** What takes the place of `platform` and `metadata`, for sources that know it only once they have read everything. Asked for where the image is to be converted. */
+  readonly read?: Effect.Effect<Described, ImageError, Scope.Scope> | undefined
   /** Whether the source gave it only to the credentials. */
   readonly isPrivate: boolean
   /** What will be fetched, oldest layer first; empty for sources without layers. */
@@ -86,6 +94,14 @@ export interface ResolvedImage {
 export interface ImageSource {
   readonly types: ReadonlyArray<ImageType>
   readonly resolve: (ref: ImageRef, options: ResolveOptions) => Effect.Effect<ResolvedImage, ImageError, Scope.Scope>
+  /** Why a file can't be imported under a reference of its types; undefined where it can. Without it none can. */
+  readonly refusesImport?: ((ref: ImageRef) => Refusal | undefined) | undefined
+}
+
+/** Why something is not done, and what to do instead. */
+export interface Refusal {
+  readonly what: string
+  readonly remedy: string
 }
 
 export class Image extends Context.Tag("shifter-sdk/Image")<
@@ -93,6 +109,8 @@ export class Image extends Context.Tag("shifter-sdk/Image")<
   {
     /** Finds an image. Fails with `SOURCE_UNSUPPORTED` when no source has the type. */
     readonly resolve: (ref: ImageRef, options: ResolveOptions) => Effect.Effect<ResolvedImage, ImageError, Scope.Scope>
+    /** Fails with `REFERENCE_INVALID` where no file can be imported under a reference. */
+    readonly importable: (ref: ImageRef) => Effect.Effect<void, ImageError>
   }
 >() {}
 
@@ -101,6 +119,12 @@ export const layer = (sources: ReadonlyArray<ImageSource>) =>
   Layer.succeed(
     Image,
     Image.of({
+      importable: (ref) => {
+        const refusesImport = sources.find((each) => each.types.includes(ref.type))?.refusesImport
+        const name = `${ref.type}:${ref.reference}`
+        const refusal = refusesImport === undefined ? { what: `An import can't be named ${name}`, remedy: "Name it custom:NAME[:TAG]." } : refusesImport(ref)
+        return refusal === undefined ? Effect.void : Effect.fail(new ImageError(errorFields("REFERENCE_INVALID", refusal.what, { remedy: refusal.remedy })))
+      },
       resolve: (ref, options) => {
         const source = sources.find((each) => each.types.includes(ref.type))
         const types = [...new Set(sources.flatMap((each) => each.types))].join(", ")

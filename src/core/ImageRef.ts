@@ -148,13 +148,8 @@ const canonicalOf = (type: ImageType, reference: string): string | null | Refuse
       return wordPattern.test(reference)
         ? reference
         : { why: "an id is 1 to 128 letters, digits, '_', '.', '+' or '-', and starts with a letter or digit" }
-    case "custom": {
-      const [name, tag, more] = reference.split(":")
-      if (more !== undefined || name === undefined || !wordPattern.test(name) || (tag !== undefined && !wordPattern.test(tag))) {
-        return { why: "a custom image is NAME[:TAG] of letters, digits, '_', '.', '+' and '-'" }
-      }
-      return `${name}:${tag ?? "latest"}`
-    }
+    case "custom":
+      return namedCanonical(reference) ?? { why: "a custom image is NAME[:TAG] of letters, digits, '_', '.', '+' and '-'" }
     case "local":
       if (!reference.startsWith("/")) return { why: "a local path is absolute" }
       if (!localPattern.test(reference)) return { why: "a local path holds letters, digits and _:.+@/- only" }
@@ -167,6 +162,9 @@ const canonicalOf = (type: ImageType, reference: string): string | null | Refuse
       if (reference.length === 0) return { why: "nothing follows the type" }
       if (controlPattern.test(reference)) return { why: "control characters are not allowed" }
       if (type === "chos") return reference
+      if (isNamedDisk(type, reference)) {
+        return namedCanonical(reference) ?? { why: "a disk that was imported is NAME[:TAG] of letters, digits, '_', '.', '+' and '-', and the path of one holds a '/'" }
+      }
       const { path: file, tag } = fileOf(type, reference) ?? { path: reference, tag: undefined }
       if (file.length === 0) return { why: "the path is empty" }
       const clean = file.startsWith("/") ? cleanPath(file) : undefined
@@ -175,6 +173,15 @@ const canonicalOf = (type: ImageType, reference: string): string | null | Refuse
   }
 }
 
+/** `NAME[:TAG]` with its tag; undefined for anything else. */
+const namedCanonical = (reference: string): string | undefined => {
+  const [name = "", tag = "latest", more] = reference.split(":")
+  return more === undefined && wordPattern.test(name) && wordPattern.test(tag) ? `${name}:${tag}` : undefined
+}
+
+/** A disk that was imported has a name, one that is a file a path. */
+const isNamedDisk = (type: ImageType, reference: string): boolean => type === "vm" && !reference.includes("/")
+
 /** An absolute path without empty and `.` components, or undefined when it has a `..`. */
 const cleanPath = (file: string): string | undefined => {
   const components = file.split("/").filter((c) => c !== "" && c !== ".")
@@ -182,7 +189,7 @@ const cleanPath = (file: string): string | undefined => {
 }
 
 const fileOf = (type: ImageType, reference: string): PathAndTag | undefined => {
-  if (type === "vm") return { path: reference, tag: undefined }
+  if (type === "vm") return isNamedDisk(type, reference) ? undefined : { path: reference, tag: undefined }
   return type === "oci" || type === "oci-archive" || type === "docker-archive" ? splitPath(reference) : undefined
 }
 

@@ -1,5 +1,6 @@
 /**
- * Imports: a file of a user's own becomes the image of a `custom:` reference. Where it comes from differs; from then on it is a pull like any.
+ * Imports: a file of a user's own becomes the image of a name: a root file system (`custom:`), a disk (`vm:`), a tree (`chos:`). Where it comes from differs;
+ * from then on it is a pull like any.
  *
  * @module
  */
@@ -14,8 +15,9 @@ import { makeDirectory } from "./Disk.js"
 import { download } from "./Download.js"
 import { errorFields, GatewayError, type ImageError, messageOf, printable, storageCode, systemCode } from "./Errors.js"
 import * as GivenPath from "./GivenPath.js"
-import { type GivenFile, Image, type ResolveOptions } from "./Image.js"
+import { type Described, type GivenFile, Image, type ResolveOptions } from "./Image.js"
 import { Acl, type ImageMetadata, MetadataFields, Requester } from "./ImageRecord.js"
+import type { ImageType } from "./ImageRef.js"
 import * as ImageRef from "./ImageRef.js"
 import * as ImportSettings from "./ImportSettings.js"
 import type { OnProgress } from "./Progress.js"
@@ -38,7 +40,7 @@ export type ImportSource = typeof ImportSource.Type
 
 /** What is imported, and for whom. */
 export interface ImportRequest {
-  /** `custom:NAME[:TAG]`. */
+  /** `custom:NAME[:TAG]`, `vm:NAME[:TAG]` or `chos:NAME`. */
   readonly reference: string
   readonly source: ImportSource
   /** Name of a system; the site's default without it. */
@@ -51,7 +53,9 @@ export interface ImportRequest {
   readonly allowUids?: ReadonlyArray<number> | undefined
   /** Makes the image private to its owner and these groups, at most 1,000. Empty: to its owner alone. */
   readonly allowGids?: ReadonlyArray<number> | undefined
-  /** What the image says about running it: a file says nothing of that. */
+  /** Which root file system of a disk is meant, where it has several. */
+  readonly partition?: string | undefined
+  /** What the image says about running it, over what its source says, which is nothing for a `custom:` file. */
   readonly metadata?: Partial<ImageMetadata> | undefined
   /** Told what happens. One that throws is told nothing more. */
   readonly onProgress?: OnProgress | undefined
@@ -65,6 +69,7 @@ const Checked = Schema.Struct({
   requester: Schema.optional(Requester),
   allowUids: Schema.optional(Acl),
   allowGids: Schema.optional(Acl),
+  partition: Schema.optional(Schema.String),
   metadata: Schema.optional(Schema.partial(MetadataFields))
 })
 
@@ -73,20 +78,22 @@ export const importImage = (site: Site, uploads: typeof Uploads.Service, http: H
   Effect.gen(function* () {
     const { metadata: stated = {}, source } = yield* checked(Checked, request)
     const ref = yield* ImageRef.parse(request.reference, site.defaultImageType)
-    if (ref.type !== "custom") {
-      return yield* new GatewayError(errorFields("REFERENCE_INVALID", `An import can't be named ${ref.type}:${ref.reference}`, { remedy: "Name it custom:NAME[:TAG]." }))
-    }
+    const image = yield* Image
+    yield* image.importable(ref)
     yield* ImportSettings.permitted(site.import, request.requester?.uid)
     const owner = request.requester?.uid ?? process.getuid?.() ?? 0
-    const { command = [], entrypoint = [], env = [], labels = [], workdir } = stated
-    const metadata: ImageMetadata = { env, entrypoint, command, labels, ...(workdir === undefined ? {} : { workdir }) }
-    const image = yield* Image
     const record = yield* pull(site, request, {
       resolve: (_, options) =>
         Effect.gen(function* () {
           const file = yield* acquire(site, uploads, http, request, source, owner, options)
           const resolved = yield* image.resolve(ref, { ...options, file })
-          return { ...resolved, metadata, variant: variantOf(owner, metadata) }
+          const over = ({ metadata, platform }: Described): Described => ({ platform, metadata: merged(metadata, stated) })
+          return {
+            ...resolved,
+            ...over(resolved),
+            read: resolved.read === undefined ? undefined : Effect.map(resolved.read, over),
+            variant: variantOf(ref.type, owner, stated, resolved.variant)
+          }
         }),
       mayRename: (current) =>
         request.requester === undefined || current.owner === request.requester.uid
@@ -97,12 +104,29 @@ export const importImage = (site: Site, uploads: typeof Uploads.Service, http: H
     return record
   })
 
+/** What the importer says of how the image is run. */
+type Stated = { readonly [K in keyof ImageMetadata]?: ImageMetadata[K] | undefined }
+
 /**
  * What decides the image beside the bytes of its file. Two users who import the same file have an image each: what one says of how it is run, and to
  * whom he gives it, is no business of the other's. And no image of another type has the same id, whatever the bytes are.
  */
-const variantOf = (owner: number, { command, entrypoint, env, labels, workdir }: ImageMetadata): string =>
-  `custom 1 ${owner} ${createHash("sha256").update(JSON.stringify([env, entrypoint, command, workdir ?? null, labels])).digest("hex")}`
+const variantOf = (type: ImageType, owner: number, { command = [], entrypoint = [], env = [], labels = [], workdir }: Stated, ofSource: string | undefined): string => {
+  const said = createHash("sha256").update(JSON.stringify([env, entrypoint, command, workdir ?? null, labels])).digest("hex")
+  return `${type} 1 ${owner} ${said}${ofSource === undefined ? "" : ` ${ofSource}`}`
+}
+
+/** What a source says, and over it what the importer says: a variable or label of his takes the place of one that has the same name. */
+const merged = (source: ImageMetadata, { command, entrypoint, env = [], labels = [], workdir = source.workdir }: Stated): ImageMetadata => {
+  const nameOf = (variable: string) => variable.split("=", 1)[0]
+  return {
+    env: [...source.env.filter((each) => !env.some((own) => nameOf(own) === nameOf(each))), ...env],
+    entrypoint: entrypoint ?? source.entrypoint,
+    command: command ?? source.command,
+    labels: [...source.labels.filter(([key]) => !labels.some(([own]) => own === key)), ...labels],
+    ...(workdir === undefined ? {} : { workdir })
+  }
+}
 
 /** The file, in the scratch directory. */
 const acquire = (

@@ -59,6 +59,8 @@ export interface PullRequest {
   readonly allowGids?: ReadonlyArray<number> | undefined
   /** Reads an image that is published already again, and converts it anew when it is not what its record says. */
   readonly verify?: boolean | undefined
+  /** Which root file system of a disk is meant, where it has several. */
+  readonly partition?: string | undefined
   /** Told what happens. One that throws is told nothing more. */
   readonly onProgress?: OnProgress | undefined
 }
@@ -71,7 +73,8 @@ const Checked = Schema.Struct({
   requester: Schema.optional(Requester),
   allowUids: Schema.optional(Acl),
   allowGids: Schema.optional(Acl),
-  verify: Schema.optional(Schema.Boolean)
+  verify: Schema.optional(Schema.Boolean),
+  partition: Schema.optional(Schema.String)
 })
 
 /** Parses a reference; a path is taken from the working directory, which is looked at only then. */
@@ -148,7 +151,7 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
         if (way !== undefined && there !== undefined) yield* way.mayRename(there)
       })
       yield* renaming
-      const options: ResolveOptions = { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace }
+      const options: ResolveOptions = { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace, partition: request.partition }
       const found = yield* (way?.resolve ?? image.resolve)(ref, options).pipe(
         Effect.catchIf(
           (error) => way === undefined && error.code === "IMPORT_NEEDED",
@@ -213,7 +216,9 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
         return yield* Effect.flatMap(transport.setAccess(system, id, row.token, (current) => mergeAccess(current, access)), named)
       }
 
-      const omitted = Meta.encode(resolved.metadata, access).omitted
+      yield* enter("fetch")
+      const { metadata, platform: made } = resolved.read === undefined ? resolved : yield* resolved.read
+      const omitted = Meta.encode(metadata, access).omitted
       if (omitted.length > 0) {
         onProgress({ _tag: "Warning", message: `The .meta file for the reference runtime can't say: ${printable(omitted.join("; "))}. This project's runtime reads the record, which says all.` })
       }
@@ -223,13 +228,12 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
         sourceDigest: resolved.sourceDigest,
         manifestDigest: resolved.manifestDigest,
         profile: ImageId.profileText(profile),
-        platform: Platform.format(resolved.platform),
+        platform: Platform.format(made),
         ...(published === undefined ? access : mergeAccess(published, access)),
-        ...resolved.metadata
+        ...metadata
       }
       yield* recordable(described)
       yield* catalog.useBlobs(row, resolved.blobs.flatMap(({ stored }) => stored ?? []))
-      yield* enter("fetch")
       const staging = yield* transport.stage(system, row.token, workspace.scratch)
       const summary = yield* Effect.scoped(convert(resolved, workspace, staging.file, enter("convert"), onProgress))
       if (summary.dropped > 0) {

@@ -332,7 +332,8 @@ describe('refusals', () => {
     [['--image=id:x', '--module=mpich'], 'MODULE_REFUSED'],
     [['--image=id:x\n\x1b[31m'], 'REFERENCE_INVALID'],
     [['--image=local:/', '--writable'], 'LOCAL_NOT_ALLOWED'],
-    [['--image=vm:disk.qcow2'], 'IMAGE_TYPE_NOT_RUNNABLE'],
+    [['--image=vm:./disk.qcow2'], 'IMAGE_TYPE_NOT_RUNNABLE'],
+    [['--image=vm:disk'], 'IMAGE_NOT_FOUND'],
     [['--image=docker://debian:12'], 'REFERENCE_INVALID'],
   ])('%j: %s', async (args, code) => {
     const result = await shifter([...args, ...(args.length === 1 && args[0] === '--image' ? [] : ['true'])])

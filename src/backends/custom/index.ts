@@ -23,6 +23,7 @@ import { archiveType, firstNames } from "./FirstNames.js"
 /** The source of `custom:` references. There is nowhere to pull them from: without a file they fail with `IMPORT_NEEDED`. */
 export const customSource: ImageSource = {
   types: ["custom"],
+  refusesImport: () => undefined,
   resolve: (ref, options) =>
     options.file === undefined
       ? Effect.fail(new ImageError(errorFields("IMPORT_NEEDED", `There is nowhere to pull custom:${ref.reference} from`)))
