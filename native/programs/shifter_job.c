@@ -19,9 +19,15 @@
 #define MOST_TOLD 16384
 
 static const char help[] =
-    "shifter-job slurm-prologue|slurm-epilogue [SCRIPT]\n"
+    "shifter-job [--run-directory=DIR] slurm-prologue|slurm-epilogue [SCRIPT]\n"
     "\n"
     "Prepares the root of the job that the environment of Slurm's prologue speaks of, or takes it down. For root alone.\n";
+
+struct request {
+  struct prologue job;
+  bool before;               // the job's first task
+  const char *run_directory; // NULL: the configured one
+};
 
 // Each line of `told`, with the job in front, to syslog.
 static void log_lines(const struct prologue *job, const struct buffer *told) {
@@ -74,7 +80,15 @@ static void run_and_tell(const struct prologue *job, const struct words *argv) {
   if (!done && told.length == 0) tell(job, &why);
 }
 
-static void set_up(struct prologue *job) {
+static void add_run_directory(const struct request *request, struct words *argv) {
+  AUTO_BUFFER word = {0};
+  if (request->run_directory == NULL) return;
+  buffer_print(&word, "--run-directory=%s", request->run_directory);
+  words_add(argv, word.at, word.length);
+}
+
+static void set_up(struct request *request) {
+  struct prologue *job = &request->job;
   AUTO_WORDS argv = {0};
   struct failure why;
   bool good = prologue_read_request(environ, job, &why);
@@ -83,36 +97,50 @@ static void set_up(struct prologue *job) {
     tell(job, &why);
     return;
   }
-  prologue_set_up(job, SETUP_ROOT_PROGRAM, &argv);
+  words_add_text(&argv, SETUP_ROOT_PROGRAM);
+  add_run_directory(request, &argv);
+  prologue_set_up(job, &argv);
   run_and_tell(job, &argv);
 }
 
-static void take_down(const struct prologue *job) {
+static void take_down(const struct request *request) {
   AUTO_WORDS argv = {0};
-  prologue_take_down(job, UNSETUP_ROOT_PROGRAM, &argv);
-  run_and_tell(job, &argv);
+  words_add_text(&argv, UNSETUP_ROOT_PROGRAM);
+  add_run_directory(request, &argv);
+  prologue_take_down(&request->job, &argv);
+  run_and_tell(&request->job, &argv);
+}
+
+// The kernel hands over the word of the script's first line, and the script behind it.
+static bool read_words(int argc, char *const *argv, struct request *request, struct failure *why) {
+  static const char option[] = "--run-directory=";
+  int at = 1;
+  if (at < argc && strncmp(argv[at], option, sizeof option - 1) == 0) request->run_directory = argv[at++] + sizeof option - 1;
+  const char *verb = at < argc ? argv[at] : "";
+  request->before = strcmp(verb, "slurm-prologue") == 0;
+  return request->before || strcmp(verb, "slurm-epilogue") == 0 || fail(why, ERROR_USAGE, "slurm-prologue or slurm-epilogue is needed");
+}
+
+static bool check_root(struct failure *why) {
+  return (getuid() == 0 && geteuid() == 0) || fail(why, ERROR_NOT_ROOT, "uid %u, effective uid %u", getuid(), geteuid());
 }
 
 int main(int argc, char **argv) {
-  AUTO_PROLOGUE job = {0};
+  struct request request = {0};
   struct failure why = {.code = ERROR_INTERNAL};
-  const char *verb = argc > 1 ? argv[1] : "";
-  bool before = strcmp(verb, "slurm-prologue") == 0, after = strcmp(verb, "slurm-epilogue") == 0;
 
   if (!standard_descriptors_open()) return error_exit(ERROR_RESOURCE);
-  if (strcmp(verb, "--help") == 0) return write_all(STDOUT_FILENO, help, sizeof help - 1) ? 0 : 1;
-  if (strcmp(verb, "--version") == 0) return puts("shifter-job " PROGRAM_VERSION) >= 0 ? 0 : 1;
+  if (argc == 2 && strcmp(argv[1], "--help") == 0) return write_all(STDOUT_FILENO, help, sizeof help - 1) ? 0 : 1;
+  if (argc == 2 && strcmp(argv[1], "--version") == 0) return puts("shifter-job " PROGRAM_VERSION) >= 0 ? 0 : 1;
   openlog("shifter-job", LOG_PID, LOG_DAEMON);
-  bool asked = (before || after) || fail(&why, ERROR_USAGE, "the first word is slurm-prologue or slurm-epilogue");
-  asked = asked && ((getuid() == 0 && geteuid() == 0) || fail(&why, ERROR_NOT_ROOT, "uid %u, effective uid %u", getuid(), geteuid()));
-  // That this is no prologue is the administrator's mistake, which he sees at the first job.
-  if (!asked || !prologue_read_job(environ, &job, &why)) {
-    tell(&job, &why);
-    return error_exit(why.code);
-  }
-  if (before)
-    set_up(&job);
+  // What is wrong here is the administrator's, who sees it at the first job, and no user's.
+  bool good = read_words(argc, argv, &request, &why) && check_root(&why) && prologue_read_job(environ, &request.job, &why);
+  if (!good)
+    tell(&request.job, &why);
+  else if (request.before)
+    set_up(&request);
   else
-    take_down(&job);
-  return 0;
+    take_down(&request);
+  prologue_free(&request.job);
+  return good ? 0 : error_exit(why.code);
 }

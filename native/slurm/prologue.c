@@ -68,8 +68,7 @@ static void PRINTF_LIKE(2, 3) add_word(struct words *argv, const char *format, .
   words_add(argv, word.at, word.length);
 }
 
-void prologue_set_up(const struct prologue *job, const char *program, struct words *argv) {
-  words_add_text(argv, program);
+void prologue_set_up(const struct prologue *job, struct words *argv) {
   add_word(argv, "--job=%s", job->job);
   add_word(argv, "--uid=%u", job->uid);
   add_word(argv, "--gid=%u", job->gid);
@@ -80,8 +79,7 @@ void prologue_set_up(const struct prologue *job, const char *program, struct wor
   words_add_text(argv, job->image);
 }
 
-void prologue_take_down(const struct prologue *job, const char *program, struct words *argv) {
-  words_add_text(argv, program);
+void prologue_take_down(const struct prologue *job, struct words *argv) {
   add_word(argv, "--job=%s", job->job);
 }
 

@@ -13,8 +13,8 @@ struct prologue {
 bool prologue_read_job(char *const *environment, struct prologue *job, struct failure *why) MUST_USE;
 // What the job asks for; every text follows its grammar, and none has a control character. That the site takes it, setupRoot says.
 bool prologue_read_request(char *const *environment, struct prologue *job, struct failure *why) MUST_USE;
-// The command line of setupRoot, or of unsetupRoot.
-void prologue_set_up(const struct prologue *job, const char *program, struct words *argv);
-void prologue_take_down(const struct prologue *job, const char *program, struct words *argv);
+// The last words of setupRoot's command line, or of unsetupRoot's.
+void prologue_set_up(const struct prologue *job, struct words *argv);
+void prologue_take_down(const struct prologue *job, struct words *argv);
 void prologue_free(struct prologue *job);
 #define AUTO_PROLOGUE CLEANUP(prologue_free) struct prologue

@@ -41,10 +41,10 @@ static void requests(void **state) {
   } cases[] = {
       {{JOB}, "", 0},
       {{JOB, "SPANK_SHIFTER_VOLUME=/a:/b", "SPANK_SHIFTER_IMAGE="}, "", 0},
-      {{JOB, IMAGE}, "setupRoot --job=12 --uid=1000 --gid=100 -- id " ID, 0},
+      {{JOB, IMAGE}, "--job=12 --uid=1000 --gid=100 -- id " ID, 0},
       {{JOB, IMAGE, "SPANK_SHIFTER_VOLUME=/a b:/c;/d:/e:ro", "SPANK_SHIFTER_MODULE=x,y"},
-       "setupRoot --job=12 --uid=1000 --gid=100 --volume=/a b:/c;/d:/e:ro --module=x,y -- id " ID, 0},
-      {{JOB, "SPANK_SHIFTER_IMAGETYPE=docker", "SPANK_SHIFTER_IMAGE=debian:12"}, "setupRoot --job=12 --uid=1000 --gid=100 -- docker debian:12", 0},
+       "--job=12 --uid=1000 --gid=100 --volume=/a b:/c;/d:/e:ro --module=x,y -- id " ID, 0},
+      {{JOB, "SPANK_SHIFTER_IMAGETYPE=docker", "SPANK_SHIFTER_IMAGE=debian:12"}, "--job=12 --uid=1000 --gid=100 -- docker debian:12", 0},
       // What the user himself set is not Slurm's to tell.
       {{JOB, "SHIFTER_IMAGETYPE=id", "SHIFTER_IMAGE=" ID}, "", 0},
       {{JOB, "SPANK_SHIFTER_IMAGE=" ID}, NULL, ERROR_JOB_INVALID},
@@ -70,7 +70,7 @@ static void requests(void **state) {
     if (good != (cases[i].argv != NULL)) fail_row("%zu: %s: %s", i, row, why.what);
     check(good || why.code == cases[i].code, row);
     if (!good) continue;
-    if (job.image != NULL) prologue_set_up(&job, "setupRoot", &argv);
+    if (job.image != NULL) prologue_set_up(&job, &argv);
     buffer_text(&line, "");
     for (size_t j = 0; j < argv.count; j++) buffer_print(&line, "%s%s", j == 0 ? "" : " ", argv.items[j]);
     assert_string_equal(line.at, cases[i].argv);
@@ -80,9 +80,9 @@ static void requests(void **state) {
   struct failure why;
   static const char *const environment[] = {JOB, NULL};
   assert_true(prologue_read_job((char *const *)environment, &job, &why));
-  prologue_take_down(&job, "unsetupRoot", &argv);
-  assert_int_equal(argv.count, 2);
-  assert_string_equal(argv.items[1], "--job=12");
+  prologue_take_down(&job, &argv);
+  assert_int_equal(argv.count, 1);
+  assert_string_equal(argv.items[0], "--job=12");
 }
 
 int main(void) {
