@@ -12,6 +12,7 @@ import { daemonSource, dockerArchiveSource, hasLogin, layoutSource, ociArchiveSo
 import { layer as postgresCatalog } from "./catalog/postgres/index.js"
 import type { CatalogServices } from "./catalog/sql/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
+import { adapters } from "./adapters.js"
 import type { Audit } from "./core/Audit.js"
 import type { Catalog } from "./core/Catalog.js"
 import { type Executor, layerAtOnce, layerHere } from "./core/Executor.js"
@@ -20,9 +21,10 @@ import { layer as httpLayer } from "./core/http/NodeHttp.js"
 import * as Image from "./core/Image.js"
 import { ImageIndex } from "./core/ImageIndex.js"
 import { expiryOf, indexed } from "./core/Indexed.js"
+import * as JobExecutor from "./core/JobExecutor.js"
 import { layerTar2sqfs as tar2sqfsPacker, type Packer } from "./core/Packer.js"
 import type { PullQueue } from "./core/PullQueue.js"
-import type { Site, System } from "./core/Site.js"
+import { conversionSystem, type Site, type System } from "./core/Site.js"
 import { Transport } from "./core/Transport.js"
 import * as Upkeep from "./core/Upkeep.js"
 import * as Uploads from "./core/Uploads.js"
@@ -75,8 +77,10 @@ export interface GatewayParts {
   readonly index?: Layer.Layer<ImageIndex> | undefined
   /** By default {@link tar2sqfsPacker}. */
   readonly packer?: Layer.Layer<Packer> | undefined
-  /** Where conversions run; by default in this process, each at once. */
+  /** Where conversions run; by default as jobs where the site's configuration says so, else in this process. */
   readonly executor?: Layer.Layer<Executor> | undefined
+  /** How many conversions of this process run beside each other; without it, each at once. */
+  readonly places?: number | undefined
   /** Whether strangers say what is pulled, as those of a gateway service do: registries of this network are then asked only if the site names them. */
   readonly forStrangers?: boolean | undefined
 }
@@ -91,16 +95,29 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
   )
   const own = catalogLayer(site)
   const transport = parts.transport ?? siteTransport
+  const catalog = parts.catalog ?? own
+  const packer = parts.packer ?? tar2sqfsPacker
+  const executor = parts.executor ?? executorLayer(site, parts.places).pipe(Layer.provide(catalog), Layer.provide(packer))
   const index = parts.index ?? (parts.catalog === undefined ? own : undefined)
   return Gateway.layer(site).pipe(
     Layer.provide(images),
     Layer.provide(httpLayer(site.network, site.proxy)),
     Layer.provide(Uploads.layer(site)),
     Layer.provide(index === undefined ? transport : Layer.merge(indexedTransport(site).pipe(Layer.provide(transport), Layer.provide(index)), index)),
-    Layer.provide(parts.catalog ?? own),
-    Layer.provide(parts.packer ?? tar2sqfsPacker),
-    Layer.provide(parts.executor ?? layerAtOnce)
+    Layer.provide(catalog),
+    Layer.provide(packer),
+    Layer.provide(executor)
   )
+}
+
+/** Where the conversions of a site run. */
+const executorLayer = (site: Site, places: number | undefined): Layer.Layer<Executor, never, Catalog | Packer> => {
+  const here = places === undefined ? layerAtOnce : layerHere(places)
+  const { conversions } = site
+  if (conversions === undefined) return here
+  const { batch } = adapters[conversions.wlm](site, conversionSystem(site, conversions), conversions.options)
+  const prefix = conversions.prefix ?? site.prefix ?? "/usr/local"
+  return Layer.provide(JobExecutor.layer({ batch, prefix, directory: conversions.directory, fromBytes: conversions.fromBytes, limits: site.limits }), here)
 }
 
 /** A transport that tells an index what it publishes. */
@@ -118,7 +135,7 @@ const upkeepOver = (site: Site, catalog: Layer.Layer<CatalogServices>, transport
   Upkeep.layer(site).pipe(Layer.provide(indexedTransport(site).pipe(Layer.provide(transport))), Layer.provide(catalog))
 
 /** What the gateway of a service has that is not every gateway's: its users are strangers, and share the places where conversions run. */
-export const serviceParts = (site: Site): GatewayParts => ({ executor: layerHere(site.pulls.conversions), forStrangers: true })
+export const serviceParts = (site: Site): GatewayParts => ({ places: site.pulls.conversions, forStrangers: true })
 
 /** What a gateway service is made of. */
 export type ServiceParts = Gateway.Gateway | Pulls.Pulls | Upkeep.Upkeep | Authentication | Accounts.Accounts | Transport | Uploads.Uploads | CatalogServices

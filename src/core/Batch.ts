@@ -41,21 +41,34 @@ export type Ended = Omit<Extract<BatchState, { readonly _tag: "Ended" }>, "_tag"
 /** How often a job is looked at: less and less often. */
 const FIRST_LOOK = 250
 const LAST_LOOK = 5000
+/** How long a job that was cancelled is waited for: signals may be ignored for as long. */
+const LAST_WAIT = "15 seconds"
 
-/** Runs a job to its end. Interrupting cancels it, from the moment it may be there. */
-export const run = (batch: BatchJobs, job: BatchJob, submitted: (id: string) => Effect.Effect<void, WlmError> = () => Effect.void): Effect.Effect<Ended, WlmError> =>
+/** Runs a job to its end; `submitted` is told its id. Interrupting cancels it, from the moment it may be there. */
+export const run = <E = never>(batch: BatchJobs, job: BatchJob, submitted: (id: string) => Effect.Effect<void, E> = () => Effect.void): Effect.Effect<Ended, WlmError | E> =>
   Effect.acquireUseRelease(
     batch.submit(job),
-    (id) => Effect.zipRight(submitted(id), ended(batch, job, id)),
-    (id, exit) => (exit._tag === "Success" ? Effect.void : Effect.ignoreLogged(batch.cancel(id)))
+    (id) =>
+      Effect.gen(function* () {
+        yield* submitted(id)
+        const state = yield* ended(batch, id)
+        if (state._tag === "Ended") return state
+        return yield* new WlmError(errorFields("WLM_FAILED", `The workload manager does not know the job ${id} (${job.name}) any more`))
+      }),
+    (id, exit) => (exit._tag === "Success" ? Effect.void : cancelled(batch, id))
   )
 
-const ended = (batch: BatchJobs, job: BatchJob, id: string): Effect.Effect<Ended, WlmError> =>
+/** Cancels a job and waits until it is gone, as far as the workload manager tells. */
+export const cancelled = (batch: BatchJobs, id: string): Effect.Effect<void> =>
+  Effect.zipRight(batch.cancel(id), Effect.timeout(Effect.interruptible(ended(batch, id)), LAST_WAIT)).pipe(
+    Effect.catchAll((error) => Effect.logWarning(`The job ${id} may still run`, error))
+  )
+
+const ended = (batch: BatchJobs, id: string): Effect.Effect<Exclude<BatchState, { readonly _tag: "Waiting" | "Running" }>, WlmError> =>
   Effect.gen(function* () {
     for (let millis = FIRST_LOOK; ; millis = Math.min(LAST_LOOK, millis * 1.3)) {
       const state = yield* batch.state(id)
-      if (state._tag === "Ended") return state
-      if (state._tag === "Lost") return yield* new WlmError(errorFields("WLM_FAILED", `The workload manager does not know the job ${id} (${job.name}) any more`))
+      if (state._tag === "Ended" || state._tag === "Lost") return state
       yield* Effect.sleep(Duration.millis(millis))
     }
   })

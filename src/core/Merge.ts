@@ -7,29 +7,14 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
-import { type Digest, hex } from "./Digest.js"
+import { hex } from "./Digest.js"
 import { errorFields, ImageError, isErrorCode, printable } from "./Errors.js"
 import { filterPolicy, type PullLimits } from "./Limits.js"
 import * as Native from "./Native.js"
 import * as Process from "./Process.js"
-import { OutputEnded, RestartNeeded, type RootfsSummary } from "./RootfsStream.js"
+import { type BlobRange, type MergeLayer, OutputEnded, RestartNeeded, type RootfsSummary } from "./RootfsStream.js"
 
-/** Where an archive lies: a file, or a part of one. */
-export interface BlobRange {
-  readonly file: string
-  readonly offset: number
-  readonly length: number
-}
-
-/** A layer as the merge needs it. */
-export interface MergeLayer {
-  /** Digest of the blob, for messages. */
-  readonly digest: Digest
-  /** Digest of the inflated layer; undefined where the blob's own says all, and nothing says it. */
-  readonly diffId: Digest | undefined
-  /** The verified blob (gzip, zstd or plain), once it is here. */
-  readonly blob: Effect.Effect<BlobRange, ImageError>
-}
+export type { BlobRange, MergeLayer } from "./RootfsStream.js"
 
 export interface MergeOptions {
   /** The program, as {@link Native.program} finds it. */
@@ -42,7 +27,8 @@ export interface MergeOptions {
   readonly onBytes: (bytes: number) => void
 }
 
-type Outcome =
+/** How the program ended, by its last word. */
+export type Outcome =
   | { readonly _tag: "Done"; readonly summary: RootfsSummary }
   | { readonly _tag: "PlanNeeded" }
   | { readonly _tag: "OutputEnded" }
@@ -75,7 +61,8 @@ export const write = (
     })
   )
 
-const argumentsOf = (layers: number, { limits, plan, sample }: MergeOptions): ReadonlyArray<string> => [
+/** The arguments of the program. */
+export const argumentsOf = (layers: number, { limits, plan, sample }: Pick<MergeOptions, "limits" | "plan" | "sample">): ReadonlyArray<string> => [
   ...(plan ? ["--plan"] : []),
   ...["--sample", sample],
   ...Object.entries({
@@ -98,37 +85,42 @@ const order = (layers: ReadonlyArray<MergeLayer>, process: Process.Process) =>
     for (const [i, layer] of [...layers.entries()].reverse()) {
       const { file, offset, length } = yield* layer.blob
       if (file.includes("\0")) return yield* new ImageError(errorFields("LAYER_INVALID", `${nameOf(layers, i)}: its file's name holds NUL`))
-      process.stdin?.write(`${i} ${offset} ${length} ${layer.diffId === undefined ? "-" : hex(layer.diffId)} ${file}\0`)
+      process.stdin?.write(orderOf(i, layer, { file, offset, length }))
     }
     process.stdin?.end()
   })
 
+/** A layer is ordered by its number and where its blob lies. */
+export const orderOf = (index: number, { diffId }: MergeLayer, { file, length, offset }: BlobRange): string => `${index} ${offset} ${length} ${diffId === undefined ? "-" : hex(diffId)} ${file}\0`
+
+/** What a line of the program says of its end; undefined for one that says nothing of it. */
+export const outcomeOf = (layers: ReadonlyArray<MergeLayer>, line: string): Outcome | undefined => {
+  const [word, first = "", second = "", ...others] = line.split(" ")
+  switch (word) {
+    case "done":
+      return { _tag: "Done", summary: { inodes: Number(second), dropped: Number(others[0]), contents: others[1] } }
+    case "plan-needed":
+      return { _tag: "PlanNeeded" }
+    case "output-ended":
+      return { _tag: "OutputEnded" }
+    case "fault": {
+      const layer = Number(first)
+      const code = isErrorCode(second) ? second : "INTERNAL"
+      const what = printable(others.join(" "))
+      return { _tag: "Fault", error: new ImageError(errorFields(code, layer < 0 ? what : `${nameOf(layers, layer)}: ${what}`)) }
+    }
+    default:
+      return undefined
+  }
+}
+
 /** Follows what the program says to its last word; undefined when it ended without one. */
 const reports = (layers: ReadonlyArray<MergeLayer>, process: Process.Process, onBytes: (bytes: number) => void): Effect.Effect<Outcome | undefined> =>
   Process.lines(process).pipe(
-    Stream.map((line): Outcome | undefined => {
-      const [word, ...rest] = line.split(" ")
-      const [first = "", second = "", ...others] = rest
-      switch (word) {
-        case "progress":
-          onBytes(Number(first))
-          return undefined
-        case "done":
-          onBytes(Number(first))
-          return { _tag: "Done", summary: { inodes: Number(second), dropped: Number(others[0]), contents: others[1] } }
-        case "plan-needed":
-          return { _tag: "PlanNeeded" }
-        case "output-ended":
-          return { _tag: "OutputEnded" }
-        case "fault": {
-          const layer = Number(first)
-          const code = isErrorCode(second) ? second : "INTERNAL"
-          const what = printable(others.join(" "))
-          return { _tag: "Fault", error: new ImageError(errorFields(code, layer < 0 ? what : `${nameOf(layers, layer)}: ${what}`)) }
-        }
-        default:
-          return undefined
-      }
+    Stream.map((line) => {
+      const [, bytes] = /^(?:progress|done) (\d+)/.exec(line) ?? []
+      if (bytes !== undefined) onBytes(Number(bytes))
+      return outcomeOf(layers, line)
     }),
     Stream.runFold(undefined as Outcome | undefined, (last, outcome) => outcome ?? last)
   )

@@ -41,6 +41,10 @@ export class Packer extends Context.Tag("shifter-sdk/Packer")<
 const LEVEL = 3
 const BLOCK_SIZE = 131072
 
+/** What decides the bytes that `tar2sqfs` writes; how many processors it uses does not. */
+export const tar2sqfsArguments: ReadonlyArray<string> = ["--quiet", "--force", "--no-skip", "--compressor", "zstd", "--comp-extra", `level=${LEVEL}`, "--block-size", String(BLOCK_SIZE)]
+export const tar2sqfsEnvironment = { SOURCE_DATE_EPOCH: "0" }
+
 /** Packs with `tar2sqfs` of squashfs-tools-ng: zstd, byte-identical however many processors. */
 export const layerTar2sqfs: Layer.Layer<Packer> = Layer.effect(
   Packer,
@@ -106,17 +110,9 @@ const pack = <A, E>(write: (output: number) => Effect.Effect<A, E | OutputEnded>
     )
     const process = yield* Process.scoped(
       "tar2sqfs",
-      [
-        "--quiet",
-        "--force",
-        "--no-skip",
-        ...["--compressor", "zstd", "--comp-extra", `level=${LEVEL}`],
-        ...["--block-size", String(BLOCK_SIZE)],
-        ...["--num-jobs", String(availableParallelism())],
-        target
-      ],
+      [...tar2sqfsArguments, "--num-jobs", String(availableParallelism()), target],
       { stdin: pipe.reader.fd, stdout: "ignore" },
-      { SOURCE_DATE_EPOCH: "0" }
+      tar2sqfsEnvironment
     ).pipe(Effect.mapError(missing))
     // The packer alone reads now: its end ends the writing.
     yield* Effect.promise(() => pipe.reader.close())
@@ -127,7 +123,13 @@ const pack = <A, E>(write: (output: number) => Effect.Effect<A, E | OutputEnded>
     yield* Effect.promise(() => pipe.writer.close())
     const exit = yield* Effect.promise(() => process.exit)
     if (exit.status === 0 && Option.isSome(written)) return written.value
-    const said = printable(exit.stderr.replace(/[\s.]+$/, "") || "it said nothing")
+    return yield* packerFault(exit, target)
+  })
+
+/** What the packer's end means where it is none of a job well done; a full disk may not have been said so. */
+export const packerFault = ({ status, stderr }: Pick<Process.Exit, "status" | "stderr">, target: string): Effect.Effect<never, PackerError> =>
+  Effect.gen(function* () {
+    const said = printable(stderr.replace(/[\s.]+$/, "") || "it said nothing")
     const full = /no space left|disk quota/i.test(said) || (yield* isFull(nodePath.dirname(target)))
-    return yield* new PackerError(errorFields(full ? "STORAGE_FULL" : "TOOL_FAILED", `tar2sqfs ended with status ${exit.status} writing ${target}: ${said}`))
+    return yield* new PackerError(errorFields(full ? "STORAGE_FULL" : "TOOL_FAILED", `tar2sqfs ended with status ${status} writing ${target}: ${said}`))
   })

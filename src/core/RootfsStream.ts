@@ -5,6 +5,7 @@
  */
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import type { Digest } from "./Digest.js"
 import type { ImageError } from "./Errors.js"
 
 /** What a stream held; complete once the stream has ended. */
@@ -26,7 +27,26 @@ export class OutputEnded extends Data.TaggedError("OutputEnded") {}
  */
 export class RestartNeeded extends Data.TaggedError("RestartNeeded") {}
 
+/** Where an archive lies: a file, or a part of one. */
+export interface BlobRange {
+  readonly file: string
+  readonly offset: number
+  readonly length: number
+}
+
+/** A layer as the merge needs it. */
+export interface MergeLayer {
+  /** Digest of the blob, for messages. */
+  readonly digest: Digest
+  /** Digest of the inflated layer; undefined where the blob's own says all, and nothing says it. */
+  readonly diffId: Digest | undefined
+  /** The verified blob (gzip, zstd or plain), once it is here. */
+  readonly blob: Effect.Effect<BlobRange, ImageError>
+}
+
 export interface RootfsStream {
+  /** What `shifter-merge` makes the stream of, oldest first, so that it can be made on another machine; undefined where it can't. */
+  readonly layers?: ReadonlyArray<MergeLayer> | undefined
   /**
    * Writes the tar stream, once, to a descriptor that stays the caller's; bytes flow past JavaScript. `onBytes` is told now and then how
    * much has been written.

@@ -19,7 +19,7 @@ import * as Registries from "./Registries.js"
 import * as ServiceConfig from "./ServiceConfig.js"
 import { SshSettings } from "./SshSettings.js"
 import { Verify } from "./Verify.js"
-import { SlurmSettings } from "./WlmSettings.js"
+import { Conversions, SlurmSettings } from "./WlmSettings.js"
 
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
 
@@ -90,6 +90,8 @@ export interface GatewayConfig {
   readonly dialect?: typeof ServiceConfig.Dialect.Encoded | undefined
   /** The database that several replicas share. Without it: one file in `stateDirectory`. */
   readonly postgres?: typeof ServiceConfig.Postgres.Encoded | undefined
+  /** The workload manager whose jobs convert images. Without it: this machine converts. */
+  readonly conversions?: typeof Conversions.Encoded | undefined
   /** What a pull accepts; see `PullLimits`. */
   readonly limits?: { readonly [K in keyof PullLimits]?: number | undefined } | undefined
 }
@@ -123,6 +125,7 @@ export const GatewayConfig = Schema.Struct({
   lifetime: Schema.optionalWith(ServiceConfig.Lifetime, { default: () => ServiceConfig.defaultLifetime }),
   dialect: Schema.optionalWith(ServiceConfig.Dialect, { default: () => ServiceConfig.defaultDialect }),
   postgres: Schema.optional(ServiceConfig.Postgres),
+  conversions: Schema.optional(Conversions),
   limits: Schema.optionalWith(
     Schema.Struct({
       layers: Schema.optional(limit.pipe(Schema.lessThanOrEqualTo(4000))),
@@ -184,6 +187,7 @@ export interface Site {
   readonly lifetime: ServiceConfig.Lifetime
   readonly dialect: ServiceConfig.Dialect
   readonly postgres: ServiceConfig.Postgres | undefined
+  readonly conversions: Conversions | undefined
   /** What its administrator should know: settings without effect, and what was made of them. */
   readonly warnings: ReadonlyArray<string>
   /** The file it came from; undefined for a person's own directories. */
@@ -249,6 +253,10 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
       new FormatError(errorFields("CONFIG_INVALID", `The configuration ${source ?? ""} names no "defaultSystem" that is one of its systems (${names.join(", ")})`))
     )
   }
+  const converts = config.conversions?.system
+  if (converts !== undefined && !Object.hasOwn(config.systems, converts)) {
+    return Either.left(new FormatError(errorFields("CONFIG_INVALID", `The configuration ${source ?? ""} names "${converts}" as conversions.system, which is none of its systems (${names.join(", ")})`)))
+  }
   const limits: { -readonly [K in keyof PullLimits]: number } = { ...defaultPullLimits }
   for (const key of Object.keys(limits) as Array<keyof PullLimits>) limits[key] = config.limits[key] ?? limits[key]
   return Either.right({
@@ -272,6 +280,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     lifetime: config.lifetime,
     dialect: config.dialect,
     postgres: config.postgres,
+    conversions: config.conversions,
     warnings: [],
     source
   })
@@ -284,6 +293,9 @@ export const system = (site: Site, name: string | undefined): Either.Either<Syst
     ? Either.left(new FormatError(errorFields("SYSTEM_UNKNOWN", `There is no system "${name}", only ${[...site.systems.keys()].join(", ")}`)))
     : Either.right(found)
 }
+
+/** The system whose nodes convert. */
+export const conversionSystem = (site: Site, conversions: Conversions): System => Either.getOrThrow(system(site, conversions.system))
 
 const personal = (): Site => {
   const directory = (variable: string, fallback: string) => {
@@ -311,6 +323,7 @@ const personal = (): Site => {
     lifetime: ServiceConfig.defaultLifetime,
     dialect: ServiceConfig.defaultDialect,
     postgres: undefined,
+    conversions: undefined,
     warnings: [],
     source: undefined
   }

@@ -102,6 +102,8 @@ export class Udi extends Context.Tag("shifter-sdk/Udi")<
     readonly explain: (image: string, command: ReadonlyArray<string>, options?: Omit<RunOptions, "stdio">) => Effect.Effect<string, UdiError>
     /** The id of an image that the caller may use, or the path of a `local:` one, by the node's index; of one that another user may use only root can ask. */
     readonly resolve: (image: string, user?: Account) => Effect.Effect<string, UdiError>
+    /** What the site makes of a request's volumes and modules, or the refusal that a node would answer it with. */
+    readonly validate: (request: Pick<RunOptions, "volumes" | "modules">) => Effect.Effect<{ readonly volumes: ReadonlyArray<string>; readonly modules: ReadonlyArray<string> }, UdiError>
     /** Prepares a job's root; one that is there already stays. Root only. */
     readonly prepare: (request: PrepareRequest) => Effect.Effect<void, UdiError>
     /** Removes a job's roots, all or a user's, also when there are none. Ranks that run keep theirs. Root only. */

@@ -11,7 +11,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type BatchJob, type BatchJobs, type Ended, run } from "./Batch.js"
-import type { UdiError, WlmError } from "./Errors.js"
+import { errorFields, type UdiError, WlmError } from "./Errors.js"
 import { type Account, type NodeCheck, Udi } from "./Udi.js"
 
 export type { BatchJob, BatchJobs, BatchState, Ended } from "./Batch.js"
@@ -99,6 +99,8 @@ export const layer = (adapter: WlmAdapter): Layer.Layer<Wlm, never, Udi> =>
         current: Effect.suspend(() => adapter.jobOf(process.env)),
         pin: (request, user) =>
           Effect.gen(function* () {
+            yield* Effect.forEach(request.writable, written, { discard: true })
+            yield* udi.validate({ volumes: volumesOf(request), modules: request.modules })
             const found = yield* udi.resolve(request.image, user)
             return { ...request, image: request.image.startsWith("local:") ? `local:${found}` : `id:${found}` }
           }),
@@ -111,6 +113,12 @@ export const layer = (adapter: WlmAdapter): Layer.Layer<Wlm, never, Udi> =>
       })
     )
   )
+
+/** Refuses what is no `/` and no `PATH:SIZE`; what a path or a size may be is the node's to say. */
+const written = (text: string): Effect.Effect<void, WlmError> =>
+  text === "/" || /^\/[^:;]*:[0-9]+[kKmMgGtT]?$/.test(text)
+    ? Effect.void
+    : Effect.fail(new WlmError(errorFields("JOB_INVALID", `What is to be written to, "${text}", is neither / nor PATH:SIZE`, { remedy: "Write such as /scratch:20G." })))
 
 /** The volumes of a request, those that it writes to among them. A root that can be written as a whole is made by each start for itself. */
 export const volumesOf = ({ volumes, writable }: Pick<UdiRequest, "volumes" | "writable">): ReadonlyArray<string> => [

@@ -28,7 +28,24 @@ export const SlurmSettings = Schema.Struct({
   longOptions: Schema.optionalWith(Schema.Boolean, { default: () => false }),
   /** Whether every task of a step runs inside of the job's image, or what is started by `shifter`. */
   tasks: Schema.optionalWith(Schema.Literal("outside", "inside"), { default: () => "outside" as const }),
-  /** The `shifterimg` that `--image-pull` runs at submission. Without it that option is refused. */
+  /** The `shifterimg` that `--image-pull` runs at submission. Without it: as the user's path finds it. */
   shifterimg: Schema.optional(PlainPath)
 })
 export type SlurmSettings = typeof SlurmSettings.Type
+
+/** `conversions`: heavy conversions leave this machine as jobs of a workload manager. */
+export const Conversions = Schema.Struct({
+  wlm: Schema.Literal("slurm"),
+  /** The system whose nodes convert; the default one without it. */
+  system: Schema.optional(Schema.String),
+  /** A directory that this machine and the nodes see by the same path, of this gateway's account alone. */
+  directory: PlainPath,
+  /** Where the native programs are on the nodes; `prefix` of the gateway, else `/usr/local`. */
+  prefix: Schema.optional(PlainPath),
+  /** Further options of the program that submits, each a word. */
+  // eslint-disable-next-line no-control-regex
+  options: Schema.optionalWith(Schema.Array(Schema.String.pipe(Schema.pattern(/^[^\u0000-\u001f]{1,1000}$/, { message: () => "one word of the command line" }))), { default: () => [] }),
+  /** Images whose layers are smaller together are converted here. */
+  fromBytes: Schema.optionalWith(Schema.Int.pipe(Schema.nonNegative()), { default: () => 0 })
+})
+export type Conversions = typeof Conversions.Type

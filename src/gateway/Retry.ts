@@ -9,8 +9,9 @@ import type { ErrorCode, ShifterError } from "../core/Errors.js"
 import type { PullPolicy } from "../core/ServiceConfig.js"
 
 /**
- * What may be over in a while without anybody's doing: the network and what is behind it, room that other pulls give back, a file system or a
- * database that comes back, and a program that the machine had no memory for. All else would fail again, or is for somebody to mend.
+ * What may be over in a while without anybody's doing: the network and what is behind it, room that other pulls give back, a file system, a
+ * database or a workload manager that comes back, and a program that the machine had no memory for. All else would fail again, or is for somebody
+ * to mend.
  */
 const passing: ReadonlySet<ErrorCode> = new Set([
   "REGISTRY_UNREACHABLE",
@@ -26,6 +27,8 @@ const passing: ReadonlySet<ErrorCode> = new Set([
   "IMAGE_VERIFY_FAILED",
   "NATIVE_FAILED",
   "TOOL_FAILED",
+  "WLM_MISSING",
+  "WLM_FAILED",
   "RESOURCE"
 ])
 

@@ -20,6 +20,13 @@ const Checks = Schema.parseJson(
   Schema.Struct({ ok: Schema.Boolean, checks: Schema.Array(Schema.Struct({ name: Schema.String, ok: Schema.Boolean, detail: Schema.String, advice: Schema.optional(Schema.Boolean) })) })
 )
 
+const Request = Schema.parseJson(
+  Schema.Union(
+    Schema.Struct({ volumes: Schema.Array(Schema.String), modules: Schema.Array(Schema.String) }),
+    Schema.Struct({ error: Schema.Struct({ code: Schema.String, message: Schema.String }) })
+  )
+)
+
 /** Of each captured stream. */
 const OUTPUT_LIMIT = 16 * 1024 * 1024
 /** How long what was asked to end may take. */
@@ -83,6 +90,17 @@ export const layer = (prefix?: string): Layer.Layer<Udi> => {
             /^[^\n]+\n$/.test(said) ? Effect.succeed(said.slice(0, -1)) : new UdiError(errorFields("NATIVE_FAILED", `The native programs tell no image id of ${image} but "${said}"`))
           )
         ),
+      validate: (request) =>
+        Effect.gen(function* () {
+          const file = yield* program("shifter-check")
+          const { result } = yield* execute(file, ["request", ...rootArguments(request)], "capture")
+          const answer = yield* Schema.decode(Request)(result.stdout).pipe(
+            Effect.mapError((error) => new UdiError(errorFields("NATIVE_FAILED", `${file} request did not answer in its form (status ${result.status})`, { cause: error })))
+          )
+          if (!("error" in answer)) return answer
+          const { code, message } = answer.error
+          return yield* new UdiError(errorFields(isErrorCode(code) ? code : "NATIVE_FAILED", message.replace(/\.$/, "")))
+        }),
       prepare: (request) => Effect.zipRight(typed(request.image), Effect.asVoid(asRoot("setupRoot", setupArguments(request)))),
       teardown: ({ uid, ...request }) => Effect.asVoid(asRoot("unsetupRoot", [...jobArguments(request), ...(uid === undefined ? [] : [`--uid=${uid}`])])),
       list: (request = {}) => Effect.map(asRoot("unsetupRoot", ["--list", ...jobArguments(request)]), preparedRoots)

@@ -60,13 +60,17 @@ const resolve = (ref: ImageRef, file: GivenFile, options: ResolveOptions): Effec
 
 const MAGIC = Buffer.from("hsqs")
 
-const stream = (file: GivenFile, archive: Effect.Effect<Merge.BlobRange, ImageError>, { limits, workspace }: ResolveOptions, restarted: Ref.Ref<boolean>): RootfsStream => ({
-  write: (output, onBytes) =>
-    Effect.flatMap(Ref.get(restarted), (plan) =>
-      Merge.write([{ digest: file.digest, diffId: undefined, blob: archive }], output, { program: workspace.program("shifter-merge"), limits, sample: workspace.sample, plan, onBytes })
-    ).pipe(Effect.tapErrorTag("RestartNeeded", () => Ref.set(restarted, true))),
-  fetched: Effect.void
-})
+const stream = (file: GivenFile, archive: Effect.Effect<Merge.BlobRange, ImageError>, { limits, workspace }: ResolveOptions, restarted: Ref.Ref<boolean>): RootfsStream => {
+  const layers = [{ digest: file.digest, diffId: undefined, blob: archive }]
+  return {
+    layers,
+    write: (output, onBytes) =>
+      Effect.flatMap(Ref.get(restarted), (plan) =>
+        Merge.write(layers, output, { program: workspace.program("shifter-merge"), limits, sample: workspace.sample, plan, onBytes })
+      ).pipe(Effect.tapErrorTag("RestartNeeded", () => Ref.set(restarted, true))),
+    fetched: Effect.void
+  }
+}
 
 /** The squashfs as a tar archive, in the scratch directory. */
 const unsquashed = (input: number, name: string, { limits, workspace }: ResolveOptions): Effect.Effect<Merge.BlobRange, ImageError> =>

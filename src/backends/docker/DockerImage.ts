@@ -209,6 +209,7 @@ const open = (
     )
     const mergeable = layers.map((layer, i): MergeLayer => ({ digest: layer.digest, diffId: diffIds[i] ?? layer.digest, blob: awaited(layer.digest) }))
     return {
+      layers: mergeable,
       write: (output, onBytes) =>
         Effect.flatMap(Ref.get(restarted), (plan) => Merge.write(mergeable, output, { program: workspace.program("shifter-merge"), limits, sample: workspace.sample, plan, onBytes })).pipe(
           Effect.tapErrorTag("RestartNeeded", () => Ref.set(restarted, true))
