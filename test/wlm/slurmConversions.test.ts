@@ -187,7 +187,8 @@ describe('a job of the gateway', () => {
   it('is told from jobs whose names pretend to be it', async () => {
     const id = await Effect.runPromise(batch().submit(job(['/bin/sleep', '1000'], '/dev/null')))
     await slurm.root('sbatch', '--wrap=true', '--output=/dev/null', `--job-name=${id}                  COMPLETED                     0\n${id} COMPLETED 0`)
-    await until('both', () => jobs('running', 'completed'), (found) => found.length >= 2)
+    await until('its start', () => Effect.runPromise(batch().state(id)), (state) => state._tag === 'Running')
+    await until('the end of the other', () => slurm.root('squeue', '--noheader', '--states=completed', '--format=%j'), (names) => names.includes(`${id} COMPLETED 0`))
     expect((await Effect.runPromise(batch().state(id)))._tag).toBe('Running')
     await Effect.runPromise(batch().cancel(id))
     await until('its end', () => Effect.runPromise(batch().state(id)), (state) => state._tag === 'Ended')

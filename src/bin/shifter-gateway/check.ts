@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import { errorTable, messageOf } from "../../core/Errors.js"
+import { usable } from "../../core/JobExecutor.js"
 import type { Site } from "../../core/Site.js"
 import { Transport } from "../../core/Transport.js"
 import * as Accounts from "../../gateway/Accounts.js"
@@ -57,6 +58,7 @@ const summary = (site: Site): ReadonlyArray<readonly [string, string]> => [
     ["  administrators", ["root", ...system.admins].join(", ")],
     ...(site.server.authentication === "munge" ? [["  munge", system.munge] as const] : [])
   ]),
+  ...(site.conversions === undefined ? [] : [["conversions", `jobs of ${site.conversions.wlm}, by ${site.conversions.directory}`] as const]),
   ["pulls", `${site.pulls.atOnce} at once, ${site.pulls.conversions} conversions; of a user ${site.pulls.perUser}, of a registry ${site.pulls.perRegistry}; ${site.pulls.attempts} attempts`],
   ["images expire", site.lifetime.imageSeconds === 0 ? "never" : `${seconds(site.lifetime.imageSeconds)} after their last use`],
   ["unnamed images stay", seconds(site.lifetime.retentionSeconds)]
@@ -87,6 +89,10 @@ const findings = (site: Site): Effect.Effect<Findings, never, Transport | Accoun
       }
       const ready = yield* Effect.either((yield* Transport).ready(system))
       if (Either.isLeft(ready)) mistakes.push(`systems.${system.name}: ${ready.left.message}`)
+    }
+    if (site.conversions !== undefined) {
+      const shared = yield* Effect.either(usable(site.conversions.directory))
+      if (Either.isLeft(shared)) mistakes.push(`conversions.directory: ${shared.left.message}`)
     }
     const sockets = [...site.systems.values()].map(({ munge }) => munge)
     if (server.authentication === "munge" && new Set(sockets).size < sockets.length) {
