@@ -7,6 +7,7 @@ import * as Cache from "effect/Cache"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { chosSource } from "./backends/chos/index.js"
 import { customSource } from "./backends/custom/index.js"
 import { daemonSource, dockerArchiveSource, hasLogin, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
 import { layer as postgresCatalog } from "./catalog/postgres/index.js"
@@ -90,7 +91,7 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
   const daemon = { socket: site.dockerDaemon.socket, headersSeconds: site.network.headersSeconds }
   const images = Layer.unwrapEffect(
     Effect.map(registrySource(site.registry, (host) => (site.dockerDaemon.pulls.has(host) ? daemon : undefined), site.dockerLogins, parts.forStrangers), (registry) =>
-      Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon), customSource])
+      Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon), customSource, chosSource(site.chos)])
     )
   )
   const own = catalogLayer(site)

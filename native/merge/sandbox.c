@@ -38,17 +38,33 @@ static const int allowed[] = {SYS_pread64, SYS_write, SYS_recvmsg, SYS_close, SY
 #define SANITIZED false
 #endif
 
+#define FURTHER_MOST 16
+
+static unsigned allow(struct sock_filter *code, const int *calls, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    code[2 * i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], 0, 1);
+    code[2 * i + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  }
+  return (unsigned)(2 * count);
+}
+
 bool sandbox_enter(struct failure *why) {
+  return sandbox_enter_with(NULL, 0, why);
+}
+
+bool sandbox_enter_with(const int *further, size_t count, struct failure *why) {
   const struct rlimit none = {0, 0};
   if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
     return fail(why, ERROR_RESOURCE, "no sandbox: %s", strerror(errno));
   if (SANITIZED) return true; // it makes calls of its own
-  struct sock_filter code[COUNT_OF(allowed) + 11];
+  if (count > FURTHER_MOST) return fail(why, ERROR_INTERNAL, "too many calls for a sandbox");
+  struct sock_filter code[COUNT_OF(allowed) + 11 + (2 * FURTHER_MOST)];
   unsigned n = 0;
   code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
   code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
   code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
   code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+  n += allow(code + n, further, count);
   for (size_t i = 0; i < COUNT_OF(allowed); i++) {
     unsigned char to_allowed = (unsigned char)(COUNT_OF(allowed) - i); // over the rest, and the instruction that kills
     code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], to_allowed, 0);

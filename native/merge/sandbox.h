@@ -4,3 +4,5 @@
 #include "policy/failure.h"
 
 bool sandbox_enter(struct failure *why) MUST_USE;
+// And these calls, at most 16.
+bool sandbox_enter_with(const int *further, size_t count, struct failure *why) MUST_USE;

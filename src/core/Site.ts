@@ -10,6 +10,7 @@ import * as nodePath from "node:path"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { AbsolutePath } from "./AbsolutePath.js"
+import * as ChosSettings from "./ChosSettings.js"
 import { complaints } from "./Complaints.js"
 import { errorFields, FormatError, messageOf, systemCode } from "./Errors.js"
 import * as ImportSettings from "./ImportSettings.js"
@@ -78,6 +79,8 @@ export interface GatewayConfig {
   readonly defaultImageType?: "docker" | "custom" | "id" | undefined
   /** Who may import files, and from where. */
   readonly import?: typeof ImportSettings.Import.Encoded | undefined
+  /** Where CHOS trees are listed, and who may have them converted. */
+  readonly chos?: typeof ChosSettings.Chos.Encoded | undefined
   /** How much content of a packed image is read back before it is published; its structure always is. Default: `sampled`. */
   readonly readBack?: Verify | undefined
   /** How the gateway service is reached. */
@@ -119,6 +122,7 @@ export const GatewayConfig = Schema.Struct({
   ),
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
   import: Schema.optionalWith(ImportSettings.Import, { default: () => ImportSettings.defaultImport }),
+  chos: Schema.optionalWith(ChosSettings.Chos, { default: () => ChosSettings.defaultChos }),
   readBack: Schema.optionalWith(Verify, { default: () => "sampled" as const }),
   server: Schema.optionalWith(ServiceConfig.Server, { default: () => ServiceConfig.defaultServer }),
   pulls: Schema.optionalWith(ServiceConfig.PullPolicy, { default: () => ServiceConfig.defaultPullPolicy }),
@@ -174,6 +178,7 @@ export interface Site {
   readonly readBack: Verify
   readonly limits: PullLimits
   readonly import: ImportSettings.Import
+  readonly chos: ChosSettings.Chos
   readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
   readonly registry: (host: string) => Registries.RegistrySettings
@@ -268,6 +273,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     defaultImageType: config.defaultImageType,
     readBack: config.readBack,
     import: config.import,
+    chos: config.chos,
     limits,
     dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => Registries.settings(config.registries, host),
@@ -311,6 +317,7 @@ const personal = (): Site => {
     defaultImageType: "docker",
     readBack: "sampled",
     import: ImportSettings.defaultImport,
+    chos: ChosSettings.defaultChos,
     limits: defaultPullLimits,
     dockerDaemon: { socket: DAEMON_SOCKET, pulls: new Set() },
     registry: (host) => Registries.settings({}, host),

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import { carried, errorFields, GatewayError, isShifterError, messageOf, printable, type ShifterError } from "../core/Errors.js"
+import { carried, errorFields, type FormatError, GatewayError, isShifterError, messageOf, printable, type ShifterError } from "../core/Errors.js"
 import type { Credentials } from "../core/Image.js"
 import { Acl } from "../core/ImageRecord.js"
 import * as ImageRef from "../core/ImageRef.js"
@@ -52,26 +52,25 @@ export const make = (site: Site.Site, hasLogin: HasLogin, identity: Identity, wa
     const system = yield* Site.system(site, wanted.system)
     yield* mayPull(identity, system)
     const ref = yield* ImageRef.parse(wanted.reference, site.defaultImageType)
-    if (ref.type !== "docker" || ref.canonical === null) return yield* refused(ref)
-    const { host } = yield* ImageRef.dockerName(ref)
+    const { canonical, host, login } = yield* placeOf(ref, site)
     const platform = Platform.format(wanted.platform === undefined ? Platform.host() : yield* Platform.parse(wanted.platform))
-    const credentials = identity.credentials.get(host) ?? identity.credentials.get("default")
+    const credentials = login === undefined ? undefined : (identity.credentials.get(login) ?? identity.credentials.get("default"))
     const lists = wanted.allowUids === undefined && wanted.allowGids === undefined ? null : [sorted(wanted.allowUids), sorted(wanted.allowGids)]
     // Whatever a login may decide is given to one user, and says nothing of what another one would be given.
-    const isForOne = credentials !== undefined || lists !== null || site.dockerDaemon.pulls.has(host) || (yield* siteHasLogin(site, hasLogin, host))
+    const isForOne = credentials !== undefined || lists !== null || (login !== undefined && (site.dockerDaemon.pulls.has(login) || (yield* siteHasLogin(site, hasLogin, login))))
     const verify = wanted.verify ?? false
     return {
       credentials,
       order: {
         system: system.name,
-        reference: ref.canonical,
+        reference: canonical,
         platform,
         requester: identity.requester,
         allowUids: wanted.allowUids,
         allowGids: wanted.allowGids,
         verify,
         registry: host,
-        key: keyOf([system.name, ref.canonical, platform, verify, isForOne ? [identity.requester.uid, credentials !== undefined, lists] : null]),
+        key: keyOf([system.name, canonical, platform, verify, isForOne ? [identity.requester.uid, credentials !== undefined, lists] : null]),
         hasCredentials: credentials !== undefined
       }
     }
@@ -83,6 +82,24 @@ const mayPull = ({ label, scopes, systems }: Identity, system: Site.System): Eit
   if (!scopes.includes("pull") && !scopes.includes("manage")) return denied(`What you authenticated with (${printable(label)}) is not good for pulling`)
   return Either.right(undefined)
 }
+
+/** A registry, with what its login is known by; or the site's own trees, which all of its users may have converted or none. */
+interface Place {
+  readonly canonical: string
+  /** Pulls of one user wait for one another here. */
+  readonly host: string
+  readonly login: string | undefined
+}
+
+const placeOf = (ref: ImageRef.ImageRef, site: Site.Site): Effect.Effect<Place, GatewayError | FormatError> => {
+  const { canonical } = ref
+  if (canonical === null) return refused(ref)
+  if (ref.type === "chos" && site.chos.users === "all") return Effect.succeed({ canonical, host: TREES, login: undefined })
+  return ref.type === "docker" ? Effect.map(ImageRef.dockerName(ref), ({ host }) => ({ canonical, host, login: host })) : refused(ref)
+}
+
+/** No name of a registry. */
+const TREES = "chos:"
 
 /** Files and the daemon of the gateway's machine are nobody's to read from afar, an administrator's neither. */
 const refused = (ref: ImageRef.ImageRef) => {
