@@ -6,6 +6,7 @@ export default defineConfig([
     entry: {
       index: "src/index.ts",
       "gateway/index": "src/gateway.ts",
+      "backends/chos/index": "src/backends/chos/index.ts",
       "backends/docker/index": "src/backends/docker/index.ts",
       "wlm/slurm/index": "src/wlm/slurm/index.ts"
     },

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import pathlib
+import struct
 import subprocess
 import sys
 import tarfile
@@ -175,7 +176,36 @@ images = {
     "empty": squashfs(":", *plain),
 }
 
-for name, of in (("merge", seeds), ("blob", blobs), ("unsquash", images), *policy.items()):
+def program(wide, banner=b""):
+    """A library with the note of the oldest kernel."""
+    header, size = (64, 56) if wide else (52, 32)
+    note = header + size
+    out = bytearray(b"\x7fELF" + bytes([2 if wide else 1, 1, 1]) + bytes(9)).ljust(note, b"\0")
+    struct.pack_into("<HH", out, 16, 3, 62 if wide else 3)
+    struct.pack_into("<Q" if wide else "<I", out, 32 if wide else 28, header)
+    struct.pack_into("<HH", out, 54 if wide else 42, size, 1)
+    struct.pack_into("<I", out, header, 4)
+    struct.pack_into("<Q" if wide else "<I", out, header + (8 if wide else 4), note)
+    struct.pack_into("<Q" if wide else "<I", out, header + (32 if wide else 16), 32)
+    return bytes(out) + struct.pack("<III4s4I", 4, 16, 1, b"GNU", 0, 2, 6, 32) + banner
+
+
+def tree(*more):
+    return b"\2" + whole(archive(gnu, ("bin/sh", file, {"data": program(True)}), *more))
+
+
+banner = b"GNU C Library (x) stable release version 2.36.\n"
+trees = {
+    "link": b"\0etc/passwd\0/local/etc/passwd",
+    "chos": b"\0usr/lib/x\0../../proc/chos/link/chos/usr/lib/y",
+    "var": b"\0var/tmp\0/local/var/tmp",
+    "wide": b"\1" + program(True, banner),
+    "narrow": b"\1" + program(False, banner),
+    "archive": tree(("lib/libc.so.6", file, {"data": program(True, banner)}), ("etc/shadow", file, {"data": b"x"}), ("s", link, {"linkname": "etc/shadow"})),
+    "links": tree(("a", symlink, {"linkname": "/proc/chos/link/b"}), ("b", symlink, {"linkname": "/b"}), ("var/run", symlink, {"linkname": "/local/x"}), ("h", link, {"linkname": "bin/sh"})),
+}
+
+for name, of in (("merge", seeds), ("blob", blobs), ("unsquash", images), ("tree", trees), *policy.items()):
     (corpus / name).mkdir(parents=True, exist_ok=True)
     for key, data in of.items():
         (corpus / name / f"seed-{key}").write_bytes(data)

@@ -154,8 +154,8 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
       const options: ResolveOptions = { platform, credentials: request.credentials, limits: site.limits, onProgress, workspace, partition: request.partition }
       const found = yield* (way?.resolve ?? image.resolve)(ref, options).pipe(
         Effect.catchIf(
-          (error) => way === undefined && error.code === "IMPORT_NEEDED",
-          () => imported(pointed, system, canonical, requester, request, onProgress)
+          (error) => way === undefined && (error.code === "IMPORT_NEEDED" || error.code === "TREE_NOT_FOUND"),
+          (error) => imported(pointed, system, canonical, requester, request, onProgress, error)
         )
       )
       if ("record" in found) return found.record
@@ -255,12 +255,13 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
   })
 
 /** What a reference names that there is nowhere to pull from: it stays what it is. */
-const imported = (pointed: Effect.Effect<string | undefined, TransportError>, system: Site.System, canonical: string, requester: Requester, request: PullRequest, onProgress: OnProgress) =>
+const imported = (pointed: Effect.Effect<string | undefined, TransportError>, system: Site.System, canonical: string, requester: Requester, request: PullRequest, onProgress: OnProgress, nowhere: ImageError | GatewayError) =>
   Effect.gen(function* () {
     const transport = yield* Transport
     const id = yield* pointed
     const record = id === undefined ? undefined : yield* transport.record(system, id)
     if (record === undefined || !mayUse(record, requester)) {
+      if (nowhere.code !== "IMPORT_NEEDED") return yield* nowhere
       return yield* new GatewayError(errorFields("IMPORT_NEEDED", `There is no image "${printable(canonical)}" on ${system.name}, and nowhere to pull it from`))
     }
     if (request.verify === true && !(yield* transport.isSound(system, record))) {

@@ -3,6 +3,7 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureTestAccounts } from '../harness/accounts.js'
+import { writeBusybox, writeTree } from '../harness/chosSite.js'
 import { DEFAULT_PREFIX, SHARED_IMAGE_PATH } from '../harness/native.js'
 import { writeLayout } from '../harness/ociLayout.js'
 import { run } from '../harness/process.js'
@@ -50,8 +51,12 @@ describe('the guides', () => {
     writeLayout(workspace.at('layout'), { tag: 'v1', layers: [busyboxRoot()], config: { Env: ['PATH=/bin'], Cmd: ['sh'] } })
     writeFileSync(
       workspace.at('gateway.json'),
-      JSON.stringify({ version: 1, stateDirectory: workspace.at('state'), prefix: DEFAULT_PREFIX, systems: { test: { imagePath: SHARED_IMAGE_PATH } }, server: { authentication: 'mock' } }),
+      JSON.stringify({ version: 1, stateDirectory: workspace.at('state'), prefix: DEFAULT_PREFIX, systems: { test: { imagePath: SHARED_IMAGE_PATH } }, server: { authentication: 'mock' }, chos: { shells: workspace.at('chos') } }),
     )
+    // The tree of the guide on CHOS.
+    writeBusybox(workspace.at('os/debian'))
+    writeTree(workspace.at('os/debian'), { 'etc/os-release': 'PRETTY_NAME="tree"\n', 'etc/passwd': ['/local/etc/passwd'], 'var/tmp': ['/local/var/tmp'] })
+    writeFileSync(workspace.at('chos'), `%SHELLS\ndebian:${workspace.at('os/debian')}\n`, { mode: 0o644 })
     const program = (name: string, line: string) => {
       mkdirSync(workspace.at('bin'), { recursive: true })
       writeFileSync(workspace.at('bin', name), `#!/bin/sh\nexec ${line} "$@"\n`, { mode: 0o755 })
@@ -59,6 +64,7 @@ describe('the guides', () => {
     program('shifterimg', `'${process.execPath}' '${join(repository, 'dist/bin/shifterimg.js')}' --config '${workspace.at('gateway.json')}'`)
     program('shifter-gateway', `'${process.execPath}' '${join(repository, 'dist/bin/shifter-gateway.js')}' --config '${workspace.at('gateway.json')}'`)
     program('shifter', `setpriv --reuid=${userA.uid} --regid=${userA.gid} --init-groups --inh-caps=-all '${DEFAULT_PREFIX}/bin/shifter'`)
+    program('shifter-tree', `'${DEFAULT_PREFIX}/bin/shifter-tree'`)
     program('shifter-check', `'${DEFAULT_PREFIX}/bin/shifter-check'`)
     for (const name of ['setupRoot', 'unsetupRoot']) program(name, `'${DEFAULT_PREFIX}/sbin/${name}'`)
   })
@@ -75,7 +81,7 @@ describe('the guides', () => {
     const lines = blocks.flatMap((block) => commandsOf(block.text))
     // The one image that guides name is made here instead of fetched.
     const layout = `${workspace.at('layout')}:v1`
-    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${layout}`).replaceAll('docker debian:12', `oci ${layout}`).replaceAll('alice', user))
+    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${layout}`).replaceAll('docker debian:12', `oci ${layout}`).replaceAll('/srv/os', workspace.at('os')).replaceAll('alice', user))
     const told = script.flatMap((line, i) => [`echo "guide-line ${i}" >&2`, line])
     const result = await run(['sh', '-eu', '-c', told.join('\n')], {
       cwd: work,

@@ -28,6 +28,8 @@ export type { Chos } from "../../core/ChosSettings.js"
 /** The source of `chos:` references of a site. */
 export const chosSource = (settings: Chos = defaultChos): ImageSource => ({
   types: ["chos"],
+  // Which names are the site's is seen when the file is here.
+  refusesImport: () => undefined,
   resolve: (ref, options) => resolve(ref, settings, options)
 })
 
