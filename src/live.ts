@@ -53,6 +53,7 @@ export const siteTransport: Layer.Layer<Transport> = Layer.scoped(
       publish: (system, ...args) => to(system).publish(system, ...args),
       record: (system, ...args) => to(system).record(system, ...args),
       image: (system, ...args) => to(system).image(system, ...args),
+      open: (system, ...args) => to(system).open(system, ...args),
       isSound: (system, ...args) => to(system).isSound(system, ...args),
       name: (system, ...args) => to(system).name(system, ...args),
       lookup: (system, ...args) => to(system).lookup(system, ...args),
@@ -154,7 +155,7 @@ export const serviceLayer = (site: Site, own: Omit<GatewayParts, "catalog"> & { 
 }
 
 /** Pulls that users ask of a service, over the gateway of a site with {@link serviceParts}. */
-export const pullsLayer = (site: Site): Layer.Layer<Pulls.Pulls, never, PullQueue | Gateway.Gateway | ImageIndex | Audit> =>
+export const pullsLayer = (site: Site): Layer.Layer<Pulls.Pulls, never, PullQueue | Gateway.Gateway | ImageIndex | Audit | Uploads.Uploads> =>
   Layer.unwrapEffect(
     // A helper program may have to be asked.
     Effect.map(Cache.make({ capacity: 1000, timeToLive: "1 minute", lookup: hasLogin(site.registry, site.dockerLogins) }), (logins) =>

@@ -74,6 +74,8 @@ export class ImageIndex extends Context.Tag("shifter-sdk/ImageIndex")<
   {
     /** An image was published, or its record changed. */
     readonly put: (system: string, record: ImageRecord) => Effect.Effect<void, CatalogError>
+    /** Tells nobody but administrators of an image, until it is put again: its record is about to give fewer people leave. */
+    readonly conceal: (system: string, id: string) => Effect.Effect<void, CatalogError>
     /** A name points to an image now. The image that it pointed to before may have lost its last one. */
     readonly name: (system: string, name: NameFile) => Effect.Effect<void, CatalogError>
     readonly unname: (system: string, canonical: string) => Effect.Effect<void, CatalogError>

@@ -92,6 +92,8 @@ export interface Way {
   readonly carry: (system: System, file: string, staged: string, image: ImageFile) => Effect.Effect<void, Fault>
   /** A file of the image path, to be read on this machine for as long as the scope lasts. */
   readonly fetch: (system: System, file: string, scratch: string) => Effect.Effect<string, Fault, Scope.Scope>
+  /** A regular file of the image path, to be read in pieces for as long as the scope lasts; fewer bytes than asked for are its last. */
+  readonly open: (system: System, file: string) => Effect.Effect<(at: number, length: number) => Effect.Effect<Uint8Array, Fault>, Fault, Scope.Scope>
 }
 
 /** Prefix of what is not in its place yet; the token of the pull follows. All of it is in the image path itself, never below. */
@@ -145,6 +147,8 @@ export const transport = (way: Way): Context.Tag.Service<Transport> => ({
       return record !== undefined && (yield* sizeOf(files, system, id)) === record.imageSize ? record : undefined
     })),
   image: (system, id, scratch) => worded("IMAGE_PATH_FAILED", system, way.fetch(system, path(system, id, "squashfs"), scratch)),
+  open: (system, id) =>
+    worded("IMAGE_PATH_FAILED", system, Effect.map(way.open(system, path(system, id, "squashfs")), (read) => (at: number, length: number) => worded("IMAGE_PATH_FAILED", system, read(at, length)))),
   isSound: (system, record) => worded("IMAGE_PATH_FAILED", system, way.files(system).holds(path(system, record.id, "squashfs"), record)),
   name: (system, name, token) =>
     worded("PUBLISH_FAILED", system, Effect.gen(function* () {

@@ -31,7 +31,7 @@ const hash = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/, { message: () =
 export const ImportSource = Schema.Union(
   /** An absolute path. For a requester it lies below a directory that the site imports from, and is his own. */
   Schema.TaggedStruct("Path", { path: Schema.NonEmptyString }),
-  /** A complete upload of the requester's; it is removed when it is imported. */
+  /** A complete upload of the requester's; it is removed when it is imported, unless the request keeps it. */
   Schema.TaggedStruct("Upload", { id: Schema.String }),
   /** A URL of https, where the site allows them. `sha256` is what its bytes must have, in hex. */
   Schema.TaggedStruct("Url", { url: Schema.String.pipe(Schema.maxLength(8192)), sha256: Schema.optional(hash) })
@@ -57,6 +57,8 @@ export interface ImportRequest {
   readonly partition?: string | undefined
   /** What the image says about running it, over what its source says, which is nothing for a `custom:` file. */
   readonly metadata?: Partial<ImageMetadata> | undefined
+  /** Leaves an upload to the caller, who removes it when he has noted that it is imported. */
+  readonly keepsUpload?: boolean | undefined
   /** Told what happens. One that throws is told nothing more. */
   readonly onProgress?: OnProgress | undefined
 }
@@ -100,7 +102,7 @@ export const importImage = (site: Site, uploads: typeof Uploads.Service, http: H
           ? Effect.void
           : Effect.fail(new GatewayError(errorFields("ACCESS_DENIED", `The name ${printable(`${ref.type}:${ref.reference}`)} is another user's`, { remedy: "Choose another name." })))
     })
-    if (source._tag === "Upload") yield* Effect.ignore(uploads.cancel(source.id, owner))
+    if (source._tag === "Upload" && request.keepsUpload !== true) yield* Effect.ignore(uploads.cancel(source.id, owner))
     return record
   })
 

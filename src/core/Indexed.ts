@@ -7,8 +7,9 @@
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { type CatalogError, messageOf, type TransportError } from "./Errors.js"
+import { carried, type CatalogError, messageOf, TransportError } from "./Errors.js"
 import { ImageIndex, type Reconciled } from "./ImageIndex.js"
+import type { Access, ImageRecord } from "./ImageRecord.js"
 import type { Site, System } from "./Site.js"
 import { Transport } from "./Transport.js"
 
@@ -63,7 +64,18 @@ export const indexed = (transport: typeof Transport.Service, index: typeof Image
       ),
     setAccess: (system, id, token, change) =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.tap(restore(transport.setAccess(system, id, token, change)), (record) => kept(`the access to ${id} on ${system.name} changed`, index.put(system.name, record)))
+        Effect.gen(function* () {
+          // Whoever calls has claimed it: what it says now is what will be changed.
+          const published = yield* restore(transport.record(system, id))
+          const isNarrowed = published !== undefined && !isWithin(published, change(published))
+          // Told of while the index is there: nothing that is taken away from somebody is shown to him, whatever becomes of the index then.
+          if (isNarrowed) yield* restore(Effect.mapError(index.conceal(system.name, id), (error) => new TransportError(carried(error))))
+          const told = (record: ImageRecord) => kept(`the access to ${id} on ${system.name} changed`, index.put(system.name, record))
+          return yield* restore(transport.setAccess(system, id, token, change)).pipe(
+            Effect.tap(told),
+            Effect.onError(() => (isNarrowed ? Effect.ignore(Effect.flatMap(transport.record(system, id), (record) => (record === undefined ? Effect.void : told(record)))) : Effect.void))
+          )
+        })
       ),
     unname: (system, canonical) =>
       Effect.uninterruptibleMask((restore) =>
@@ -75,6 +87,13 @@ export const indexed = (transport: typeof Transport.Service, index: typeof Image
       )
   })
 }
+
+/** Whether everyone who may use an image still may. */
+const isWithin = (before: Access, after: Access): boolean =>
+  after.access === "public" ||
+  (before.access === "private" &&
+    [before.owner, ...before.allowUids].every((uid) => uid === after.owner || after.allowUids.includes(uid)) &&
+    before.allowGids.every((gid) => after.allowGids.includes(gid)))
 
 /** Makes the index of a system what its image path is. */
 export const reconcile = (system: System, options: IndexedOptions = {}): Effect.Effect<Reconciled, CatalogError | TransportError, ImageIndex | Transport> =>

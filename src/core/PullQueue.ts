@@ -8,8 +8,16 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { CatalogError } from "./Errors.js"
-import type { Requester } from "./ImageRecord.js"
+import type { ImageMetadata, Requester } from "./ImageRecord.js"
+import type { ImportSource } from "./Import.js"
 import type { Phase } from "./Progress.js"
+
+/** What an import is ordered with beside what every pull is. */
+export interface ImportOrder {
+  readonly source: ImportSource
+  readonly partition: string | undefined
+  readonly metadata: Partial<ImageMetadata> | undefined
+}
 
 /** What is to be pulled, for whom. Credentials are never among it: they stay in the memory of the process that was given them. */
 export interface PullOrder {
@@ -27,6 +35,8 @@ export interface PullOrder {
   readonly key: string
   /** Whether the process that was asked has credentials for it, so that no other one can run it. */
   readonly hasCredentials: boolean
+  /** A file is imported instead of an image pulled. */
+  readonly import?: ImportOrder | undefined
 }
 
 /** What is shown of a running pull; replaced as a whole, about once a second. */
@@ -57,8 +67,10 @@ export interface QueuedPull {
   /** Random, 32 hexadecimal digits. */
   readonly id: string
   readonly order: PullOrder
-  /** Who asked for it: the first one, and those who joined. Who has cancelled is not among them. */
+  /** Who asked for it: the first one, and those who joined. Who wants it no more is not among them. */
   readonly askers: ReadonlyArray<number>
+  /** Who asked for it and wants it no more. */
+  readonly leavers: ReadonlyArray<number>
   readonly state: "waiting" | "running" | "done" | "failed" | "cancelled"
   readonly outcome: PullOutcome | undefined
   readonly progress: PullProgress | undefined
@@ -100,28 +112,29 @@ export class PullQueue extends Context.Tag("shifter-sdk/PullQueue")<
   {
     /**
      * Adds a pull, or joins the one of the same key that waits or runs. At most `waitingPerUser` may wait for one user: fails with `QUEUE_FULL`.
-     * `runner` is the process that was asked, which has the credentials if the order says that there are any.
+     * `holder` is who alone has what it needs: the process with the credentials, if the order says that there are any, or the place where an upload lies.
      */
-    readonly submit: (order: PullOrder, waitingPerUser: number, runner?: string) => Effect.Effect<{ readonly pull: QueuedPull; readonly isNew: boolean }, CatalogError>
+    readonly submit: (order: PullOrder, waitingPerUser: number, holder?: string) => Effect.Effect<{ readonly pull: QueuedPull; readonly isNew: boolean }, CatalogError>
     /**
      * Takes a pull to run: of the user with the fewest running ones, the oldest that its registry has room for. A pull that has credentials
-     * is taken by the process that has them, unless that is gone. A user who runs as many as one may gets no further one while others wait.
+     * is taken by the process that has them, unless that is gone, and one of an upload by a process of its place. A user who runs as many as one may
+     * gets no further one while others wait.
      */
-    readonly take: (runner: string, limits: QueueLimits) => Effect.Effect<Taken | undefined, CatalogError>
+    readonly take: (runner: string, limits: QueueLimits, place?: string) => Effect.Effect<Taken | undefined, CatalogError>
     /** Extends the lease and says how far it is. `Lost`: it is another's. `Cancelled`: nobody wants it any more. */
     readonly renew: (taken: Taken, progress: PullProgress | undefined) => Effect.Effect<"Held" | "Cancelled" | "Lost", CatalogError>
     /** Ends it; false: it was another's. One that was cancelled meanwhile stays so. */
     readonly finish: (taken: Taken, outcome: PullOutcome) => Effect.Effect<boolean, CatalogError>
-    /** Puts it back, to be begun in so many milliseconds; one that is put back by a process that ends loses no attempt. */
-    readonly putBack: (taken: Taken, delay: number, countsAsAttempt: boolean) => Effect.Effect<void, CatalogError>
-    /** This runner lives. */
-    readonly alive: (runner: string) => Effect.Effect<void, CatalogError>
+    /** Puts it back, to be begun in so many milliseconds; one that is put back by a process that ends loses no attempt. `progress` is shown while it waits. */
+    readonly putBack: (taken: Taken, delay: number, countsAsAttempt: boolean, progress?: PullProgress) => Effect.Effect<void, CatalogError>
+    /** This runner lives, and so does the place where it keeps uploads. */
+    readonly alive: (runner: string, place?: string) => Effect.Effect<void, CatalogError>
     /**
      * Puts back pulls whose lease has run out; ends those with too many attempts, and those whose credentials are gone with their process
-     * (`CREDENTIALS_GONE`: ask again).
+     * (`CREDENTIALS_GONE`: ask again), or whose upload lies where nobody has answered for a while (`UPLOAD_NOT_FOUND`).
      */
     readonly recover: (attempts: number) => Effect.Effect<ReadonlyArray<string>, CatalogError>
-    /** He wants it no more. It is cancelled when nobody is left who does; `byForce` at once. */
+    /** He wants it no more. It is cancelled when nobody is left who does; `byForce` at once, whoever wanted it. */
     readonly cancel: (id: string, uid: number, byForce: boolean) => Effect.Effect<QueuedPull | undefined, CatalogError>
     readonly get: (id: string) => Effect.Effect<QueuedPull | undefined, CatalogError>
     /** The newest first. */
@@ -137,5 +150,7 @@ export class PullQueue extends Context.Tag("shifter-sdk/PullQueue")<
 
 /** How long a process may be silent before its pulls are another's. */
 export const queueLeaseMillis = 6000
+/** How long the processes of a place may be silent before its uploads are out of reach: longer than a service takes to start again. */
+export const placeLeaseMillis = 60_000
 /** How often a process renews, and says how far it is. */
 export const queueRenewMillis = 1500

@@ -70,6 +70,11 @@ export class Transport extends Context.Tag("shifter-sdk/Transport")<
     readonly record: (system: System, id: string) => Effect.Effect<ImageRecord | undefined, TransportError>
     /** Where a published image can be read on this machine, for as long as the scope lasts: its own place, or a copy in the directory `scratch`. */
     readonly image: (system: System, id: string, scratch: string) => Effect.Effect<string, TransportError, Scope.Scope>
+    /**
+     * Opens a published image to be read in pieces, wherever it is, for as long as the scope lasts: bytes from `at` on, as many or fewer where it ends.
+     * Any number may be asked for at once.
+     */
+    readonly open: (system: System, id: string) => Effect.Effect<(at: number, length: number) => Effect.Effect<Uint8Array, TransportError>, TransportError, Scope.Scope>
     /** Reads a published image again; whether it is what its record says. */
     readonly isSound: (system: System, record: ImageRecord) => Effect.Effect<boolean, TransportError>
     /** Points a reference to a published image. */

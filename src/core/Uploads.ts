@@ -33,6 +33,9 @@ export interface UploadRequest {
   readonly sha256?: string | undefined
 }
 
+/** Begins the name of every place where uploads lie. */
+export const PLACE = "uploads-"
+
 /** How an upload stands. */
 export interface UploadStatus {
   readonly id: string
@@ -71,6 +74,8 @@ export class Uploads extends Context.Tag("shifter-sdk/Uploads")<
     readonly cancel: (id: string, owner: number) => Effect.Effect<void, GatewayError>
     /** The file of a complete upload; `UPLOAD_CONFLICT` for one that is not. */
     readonly file: (id: string, owner: number) => Effect.Effect<UploadedFile, GatewayError>
+    /** Where uploads lie, by a name that no other place has: who sees the same place sees the same uploads. */
+    readonly place: Effect.Effect<string, GatewayError>
     /** Removes what has expired; how many uploads. */
     readonly sweep: Effect.Effect<number, GatewayError>
   }
@@ -154,17 +159,17 @@ export const make = (site: Site): typeof Uploads.Service => {
   })
 
   /** Whole or not at all, also after a loss of power. */
-  const save = async (id: string, state: State): Promise<void> => {
-    const file = `${stateOf(id)}.new`
-    const handle = await open(file, "w", 0o600)
+  const writeDurably = async (file: string, text: string): Promise<void> => {
+    const handle = await open(`${file}.new`, "w", 0o600)
     try {
-      await handle.writeFile(Schema.encodeSync(State)(state))
+      await handle.writeFile(text)
       await handle.sync()
     } finally {
       await handle.close()
     }
-    await rename(file, stateOf(id))
+    await rename(`${file}.new`, file)
   }
+  const save = (id: string, state: State): Promise<void> => writeDurably(stateOf(id), Schema.encodeSync(State)(state))
 
   /** The state goes first: without it there is no upload. */
   const remove = async (id: string): Promise<void> => {
@@ -185,6 +190,25 @@ export const make = (site: Site): typeof Uploads.Service => {
       if (upload !== undefined) removed++
     }
     return removed
+  }
+
+  const isPlace = (text: string) => text.startsWith(PLACE) && /^[0-9a-f]{32}$/.test(text.slice(PLACE.length))
+  /** Named by whoever needs it first. */
+  const place = async (): Promise<string> => {
+    const file = nodePath.join(directory, "place")
+    const there = await readFile(file, "utf8").catch((error: unknown) => {
+      if (systemCode(error) !== "ENOENT") throw error
+      return undefined
+    })
+    if (there !== undefined && isPlace(there)) return there
+    await makeDirectory(directory, true)
+    return alone("place.lock", async () => {
+      const name = await readFile(file, "utf8").catch(() => "")
+      if (isPlace(name)) return name
+      const made = `${PLACE}${randomBytes(16).toString("hex")}`
+      await writeDurably(file, made)
+      return made
+    })
   }
 
   const create = async (request: UploadRequest): Promise<UploadStatus> => {
@@ -325,6 +349,7 @@ export const make = (site: Site): typeof Uploads.Service => {
         if (state.digest === undefined) throw conflict(`The upload ${id} is not complete: ${state.offset} of ${state.bytes} bytes are here`)
         return { path: dataOf(id), bytes: state.bytes, digest: state.digest }
       }),
+    place: storing(place),
     sweep: storing(sweep)
   })
 }

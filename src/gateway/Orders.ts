@@ -9,8 +9,10 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { carried, errorFields, type FormatError, GatewayError, isShifterError, messageOf, printable, type ShifterError } from "../core/Errors.js"
 import type { Credentials } from "../core/Image.js"
-import { Acl } from "../core/ImageRecord.js"
+import { Acl, type ImageMetadata, MetadataFields } from "../core/ImageRecord.js"
 import * as ImageRef from "../core/ImageRef.js"
+import { ImportSource } from "../core/Import.js"
+import * as ImportSettings from "../core/ImportSettings.js"
 import * as Platform from "../core/Platform.js"
 import { checked } from "../core/Checked.js"
 import type { PullOrder } from "../core/PullQueue.js"
@@ -35,6 +37,32 @@ const Checked = Schema.Struct({
   allowGids: Schema.optional(Acl),
   verify: Schema.optional(Schema.Boolean)
 })
+
+/** What somebody wants imported. */
+export interface WantedImport {
+  readonly system: string
+  readonly reference: string
+  readonly source: ImportSource
+  readonly platform?: string | undefined
+  readonly allowUids?: ReadonlyArray<number> | undefined
+  readonly allowGids?: ReadonlyArray<number> | undefined
+  readonly partition?: string | undefined
+  readonly metadata?: Partial<ImageMetadata> | undefined
+}
+
+const CheckedImport = Schema.Struct({
+  system: Schema.String,
+  reference: Schema.String,
+  source: ImportSource,
+  platform: Schema.optional(Schema.String),
+  allowUids: Schema.optional(Acl),
+  allowGids: Schema.optional(Acl),
+  partition: Schema.optional(Schema.String.pipe(Schema.maxLength(200))),
+  metadata: Schema.optional(Schema.partialWith(MetadataFields, { exact: true }))
+})
+
+/** Of what an import says about its image: a user's waiting ones are all kept. */
+const METADATA_BYTES = 128 * 1024
 
 export interface Ordered {
   readonly order: PullOrder
@@ -74,7 +102,43 @@ export const make = (site: Site.Site, hasLogin: HasLogin, identity: Identity, wa
         hasCredentials: credentials !== undefined
       }
     }
-  }).pipe(Effect.mapError((error: ShifterError) => (error._tag === "GatewayError" ? error : new GatewayError(carried(error)))))
+  }).pipe(Effect.mapError(asGatewayError))
+
+/** The order of an import: its user's alone. Fails when he may not import. */
+export const ofImport = (site: Site.Site, identity: Identity, wanted: WantedImport): Effect.Effect<PullOrder, GatewayError> =>
+  Effect.gen(function* () {
+    const { metadata, partition, source } = yield* checked(CheckedImport, wanted)
+    const system = yield* Site.system(site, wanted.system)
+    yield* mayPull(identity, system)
+    const { requester } = identity
+    yield* ImportSettings.permitted(site.import, requester.uid)
+    // Which types can be imported is for their sources to say.
+    const ref = yield* ImageRef.parse(wanted.reference, site.defaultImageType)
+    if (ref.type === "id" || ref.canonical === null) {
+      return yield* new GatewayError(errorFields("REFERENCE_INVALID", `An import can't be named ${printable(`${ref.type}:${ref.reference}`)}`, { remedy: "Name it custom:NAME[:TAG]." }))
+    }
+    const bytes = Buffer.byteLength(JSON.stringify(metadata ?? {}))
+    if (bytes > METADATA_BYTES) {
+      return yield* new GatewayError(errorFields("LIMIT_EXCEEDED", `What the import says about running the image has ${bytes} bytes, more than ${METADATA_BYTES}`, { remedy: "Say less, or import it on the gateway's machine." }))
+    }
+    const platform = Platform.format(wanted.platform === undefined ? Platform.host() : yield* Platform.parse(wanted.platform))
+    const lists = [wanted.allowUids, wanted.allowGids].map(sorted)
+    return {
+      system: system.name,
+      reference: ref.canonical,
+      platform,
+      requester,
+      allowUids: wanted.allowUids,
+      allowGids: wanted.allowGids,
+      verify: false,
+      registry: "",
+      key: keyOf(["import", system.name, ref.canonical, platform, requester.uid, source, partition ?? null, metadata ?? null, lists]),
+      hasCredentials: false,
+      import: { source, partition, metadata }
+    }
+  }).pipe(Effect.mapError(asGatewayError))
+
+const asGatewayError = (error: ShifterError): GatewayError => (error._tag === "GatewayError" ? error : new GatewayError(carried(error)))
 
 const mayPull = ({ label, scopes, systems }: Identity, system: Site.System): Either.Either<void, GatewayError> => {
   const denied = (why: string) => Either.left(new GatewayError(errorFields("ACCESS_DENIED", why)))

@@ -19,8 +19,9 @@ import { Gateway } from "../core/Gateway.js"
 import { ImageIndex } from "../core/ImageIndex.js"
 import { expiryOf } from "../core/Indexed.js"
 import type { ImageRecord } from "../core/ImageRecord.js"
-import { PullQueue, type QueuedPull } from "../core/PullQueue.js"
+import { type PullOrder, PullQueue, type QueuedPull } from "../core/PullQueue.js"
 import * as Site from "../core/Site.js"
+import { Uploads } from "../core/Uploads.js"
 import { type Identity, isAdmin } from "./Identity.js"
 import * as Metrics from "./Metrics.js"
 import * as Orders from "./Orders.js"
@@ -28,13 +29,15 @@ import * as Runner from "./Runner.js"
 import * as Secrets from "./Secrets.js"
 import * as Watch from "./Watch.js"
 
-export type { HasLogin, Wanted } from "./Orders.js"
+export type { HasLogin, Wanted, WantedImport } from "./Orders.js"
 
 export class Pulls extends Context.Tag("shifter-sdk/Pulls")<
   Pulls,
   {
     /** Asks for a pull; returns when it is in the queue. The same of another user's is joined where both would be given the same. */
     readonly submit: (identity: Identity, wanted: Orders.Wanted) => Effect.Effect<QueuedPull, GatewayError | CatalogError>
+    /** Asks for an import; returns when it is in the queue. The same that waits or runs is joined, and of an upload the one that is done is told again. */
+    readonly submitImport: (identity: Identity, wanted: Orders.WantedImport) => Effect.Effect<QueuedPull, GatewayError | CatalogError>
     /** A pull that he asked for, or that he administers. Fails with `PULL_NOT_FOUND`. */
     readonly get: (identity: Identity, id: string) => Effect.Effect<QueuedPull, GatewayError | CatalogError>
     /** How it stands now and whenever that changes, until it has ended. Any number may watch for the cost of one. */
@@ -48,17 +51,27 @@ export class Pulls extends Context.Tag("shifter-sdk/Pulls")<
   }
 >() {}
 
+/** Of one reference: imports that are looked at for the one that is meant. */
+const LATEST = 20
+
+const actionOf = (order: PullOrder) => (order.import === undefined ? "pull" : "import")
+
+/** Why it was given what it was, for the audit log. */
+const whyOf = (order: PullOrder, record: ImageRecord): string =>
+  order.import !== undefined ? order.import.source._tag.toLowerCase() : record.access === "public" ? "public" : "registry gave it"
+
 /**
  * The service for a site, in one process of any number. `hasLogin` tells for which registries the site has a login of its own: what they give may be
  * private, and is pulled for each user by himself.
  */
-export const layer = (site: Site.Site, hasLogin: Orders.HasLogin): Layer.Layer<Pulls, never, PullQueue | Gateway | ImageIndex | Audit> =>
+export const layer = (site: Site.Site, hasLogin: Orders.HasLogin): Layer.Layer<Pulls, never, PullQueue | Gateway | ImageIndex | Audit | Uploads> =>
   Layer.scoped(
     Pulls,
     Effect.gen(function* () {
       const queue = yield* PullQueue
       const index = yield* ImageIndex
       const audit = yield* Audit
+      const uploads = yield* Uploads
       const secrets = Secrets.make()
       const name = randomBytes(16).toString("hex")
 
@@ -69,6 +82,9 @@ export const layer = (site: Site.Site, hasLogin: Orders.HasLogin): Layer.Layer<P
         Effect.gen(function* () {
           const { order } = pull
           const record = Exit.isSuccess(result) ? result.value : undefined
+          const source = order.import?.source
+          // Only now: who does it over, where nobody knows that it is done, finds it.
+          if (record !== undefined && source?._tag === "Upload") yield* Effect.ignore(uploads.cancel(source.id, order.requester.uid))
           const expires = expiryOf(site).expiresIn
           if (record !== undefined) yield* Effect.ignore(index.touch(order.system, record.id, expires))
           // Others may have joined since it was begun.
@@ -78,23 +94,39 @@ export const layer = (site: Site.Site, hasLogin: Orders.HasLogin): Layer.Layer<P
           if (record !== undefined) yield* Metric.incrementBy(Metrics.pulledBytes, record.imageSize)
           for (const uid of (now ?? pull).askers) {
             yield* noted({
-              action: error?._tag === "Some" && error.value.reason === "Denied" ? "refused" : "pull",
+              action: error?._tag === "Some" && error.value.reason === "Denied" ? "refused" : actionOf(order),
               uid,
               by: `pull ${pull.id}`,
               system: order.system,
               reference: order.reference,
               imageId: record?.id,
               digest: record?.manifestDigest ?? record?.sourceDigest,
-              why: record === undefined ? (error?._tag === "Some" ? error.value.code : "INTERNAL") : record.access === "public" ? "public" : "registry gave it"
+              why: record === undefined ? (error?._tag === "Some" ? error.value.code : "INTERNAL") : whyOf(order, record)
             })
           }
         })
 
-      const runner = yield* Runner.make({ site, queue, gateway: yield* Gateway, secrets, name, ended })
+      const runner = yield* Runner.make({ site, queue, gateway: yield* Gateway, secrets, uploads, name, ended })
       const watch = yield* Watch.make(queue)
       yield* Effect.forkScoped(
         Stream.runForEach(queue.changes, (id) => Effect.zipRight(Effect.sync(() => watch.changed(id)), runner.changed(id)))
       )
+
+      const asked = ({ label, requester }: Identity, { id, order }: QueuedPull, isNew: boolean) =>
+        noted({
+          action: actionOf(order),
+          uid: requester.uid,
+          by: label,
+          system: order.system,
+          reference: order.reference,
+          imageId: undefined,
+          digest: undefined,
+          why: `asked, ${isNew ? "as" : "joins"} pull ${id}`
+        })
+      const refused = ({ label, requester }: Identity, { reference, system }: Pick<Orders.Wanted, "reference" | "system">, error: GatewayError | CatalogError) =>
+        error.reason !== "Denied"
+          ? Effect.void
+          : noted({ action: "refused", uid: requester.uid, by: label, system: printable(system), reference: printable(reference), imageId: undefined, digest: undefined, why: error.code })
 
       /** A pull that is somebody's to know of; otherwise it is as if there were none. */
       const found = (identity: Identity, id: string) =>
@@ -102,7 +134,7 @@ export const layer = (site: Site.Site, hasLogin: Orders.HasLogin): Layer.Layer<P
           const { uid } = identity.requester
           const system = pull === undefined ? undefined : site.systems.get(pull.order.system)
           if (pull === undefined || system === undefined || !identity.systems.includes(system.name)) return Effect.fail(Watch.notFound(id))
-          const isHis = pull.askers.includes(uid) || pull.order.requester.uid === uid
+          const isHis = pull.askers.includes(uid) || pull.leavers.includes(uid) || pull.order.requester.uid === uid
           return isHis || isAdmin(identity, system) ? Effect.succeed({ pull, system }) : Effect.fail(Watch.notFound(id))
         })
 
@@ -110,29 +142,30 @@ export const layer = (site: Site.Site, hasLogin: Orders.HasLogin): Layer.Layer<P
         submit: (identity, wanted) =>
           Effect.gen(function* () {
             const { credentials, order } = yield* Orders.make(site, hasLogin, identity, wanted)
-            const submitted = queue.submit(order, site.pulls.waitingPerUser, name)
+            const submitted = queue.submit(order, site.pulls.waitingPerUser, credentials === undefined ? undefined : name)
             const { isNew, pull } = yield* credentials === undefined
               ? submitted
               : // It could be taken before its credentials are here.
                 runner.untaken(Effect.zipRight(secrets.room(), Effect.tap(submitted, ({ pull }) => Effect.sync(() => secrets.keep(pull.id, credentials)))).pipe(Effect.uninterruptible))
-            yield* noted({
-              action: "pull",
-              uid: order.requester.uid,
-              by: identity.label,
-              system: order.system,
-              reference: order.reference,
-              imageId: undefined,
-              digest: undefined,
-              why: `asked, ${isNew ? "as" : "joins"} pull ${pull.id}`
-            })
+            yield* asked(identity, pull, isNew)
             return pull
-          }).pipe(
-            Effect.tapError((error) =>
-              error.reason !== "Denied"
-                ? Effect.void
-                : noted({ action: "refused", uid: identity.requester.uid, by: identity.label, system: printable(wanted.system), reference: printable(wanted.reference), imageId: undefined, digest: undefined, why: error.code })
-            )
-          ),
+          }).pipe(Effect.tapError((error) => refused(identity, wanted, error))),
+        submitImport: (identity, wanted) =>
+          Effect.gen(function* () {
+            const order = yield* Orders.ofImport(site, identity, wanted)
+            const { uid } = order.requester
+            const { source } = wanted
+            if (source._tag === "Upload") {
+              // It may lie with another replica, and it is gone when it is imported: who was not told of that is told now.
+              const before = yield* queue.list({ system: order.system, reference: order.reference, asker: uid, states: ["waiting", "running", "done"], limit: LATEST })
+              const same = before.find((pull) => pull.order.key === order.key)
+              if (same !== undefined) return same
+              yield* uploads.file(source.id, uid)
+            }
+            const { isNew, pull } = yield* queue.submit(order, site.pulls.waitingPerUser, source._tag === "Upload" ? yield* uploads.place : undefined)
+            yield* asked(identity, pull, isNew)
+            return pull
+          }).pipe(Effect.tapError((error) => refused(identity, wanted, error))),
         get: (identity, id) => Effect.map(found(identity, id), ({ pull }) => pull),
         watch: (identity, id) => Stream.unwrap(Effect.as(found(identity, id), watch.of(id))),
         list: (identity, { all, limit, system: wanted }) =>

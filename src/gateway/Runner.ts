@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -19,8 +20,10 @@ import * as Scope from "effect/Scope"
 import { errorFields, GatewayError } from "../core/Errors.js"
 import type { Gateway } from "../core/Gateway.js"
 import type { ImageRecord } from "../core/ImageRecord.js"
+import type { OnProgress } from "../core/Progress.js"
 import { type PullOutcome, type PullQueue, type QueuedPull, queueLeaseMillis, queueRenewMillis, type Taken } from "../core/PullQueue.js"
 import type { Site } from "../core/Site.js"
+import type { Uploads } from "../core/Uploads.js"
 import * as Metering from "./Metering.js"
 import * as Metrics from "./Metrics.js"
 import * as Retry from "./Retry.js"
@@ -41,6 +44,7 @@ export interface RunnerParts {
   readonly queue: Context.Tag.Service<PullQueue>
   readonly gateway: Context.Tag.Service<Gateway>
   readonly secrets: Secrets
+  readonly uploads: Context.Tag.Service<Uploads>
   /** Of this process, unlike any other's. */
   readonly name: string
   /** A pull that this process ran has ended, but for those that were cancelled. */
@@ -64,12 +68,14 @@ interface Running {
   readonly stopped: Deferred.Deferred<"Cancelled" | "Lost">
 }
 
-export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts): Effect.Effect<Runner> =>
+export const make = ({ ended, gateway, name, queue, secrets, site, uploads }: RunnerParts): Effect.Effect<Runner> =>
   Effect.gen(function* () {
     const policy = site.pulls
     const running = new Map<string, Running>()
     const bell = yield* Queue.sliding<"look">(1)
     const taking = yield* Effect.makeSemaphore(1)
+    // Until the state directory can be used this process runs no imports of uploads.
+    const place = yield* Effect.map(Effect.cachedWithTTL(Effect.either(uploads.place), "1 minute"), Effect.map(Either.getOrUndefined))
     // One that waits for another's conversion leaves its place to the next.
     const room = () => {
       const working = policy.atOnce - [...running.values()].filter(({ standing }) => !standing.isWaiting()).length
@@ -97,22 +103,15 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
         return Effect.fail(new GatewayError(errorFields("CREDENTIALS_GONE", `The credentials for ${order.reference} are not here any more`)))
       }
       const meter = Metering.make()
-      return gateway.pull({
-        reference: order.reference,
-        system: order.system,
-        platform: order.platform,
-        credentials,
-        requester: order.requester,
-        allowUids: order.allowUids,
-        allowGids: order.allowGids,
-        verify: order.verify,
-        onProgress: (event) => {
-          const before = standing.isWaiting()
-          standing.add(event)
-          meter.add(event)
-          if (!before && standing.isWaiting()) bell.unsafeOffer("look")
-        }
-      }).pipe(
+      const { allowGids, allowUids, platform, reference, requester, system, verify } = order
+      const onProgress: OnProgress = (event) => {
+        const before = standing.isWaiting()
+        standing.add(event)
+        meter.add(event)
+        if (!before && standing.isWaiting()) bell.unsafeOffer("look")
+      }
+      const common = { reference, system, platform, requester, allowUids, allowGids, onProgress }
+      return (order.import === undefined ? gateway.pull({ ...common, credentials, verify }) : gateway.import({ ...common, ...order.import, keepsUpload: true })).pipe(
         Effect.timeoutFail({
           duration: Duration.seconds(policy.longestSeconds),
           onTimeout: () =>
@@ -133,7 +132,7 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
         Effect.catchAll((error) => Effect.logWarning("The end of a pull could not be told", error))
       )
 
-    const concluded = (taken: Taken, exit: Exit.Exit<ImageRecord, GatewayError>) =>
+    const concluded = (taken: Taken, { standing }: Running, exit: Exit.Exit<ImageRecord, GatewayError>) =>
       Effect.gen(function* () {
         const { pull } = taken
         if (Exit.isSuccess(exit)) return yield* finish(taken, { _tag: "Done", imageId: exit.value.id }, exit)
@@ -143,12 +142,16 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
         if (!Retry.mayPass(error) || pull.attempts >= policy.attempts) {
           return yield* finish(taken, { _tag: "Failed", code: error.code, what: error.what, remedy: error.remedy }, Exit.fail(error))
         }
-        yield* told(Effect.flatMap(Retry.delay(policy, pull.attempts, error), (delay) => queue.putBack(taken, delay, true)))
+        const delay = yield* Retry.delay(policy, pull.attempts, error)
+        const why = `${pull.attempts} of ${policy.attempts} failed, and the next is in ${Math.ceil(delay / 1000)} s: ${error.code}: ${error.what}`
+        yield* told(queue.putBack(taken, delay, true, standing.again(why)))
       })
 
     const finish = (taken: Taken, outcome: PullOutcome, exit: Exit.Exit<ImageRecord, GatewayError>) =>
       Effect.gen(function* () {
-        if ((yield* told(queue.finish(taken, outcome))) !== true) return
+        const isOurs = yield* told(queue.finish(taken, outcome))
+        if (isOurs === false) yield* Metric.increment(Metrics.leaseLosses)
+        if (isOurs !== true) return
         secrets.forget(taken.pull.id)
         yield* ended(taken.pull, exit)
       })
@@ -161,9 +164,10 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
         const loss = Effect.map(held(taken, mine), (why) => ({ exit: undefined, why }))
         // Whatever ends it, its own end is awaited: what it leaves is in its place then.
         const outcome = yield* Effect.exit(Effect.interruptible(Effect.raceFirst(work, loss)))
-        running.delete(pull.id)
-        if (Exit.isFailure(outcome)) yield* told(queue.putBack(taken, 0, false))
-        else if (outcome.value.exit !== undefined) yield* concluded(taken, outcome.value.exit)
+        // It may have been lost to this process itself, which runs it again.
+        if (running.get(pull.id) === mine) running.delete(pull.id)
+        if (Exit.isFailure(outcome)) yield* told(queue.putBack(taken, 0, false, mine.standing.again(undefined)))
+        else if (outcome.value.exit !== undefined) yield* concluded(taken, mine, outcome.value.exit)
         else if (outcome.value.why === "Cancelled") secrets.forget(pull.id)
         else yield* Metric.increment(Metrics.leaseLosses)
         bell.unsafeOffer("look")
@@ -171,11 +175,11 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
 
     /** Takes what there is room for, and begins it in a scope. */
     const take = (scope: Scope.Scope) =>
-      taking.withPermits(1)(Effect.suspend(() => queue.take(name, { ...policy, isLast: room().isLast }))).pipe(
+      taking.withPermits(1)(Effect.flatMap(place, (here) => queue.take(name, { ...policy, isLast: room().isLast }, here))).pipe(
         Effect.flatMap((taken) => {
           if (taken === undefined) return Effect.succeed(false)
           return Effect.gen(function* () {
-            const mine: Running = { standing: Standing.make(), stopped: yield* Deferred.make<"Cancelled" | "Lost">() }
+            const mine: Running = { standing: Standing.make(taken.pull.progress?.warnings), stopped: yield* Deferred.make<"Cancelled" | "Lost">() }
             running.set(taken.pull.id, mine)
             yield* Effect.forkIn(runOne(taken, mine), scope)
             return true
@@ -198,7 +202,7 @@ export const make = ({ ended, gateway, name, queue, secrets, site }: RunnerParts
     const logged = <A, E>(what: string, effect: Effect.Effect<A, E>) => Effect.catchAll(effect, (error) => Effect.logWarning(`${what}:`, error))
     const every = (interval: Duration.DurationInput, effect: Effect.Effect<unknown>) => Effect.repeat(effect, Schedule.spaced(interval))
 
-    const alive = logged("This process can't say that it lives", queue.alive(name))
+    const alive = logged("This process can't say that it lives", Effect.flatMap(place, (here) => queue.alive(name, here)))
     const recover = logged(
       "Pulls of processes that are gone can't be found",
       Effect.flatMap(queue.recover(policy.attempts), (ids) => (ids.length === 0 ? Effect.void : Queue.offer(bell, "look")))

@@ -12,17 +12,25 @@ const WARNINGS = 10
 export interface Standing {
   readonly add: (event: ProgressEvent) => void
   readonly now: () => PullProgress
+  /** What is shown while it waits to be begun again: what was said so far, and why. */
+  readonly again: (why: string | undefined) => PullProgress
   /** Whether it waits for another pull of the same image. */
   readonly isWaiting: () => boolean
 }
 
-export const make = (): Standing => {
+/** Before anything is known. */
+const begun: Pick<PullProgress, "phase" | "imageId" | "packed" | "isWaiting"> = { phase: "resolve", imageId: undefined, packed: 0, isWaiting: false }
+/** What each try that failed begins with, so that the last one alone is told. */
+const FAILED_TRY = "Try "
+
+/** `said` are the warnings of the tries before. */
+export const make = (said: ReadonlyArray<string> = []): Standing => {
   const layers = new Map<string, { received: number; readonly bytes: number }>()
-  let known: Pick<PullProgress, "phase" | "imageId" | "packed" | "isWaiting"> = { phase: "resolve", imageId: undefined, packed: 0, isWaiting: false }
-  let warnings: ReadonlyArray<string> = []
+  let known: Pick<PullProgress, "phase" | "imageId" | "packed" | "isWaiting"> = begun
+  let warnings = said
   const warn = (text: string, replaces?: string) => {
-    const said = printable(text)
-    warnings = [...warnings.filter((other) => other !== said && (replaces === undefined || !other.startsWith(replaces))), said].slice(-WARNINGS)
+    const warning = printable(text)
+    warnings = [...warnings.filter((other) => other !== warning && (replaces === undefined || !other.startsWith(replaces))), warning].slice(-WARNINGS)
   }
   return {
     add: (event) => {
@@ -62,6 +70,10 @@ export const make = (): Standing => {
       }
     },
     isWaiting: () => known.isWaiting,
+    again: (why) => {
+      if (why !== undefined) warn(`${FAILED_TRY}${why}`, FAILED_TRY)
+      return { ...begun, received: 0, bytes: 0, layersDone: 0, layers: 0, warnings }
+    },
     now: () => {
       const all = [...layers.values()]
       return {

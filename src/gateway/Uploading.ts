@@ -18,6 +18,8 @@ import { ApiErrors, Upload } from "./v1/Schemas.js"
 /** A piece may be slow. */
 const PATIENCE = Duration.minutes(10)
 
+const theGateways = new GatewayError(errorFields("OPTION_UNAVAILABLE", "The files of uploads are the gateway's"))
+
 /** The uploads of the service that a connection leads to. */
 export const make = ({ asked, system }: Connection): typeof Uploads.Service => {
   const urlParams = system(undefined)
@@ -43,7 +45,8 @@ export const make = ({ asked, system }: Connection): typeof Uploads.Service => {
       }),
     status: (id) => Effect.map(asked(({ api }) => api.uploads.get({ path: { id }, urlParams })), status),
     cancel: (id) => asked(({ api }) => api.uploads.cancel({ path: { id }, urlParams })),
-    file: () => Effect.fail(new GatewayError(errorFields("OPTION_UNAVAILABLE", "The files of uploads are the gateway's"))),
+    file: () => Effect.fail(theGateways),
+    place: Effect.fail(theGateways),
     sweep: Effect.succeed(0)
   })
 }

@@ -222,7 +222,7 @@ describeEngines('the queue', (made, engine) => {
       const { pull } = yield* queue.submit(order(1, 'a'), 10)
       yield* queue.submit(order(2, 'a'), 10)
       const mine = yield* taken(queue)
-      expect(yield* queue.cancel(pull.id, 1, false)).toMatchObject({ state: 'running', askers: [2] })
+      expect(yield* queue.cancel(pull.id, 1, false)).toMatchObject({ state: 'running', askers: [2], leavers: [1] })
       expect(yield* queue.cancel(pull.id, 9, false)).toMatchObject({ state: 'running', askers: [2] })
       expect(yield* queue.renew(mine, undefined)).toBe('Held')
       // He changes his mind twice.
@@ -233,7 +233,8 @@ describeEngines('the queue', (made, engine) => {
       expect(yield* queue.finish(mine, { _tag: 'Done', imageId: 'i' })).toBe(true)
       expect((yield* queue.get(pull.id))?.state).toBe('cancelled')
       const other = (yield* queue.submit(order(1, 'a'), 10)).pull
-      expect(yield* queue.cancel(other.id, 0, true)).toMatchObject({ state: 'cancelled', askers: [] })
+      // Who wanted it is still told of it.
+      expect(yield* queue.cancel(other.id, 0, true)).toMatchObject({ state: 'cancelled', askers: [1], leavers: [] })
       expect(yield* queue.cancel('f'.repeat(32), 0, true)).toBeUndefined()
     })))
 

@@ -123,7 +123,7 @@ describe('a tag', () => {
 })
 
 const order = { system: 's', reference: 'docker:docker.io/library/alpine:3', platform: undefined, requester: { uid: 500, gids: [500] }, allowUids: [7, 500], allowGids: undefined, verify: false, registry: 'docker.io', key: 'k', hasCredentials: false }
-const waiting: QueuedPull = { id: 'f'.repeat(32), order, askers: [500], state: 'waiting', outcome: undefined, progress: undefined, attempts: 0, created: 1_700_000_000_000, changed: 1_700_000_000_000, notBefore: 0 }
+const waiting: QueuedPull = { id: 'f'.repeat(32), order, askers: [500], leavers: [], state: 'waiting', outcome: undefined, progress: undefined, attempts: 0, created: 1_700_000_000_000, changed: 1_700_000_000_000, notBefore: 0 }
 const progress: PullProgress = { phase: 'resolve', imageId: undefined, received: 0, bytes: 0, layersDone: 0, layers: 0, packed: 0, isWaiting: false, warnings: [] }
 const running = (more: Partial<PullProgress>): QueuedPull => ({ ...waiting, state: 'running', progress: { ...progress, ...more } })
 

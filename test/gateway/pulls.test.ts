@@ -10,7 +10,9 @@ import { Executor, Gateway, lookupImage, type ProgressEvent } from 'shifter-sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Audit } from '../../src/core/Audit.js'
 import { PullQueue, type QueuedPull } from '../../src/core/PullQueue.js'
+import * as Metrics from '../../src/gateway/Metrics.js'
 import { Pulls } from '../../src/gateway/Pulls.js'
+import { sqliteDatabase } from '../harness/database.js'
 import { honestImage, type HostileRegistry, hostileRegistry, manyImages } from '../harness/hostileRegistry.js'
 import { ended, outcomeOf, pulled, pullsOf, somebody, withPulls } from '../harness/pulls.js'
 import { type TestSite, testSite } from '../harness/site.js'
@@ -66,6 +68,14 @@ const submit = (uid: number, n = 0, more: Parameters<typeof somebody>[1] & { rea
   Effect.flatMap(Pulls, (pulls) => pulls.submit(somebody(uid, more), { system: 'test', reference: reference(n), ...more.wanted }))
 const until = (uid: number, id: string, is: (pull: QueuedPull) => boolean) =>
   Effect.flatMap(Pulls, (pulls) => Stream.runHead(Stream.filter(pulls.watch(somebody(uid), id), is))).pipe(Effect.flatten)
+/** A pull of three users that waits for its next try. */
+const submitAndWait = Effect.gen(function* () {
+  const { id } = yield* submit(1001, 1)
+  yield* submit(1002, 1)
+  yield* submit(1003, 1)
+  yield* until(1001, id, ({ attempts, state }) => attempts === 1 && state === 'waiting')
+  return id
+})
 const isWaiting = ({ progress }: QueuedPull) => progress?.isWaiting === true
 const codeOf = <A, R>(effect: Effect.Effect<A, { readonly code: string }, R>) => Effect.map(Effect.flip(effect), ({ code }) => code)
 const files = (directory: string) => (existsSync(directory) ? readdirSync(directory) : [])
@@ -244,6 +254,35 @@ describe('a pull', () => {
     expect(files(site.imagePath).filter((name) => name.startsWith('.'))).toEqual([])
   })
 
+  it('that an administrator cancels is told as cancelled to all who wanted it, and so is one to who wants it no more', async () => {
+    const site = siteWith()
+    await withPulls(site.config, {}, Effect.gen(function* () {
+      const pulls = yield* Pulls
+      const far = yield* Effect.promise(() => scripted((_, response) => { response.writeHead(503, { 'retry-after': '3600' }).end(); return true }, () => Effect.runPromise(Effect.provideService(submitAndWait, Pulls, pulls))))
+      yield* pulls.cancel(somebody(1003), far)
+      expect((yield* pulls.get(somebody(1003), far)).state).toBe('waiting')
+      yield* pulls.cancel(somebody(0), far)
+      for (const uid of [1001, 1002, 1003]) expect((yield* pulls.get(somebody(uid), far)).state, `${uid}`).toBe('cancelled')
+      expect(yield* codeOf(pulls.get(somebody(1004), far))).toBe('PULL_NOT_FOUND')
+    }))
+  })
+
+  it('that another process took over counts as a lost lease, and is converted by one', async () => {
+    const site = siteWith()
+    const gate = gated()
+    const losses = async () => Number(/^shifter_lease_losses_total (\d+)$/m.exec(await Effect.runPromise(Metrics.text(Effect.succeed([]))))?.[1] ?? 0)
+    const before = await losses()
+    await withPulls(site.config, { parts: { executor: gate.layer } }, Effect.gen(function* () {
+      const { id } = yield* submit(1001)
+      yield* until(1001, id, ({ progress }) => progress?.phase === 'convert')
+      yield* Effect.promise(() => sqliteDatabase(site.stateDirectory).execute("UPDATE queue SET lease = 'of another', lease_until = 0"))
+      yield* until(1001, id, ({ attempts, state }) => state === 'running' && attempts === 2)
+      gate.open()
+      expect(outcomeOf(yield* ended(somebody(1001), id))).toBe('done')
+    }))
+    expect(await losses()).toBe(before + 1)
+  })
+
   it('that takes longer than the site allows is ended, and leaves nothing', async () => {
     const site = siteWith({ longestSeconds: 1 })
     await withPulls(site.config, { parts: { executor: gated().layer } }, Effect.gen(function* () {
@@ -345,6 +384,9 @@ describe('a pull', () => {
       const { id } = yield* submit(1001, 1)
       const back = yield* until(1001, id, ({ attempts, state }) => attempts === 1 && state === 'waiting')
       expect(back.notBefore - back.changed).toBeGreaterThan(3_500_000)
+      // Whoever looks sees why it waits.
+      expect(back.progress?.warnings.at(-1)).toMatch(/^Try 1 of 2 failed, and the next is in \d+ s: REGISTRY_\w+: /)
+      expect(back.progress).toMatchObject({ phase: 'resolve', received: 0, isWaiting: false })
     })))
   })
 

@@ -40,7 +40,7 @@ beforeAll(async () => {
   const settings = { server: { bodyBytes: 4096, requestSeconds: 2 }, import: { users: [0, 5001, 5002], uploadBytes: 20 * 1024 * 1024, roots: [] } }
   service = await startService({ ...site.config, ...settings })
   const before = Effect.suspend(() => { conversions++; return Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(go)) })
-  made = await startService({ ...testSite(work.at('made')).config, ...settings }, { sources: [madeSource({ slow: { content: 'slow', before } })] })
+  made = await startService({ ...testSite(work.at('made')).config, ...settings }, { sources: [madeSource({ 'slow:latest': { content: 'slow', before } })] })
   const tokens = Context.get(service.context, Tokens.Tokens)
   token = Redacted.value((await Effect.runPromise(tokens.create({ label: 't', uid: 0, scopes: ['manage'], systems: ['test'], expiresIn: 600_000 }))).secret)
 })
@@ -93,7 +93,8 @@ const cutting = async (from: 'client' | 'service', after: number) => {
   }
 }
 const done = ({ text }: Answer) => JSON.parse(/^event: done\ndata: (.*)$/m.exec(text)?.[1] ?? 'null') as unknown
-const refusedBy = ({ text }: Answer) => (JSON.parse(/^event: error\ndata: (.*)$/m.exec(text)?.[1] ?? 'null') as { code: string } | null)?.code
+/** At once, or in the end. */
+const refusedBy = ({ status, text }: Answer) => (JSON.parse(status === 200 ? /^event: error\ndata: (.*)$/m.exec(text)?.[1] ?? 'null' : text) as { code: string } | null)?.code
 
 describe('an upload', () => {
   it('comes in pieces of its user, larger than other requests, and is imported', async () => {
@@ -115,7 +116,10 @@ describe('an upload', () => {
     // Asked again by whom it could not be told.
     expect(done(await v1('/v1/imports', { as: ann, method: 'POST', body: wanted }))).toEqual(done(imported))
     expect(await v1(`/v1/uploads/${id}`, { as: ann })).toMatchObject({ status: 404 })
-    expect((await v1('/v1/audit?action=import', { as: root })).body.rows).toMatchObject([{ uid: 5001, reference: 'custom:up', why: 'upload' }])
+    expect((await v1('/v1/audit?action=import', { as: root })).body.rows).toMatchObject([
+      { uid: 5001, reference: 'custom:up:latest', why: 'upload' },
+      { uid: 5001, reference: 'custom:up:latest', why: expect.stringMatching(/^asked, as pull/) as string },
+    ])
   })
 
   it('is refused above the limit, for who may not import, with other bytes than it said, and without an offset', async () => {
@@ -170,6 +174,8 @@ describe('an import', () => {
     await Effect.runPromise(Deferred.await(begun))
     lost.destroy()
     const joined = v1('/v1/imports', wanted, made)
+    // It is a pull like any.
+    expect((await v1('/v1/pulls', { as: ann }, made)).body.pulls).toMatchObject([{ reference: 'custom:slow:latest', state: 'running' }])
     await Effect.runPromise(Deferred.succeed(go, undefined))
     expect(done(await joined)).toMatchObject({ owner: 5001 })
     expect(conversions).toBe(1)

@@ -27,6 +27,7 @@ export interface MadeImage {
 /** A source of `custom:` references. */
 export const madeSource = (images: Readonly<Record<string, MadeImage>>): Image.ImageSource => ({
   types: ['custom'],
+  refusesImport: () => undefined,
   resolve: (ref, { platform }) => {
     const { before = Effect.void, content, isPrivate = false, metadata, variant } = images[ref.reference] ?? { content: ref.reference }
     return Effect.succeed({

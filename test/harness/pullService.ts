@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import type { ImportSource } from '../../src/core/Import.js'
 import type { Phase } from '../../src/core/Progress.js'
 import type { QueuedPull } from '../../src/core/PullQueue.js'
 
@@ -16,6 +17,8 @@ export interface Question {
   readonly reference?: string
   readonly id?: string
   readonly password?: string
+  /** What is imported, instead of a pull. */
+  readonly source?: ImportSource
 }
 
 export type Answer =
@@ -36,6 +39,7 @@ export interface PullService {
   readonly says: (is: (answer: Answer) => boolean) => Promise<Answer>
   /** Asks, and is told of the first state. */
   readonly ask: (uid: number, reference: string, password?: string) => Promise<QueuedPull>
+  readonly askImport: (uid: number, reference: string, source: ImportSource) => Promise<QueuedPull>
   /** The end of a pull that anybody asked for; by one of its askers. */
   readonly end: (uid: number, id: string) => Promise<QueuedPull>
   readonly ended: Promise<void>
@@ -115,6 +119,7 @@ export const startPullService = async (config: object, directory: string, env: R
     packed: () => said.filter(({ _tag }) => _tag === 'Packing').length,
     ended,
     ask: (uid, reference, password) => question({ uid, reference, ...(password === undefined ? {} : { password }) }, () => true),
+    askImport: (uid, reference, source) => question({ uid, reference, source }, () => true),
     end: (uid, id) => question({ uid, id }, ({ state }) => ['done', 'failed', 'cancelled'].includes(state)),
     stoodStill: async () => {
       while (!/\) T /.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8'))) await sleep(20)

@@ -10,6 +10,7 @@ import * as Runtime from 'effect/Runtime'
 import * as Stream from 'effect/Stream'
 import { Gateway } from '../../src/core/Gateway.js'
 import { Packer } from '../../src/core/Packer.js'
+import type { OnProgress } from '../../src/core/Progress.js'
 import { Pulls } from '../../src/gateway/Pulls.js'
 import { tar2sqfsPacker } from '../../src/live.js'
 import { pullsOf, somebody } from './pulls.js'
@@ -17,26 +18,23 @@ import type { Answer, Question } from './pullService.js'
 
 const say = (answer: Answer): void => void process.stdout.write(`${JSON.stringify(answer)}\n`)
 
-/** Tells everything that happens to pulls, and ends in the middle of it. */
+/** Tells what happens to a pull, and ends in the middle of it. */
+const watched = <A extends { readonly reference: string; readonly onProgress?: OnProgress | undefined }>(request: A): A => ({
+  ...request,
+  onProgress: (event) => {
+    request.onProgress?.(event)
+    const phase = event._tag === 'Phase' ? event.phase : undefined
+    if (phase === undefined) return
+    say({ _tag: 'Phase', reference: request.reference, phase })
+    if (phase === process.env['DIE_AT']) process.kill(process.pid, 'SIGKILL')
+    if (phase === process.env['STOP_AT']) process.kill(process.pid, 'SIGSTOP')
+  },
+})
+
+/** Tells everything that happens to pulls and imports. */
 const between = Layer.effect(
   Gateway,
-  Effect.map(Gateway, (gateway) =>
-    Gateway.of({
-      ...gateway,
-      pull: (request) =>
-        gateway.pull({
-          ...request,
-          onProgress: (event) => {
-            request.onProgress?.(event)
-            const phase = event._tag === 'Phase' ? event.phase : undefined
-            if (phase !== undefined) say({ _tag: 'Phase', reference: request.reference, phase })
-            if (phase === undefined) return
-            if (phase === process.env['DIE_AT']) process.kill(process.pid, 'SIGKILL')
-            if (phase === process.env['STOP_AT']) process.kill(process.pid, 'SIGSTOP')
-          },
-        }),
-    }),
-  ),
+  Effect.map(Gateway, (gateway) => Gateway.of({ ...gateway, pull: (request) => gateway.pull(watched(request)), import: (request) => gateway.import(watched(request)) })),
 )
 
 /** Tells whenever an image is packed. */
@@ -49,10 +47,11 @@ const main = Effect.gen(function* () {
   const pulls = yield* Pulls
   yield* pulls.run
   const run = Runtime.runFork(yield* Effect.runtime())
-  const answer = ({ n, password, reference, uid, ...question }: Question) =>
+  const answer = ({ n, password, reference, source, uid, ...question }: Question) =>
     Effect.gen(function* () {
       const identity = somebody(uid, password === undefined ? {} : { password })
-      const { id } = question.id !== undefined ? { id: question.id } : yield* pulls.submit(identity, { system: 'test', reference: reference ?? '' })
+      const wanted = { system: 'test', reference: reference ?? '' }
+      const { id } = question.id !== undefined ? { id: question.id } : yield* source === undefined ? pulls.submit(identity, wanted) : pulls.submitImport(identity, { ...wanted, source })
       yield* Stream.runForEach(pulls.watch(identity, id), (pull) => Effect.sync(() => say({ _tag: 'Pull', n, pull })))
     }).pipe(Effect.catchAll(({ code, message }) => Effect.sync(() => say({ _tag: 'Refused', n, code, message }))))
   yield* Effect.acquireRelease(

@@ -12,6 +12,7 @@ import type { PullQueue, QueuedPull } from '../../src/core/PullQueue.js'
 import * as Site from '../../src/core/Site.js'
 import type { Identity } from '../../src/gateway/Identity.js'
 import { Pulls } from '../../src/gateway/Pulls.js'
+import * as Uploads from '../../src/core/Uploads.js'
 import { catalogLayer, gatewayLayer, type GatewayParts, pullsLayer, serviceParts } from '../../src/live.js'
 
 /** A gateway between the runner and the one that works, for tests that watch or disturb it. */
@@ -29,6 +30,7 @@ export const pullsOf = (config: unknown, { between, parts = {}, queue }: PullsOp
   const catalog = catalogLayer(site)
   const gateway = gatewayLayer(site, { ...serviceParts(site), catalog, index: catalog, ...parts })
   return pullsLayer(site).pipe(
+    Layer.provideMerge(Uploads.layer(site)),
     Layer.provideMerge(between === undefined ? gateway : Layer.provide(between, gateway)),
     Layer.provideMerge(queue === undefined ? catalog : Layer.provideMerge(queue, catalog)),
     Layer.merge(Logger.minimumLogLevel(process.env["SHIFTER_TEST_LOGS"] === undefined ? LogLevel.None : LogLevel.All)),

@@ -12,7 +12,7 @@ import { ImageIndex, type PageRequest } from "../../core/ImageIndex.js"
 import * as ImageRecord from "../../core/ImageRecord.js"
 import type { Database } from "./Database.js"
 import { NEVER, select } from "./ImageRow.js"
-import { changing, drop, dropName, GROUP, put, setName } from "./ImageWrites.js"
+import { changing, conceal, drop, dropName, GROUP, put, setNames } from "./ImageWrites.js"
 import { reconcile } from "./Reconcile.js"
 
 /** Sorts after everything that begins with what stands before it. */
@@ -69,9 +69,10 @@ export const make = (database: Database): typeof ImageIndex.Service => {
     put: (system, record) =>
       Effect.flatMap(
         Effect.mapError(ImageRecord.encode(record), (error) => new CatalogError(carried(error))),
-        (bytes) => change((sql) => put(sql, clock(sql), system, record, bytes))
+        (bytes) => change((sql) => put(sql, clock(sql), system, [{ record, bytes }]))
       ),
-    name: (system, name) => change((sql) => setName(sql, clock(sql), system, name)),
+    conceal: (system, id) => change((sql) => conceal(sql, clock(sql), system, id)),
+    name: (system, name) => change((sql) => setNames(sql, clock(sql), system, [name])),
     unname: (system, canonical) => change((sql) => dropName(sql, clock(sql), system, canonical)),
     remove: (system, id) => change((sql) => drop(sql, clock(sql), system, id)),
     forget: (system, id) =>

@@ -10,7 +10,8 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { CatalogError, errorFields, errorTable, printable } from "../../core/Errors.js"
-import { type PullOrder, PullQueue, type QueuedPull, type QueueFilter, queueLeaseMillis, type QueueLimits } from "../../core/PullQueue.js"
+import { placeLeaseMillis, type PullOrder, PullQueue, type QueuedPull, type QueueFilter, queueLeaseMillis, type QueueLimits } from "../../core/PullQueue.js"
+import { PLACE } from "../../core/Uploads.js"
 import * as Changes from "./Changes.js"
 import type { Database } from "./Database.js"
 import { progressText, requestText, select } from "./QueueRow.js"
@@ -82,8 +83,8 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
       Effect.flatMap(one(sql, id), (found) => (found === undefined ? new CatalogError(errorFields("CATALOG_FAILED", `The pull ${id} vanished from the catalogue`)) : Effect.succeed(found)))
     const isAlive = (sql: SqlClient.SqlClient, runner: string) =>
       sql`EXISTS (SELECT 1 FROM runners r WHERE r.name = ${sql.literal(runner)} AND r.alive_until > ${clock(sql)})`
-    const lives = (sql: SqlClient.SqlClient, runner: string) =>
-      sql`INSERT INTO runners (name, alive_until) VALUES (${runner}, ${clock(sql)} + ${queueLeaseMillis}) ON CONFLICT (name) DO UPDATE SET alive_until = excluded.alive_until`
+    const lives = (sql: SqlClient.SqlClient, runner: string, millis = queueLeaseMillis) =>
+      sql`INSERT INTO runners (name, alive_until) VALUES (${runner}, ${clock(sql)} + ${millis}) ON CONFLICT (name) DO UPDATE SET alive_until = excluded.alive_until`
     const asks = (sql: SqlClient.SqlClient, seq: number, uid: number) =>
       sql`INSERT INTO queue_askers (seq, uid, asked, wants) VALUES (${seq}, ${uid}, ${clock(sql)}, 1) ON CONFLICT (seq, uid) DO UPDATE SET wants = 1`
     const waitingOf = (sql: SqlClient.SqlClient, uid: number) =>
@@ -99,13 +100,12 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
       })
 
     return PullQueue.of({
-      submit: (order, waitingPerUser, runner) => {
+      submit: (order, waitingPerUser, holder) => {
         const id = randomBytes(16).toString("hex")
-        const holder = order.hasCredentials ? runner : undefined
         return change((sql) =>
           Effect.gen(function* () {
             const now = clock(sql)
-            if (holder !== undefined) yield* lives(sql, holder)
+            if (holder !== undefined) yield* lives(sql, holder, order.import === undefined ? queueLeaseMillis : placeLeaseMillis)
             const [open] = yield* sql<{ seq: number; id: string; state: string; lane: string }>`SELECT seq, id, state, lane FROM queue
               WHERE key = ${order.key} AND state IN ('waiting', 'running') ${sql.literal(dialect.forUpdate)}`
             if (open !== undefined) {
@@ -130,7 +130,7 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
         )
       },
 
-      take: (runner, limits) =>
+      take: (runner, limits, place = runner) =>
         Effect.gen(function* () {
           // Most who look find nothing, and need no transaction for it.
           const [any] = yield* read((sql) => sql`SELECT 1 AS found FROM queue WHERE state = 'waiting' LIMIT 1`)
@@ -147,12 +147,12 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
                   SELECT (SELECT min(q.lane) FROM queue q WHERE q.state = 'waiting' AND q.lane > l.lane) FROM lanes l WHERE l.lane IS NOT NULL
                 )
                 SELECT l.lane, (SELECT q.seq FROM queue q WHERE q.state = 'waiting' AND q.lane = l.lane AND q.not_before <= ${now}
-                  AND (q.holder IS NULL OR q.holder = ${runner} OR NOT ${isAlive(sql, "q.holder")}) ORDER BY q.seq LIMIT 1) AS seq
+                  AND (q.holder IS NULL OR q.holder IN (${runner}, ${place}) OR NOT ${isAlive(sql, "q.holder")}) ORDER BY q.seq LIMIT 1) AS seq
                 FROM lanes l WHERE l.lane IS NOT NULL`
               const running = yield* sql<Running>`SELECT lane, count(*) AS n FROM queue WHERE state = 'running' GROUP BY lane`
               for (const seq of ranked(heads, running, limits)) {
                 const [taken] = yield* sql<{ id: string }>`UPDATE queue SET state = 'running', attempts = attempts + 1, lease = ${lease},
-                  lease_until = ${now} + ${queueLeaseMillis}, changed = ${now}, progress = NULL
+                  lease_until = ${now} + ${queueLeaseMillis}, changed = ${now}
                   WHERE seq IN (SELECT seq FROM queue WHERE seq = ${seq} AND state = 'waiting' ${sql.literal(dialect.skipLocked)}) RETURNING id`
                 if (taken !== undefined) return { result: { pull: yield* present(sql, taken.id), lease }, ids: [taken.id] }
               }
@@ -189,25 +189,34 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
           })
         ),
 
-      putBack: ({ lease, pull }, delay, countsAsAttempt) =>
+      putBack: ({ lease, pull }, delay, countsAsAttempt, progress) =>
         change((sql) =>
           Effect.map(
-            sql<{ id: string }>`UPDATE queue SET state = 'waiting', lease = NULL, lease_until = NULL, progress = NULL, not_before = ${clock(sql)} + ${Math.round(delay)},
+            sql<{ id: string }>`UPDATE queue SET state = 'waiting', lease = NULL, lease_until = NULL, progress = ${progress === undefined ? null : progressText(progress)},
+              not_before = ${clock(sql)} + ${Math.round(delay)},
               attempts = attempts - ${countsAsAttempt ? 0 : 1}, changed = ${clock(sql)} WHERE id = ${pull.id} AND lease = ${lease} AND state = 'running' RETURNING id`,
             (rows) => ({ result: undefined, ids: rows.map(({ id }) => id) })
           )
         ),
 
-      alive: (runner) => Effect.asVoid(write((sql) => lives(sql, runner))),
+      alive: (runner, place) =>
+        Effect.asVoid(write((sql) => Effect.zipRight(lives(sql, runner), place === undefined ? Effect.void : lives(sql, place, placeLeaseMillis)))),
 
       recover: (attempts) =>
         change((sql) =>
           Effect.gen(function* () {
             const now = clock(sql)
             yield* sql`DELETE FROM runners WHERE alive_until < ${now} - ${FORGOTTEN_MILLIS}`
-            const failed = (code: "CREDENTIALS_GONE" | "LEASE_LOST", what: string, remedy = errorTable[code].remedy) =>
+            const failed = (code: "CREDENTIALS_GONE" | "UPLOAD_NOT_FOUND" | "LEASE_LOST", what: string, remedy = errorTable[code].remedy) =>
               sql`state = 'failed', lease = NULL, lease_until = NULL, changed = ${now}, code = ${code}, what = ${what}, remedy = ${remedy}`
+            const isPlace = sql`holder LIKE ${`${PLACE}%`}`
+            const withoutHolder = sql`holder IS NOT NULL AND NOT ${isAlive(sql, "queue.holder")}`
             const gone = failed("CREDENTIALS_GONE", "The gateway process that had the credentials of this pull ended")
+            const away = failed(
+              "UPLOAD_NOT_FOUND",
+              "The upload that was to be imported lies on a machine of the gateway that does not answer",
+              "Upload it again, or import it again when that machine is back."
+            )
             const worn = failed(
               "LEASE_LOST",
               `The gateway process that ran this pull ended in the middle of it, the last of ${attempts} times`,
@@ -215,8 +224,10 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
             )
             const expired = sql`state = 'running' AND lease_until <= ${now}`
             const ended = [
-              sql<{ id: string }>`UPDATE queue SET ${gone} WHERE state = 'waiting' AND holder IS NOT NULL AND NOT ${isAlive(sql, "queue.holder")} RETURNING id`,
-              sql<{ id: string }>`UPDATE queue SET ${gone} WHERE ${expired} AND holder IS NOT NULL AND NOT ${isAlive(sql, "queue.holder")} RETURNING id`,
+              sql<{ id: string }>`UPDATE queue SET ${away} WHERE state = 'waiting' AND ${isPlace} AND ${withoutHolder} RETURNING id`,
+              sql<{ id: string }>`UPDATE queue SET ${away} WHERE ${expired} AND ${isPlace} AND ${withoutHolder} RETURNING id`,
+              sql<{ id: string }>`UPDATE queue SET ${gone} WHERE state = 'waiting' AND ${withoutHolder} RETURNING id`,
+              sql<{ id: string }>`UPDATE queue SET ${gone} WHERE ${expired} AND ${withoutHolder} RETURNING id`,
               sql<{ id: string }>`UPDATE queue SET ${worn} WHERE ${expired} AND attempts >= ${attempts} RETURNING id`,
               sql<{ id: string }>`UPDATE queue SET state = 'waiting', lease = NULL, lease_until = NULL, progress = NULL, not_before = ${now}, changed = ${now}
                 WHERE ${expired} RETURNING id`
@@ -231,12 +242,12 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
           Effect.gen(function* () {
             const [open] = yield* sql<{ seq: number }>`SELECT seq FROM queue WHERE id = ${id} AND state IN ('waiting', 'running') ${sql.literal(dialect.forUpdate)}`
             if (open !== undefined) {
-              yield* byForce
-                ? sql`UPDATE queue_askers SET wants = 0 WHERE seq = ${open.seq}`
-                : sql`UPDATE queue_askers SET wants = 0 WHERE seq = ${open.seq} AND uid = ${uid}`
+              // Who wanted what is ended by force is still told of it.
+              if (!byForce) yield* sql`UPDATE queue_askers SET wants = 0 WHERE seq = ${open.seq} AND uid = ${uid}`
+              const isUnwanted = byForce ? "1 = 1" : sql`NOT EXISTS (SELECT 1 FROM queue_askers a WHERE a.seq = queue.seq AND a.wants = 1)`
               // Its lease stays, so that who runs it is told.
               const ended = yield* sql`UPDATE queue SET state = 'cancelled', lease_until = NULL, changed = ${clock(sql)}
-                WHERE seq = ${open.seq} AND NOT EXISTS (SELECT 1 FROM queue_askers a WHERE a.seq = queue.seq AND a.wants = 1) RETURNING id`
+                WHERE ${sql.and([sql`seq = ${open.seq}`, isUnwanted])} RETURNING id`
               return { result: yield* one(sql, id), ids: ended.length > 0 ? [id] : [] }
             }
             return { result: yield* one(sql, id), ids: [] }

@@ -9,6 +9,8 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { CatalogError, errorFields } from "../../core/Errors.js"
+import { MetadataFields } from "../../core/ImageRecord.js"
+import { ImportSource } from "../../core/Import.js"
 import { phases } from "../../core/Progress.js"
 import type { PullOrder, PullOutcome, PullProgress, QueuedPull } from "../../core/PullQueue.js"
 import type { Dialect } from "./Database.js"
@@ -23,7 +25,8 @@ const Request = Schema.parseJson(
     allowUids: Schema.optional(Ids),
     allowGids: Schema.optional(Ids),
     verify: Schema.Boolean,
-    hasCredentials: Schema.Boolean
+    hasCredentials: Schema.Boolean,
+    import: Schema.optional(Schema.Struct({ source: ImportSource, partition: Schema.optional(Schema.String), metadata: Schema.optional(Schema.partialWith(MetadataFields, { exact: true })) }))
   })
 )
 
@@ -62,8 +65,8 @@ const Row = Schema.Struct({
   what: Schema.NullOr(Schema.String),
   remedy: Schema.NullOr(Schema.String),
   progress: Schema.NullOr(Progress),
-  /** uids, and the number of who has not cancelled. */
-  askers: Schema.NullOr(Schema.parseJson(Ids))
+  askers: Schema.NullOr(Schema.parseJson(Ids)),
+  leavers: Schema.NullOr(Schema.parseJson(Ids))
 })
 type Row = typeof Row.Type
 
@@ -79,7 +82,8 @@ export const requestText = (order: PullOrder): string =>
     allowUids: order.allowUids,
     allowGids: order.allowGids,
     verify: order.verify,
-    hasCredentials: order.hasCredentials
+    hasCredentials: order.hasCredentials,
+    import: order.import
   })
 
 /** At most the last ten warnings are kept. */
@@ -87,11 +91,12 @@ export const progressText = (progress: PullProgress): string =>
   encodeProgress({ ...progress, imageId: progress.imageId, warnings: progress.warnings.slice(-10) })
 
 /** Rows as the queue tells them. `where` also says their order and how many. */
-export const select = (sql: SqlClient.SqlClient, dialect: Dialect, where: Fragment): Effect.Effect<ReadonlyArray<QueuedPull & { readonly seq: number }>, SqlError | CatalogError> =>
-  Effect.flatMap(
+export const select = (sql: SqlClient.SqlClient, dialect: Dialect, where: Fragment): Effect.Effect<ReadonlyArray<QueuedPull & { readonly seq: number }>, SqlError | CatalogError> => {
+  const who = (wants: number) =>
+    sql`(SELECT CAST(${sql.literal(dialect.jsonArray)}(a.uid ORDER BY a.asked, a.uid) AS TEXT) FROM queue_askers a WHERE a.seq = q.seq AND a.wants = ${wants})`
+  return Effect.flatMap(
     sql`SELECT q.seq, q.id, q.key, q.system, q.reference, q.uid, q.registry, q.request, q.holder, q.state, q.attempts, q.not_before, q.created, q.changed,
-      q.image_id, q.code, q.what, q.remedy, q.progress,
-      (SELECT CAST(${sql.literal(dialect.jsonArray)}(a.uid ORDER BY a.asked, a.uid) AS TEXT) FROM queue_askers a WHERE a.seq = q.seq AND a.wants = 1) AS askers
+      q.image_id, q.code, q.what, q.remedy, q.progress, ${who(1)} AS askers, ${who(0)} AS leavers
       FROM queue q WHERE ${where}`,
     Effect.forEach((row) =>
       Effect.mapBoth(decodeRow(row), {
@@ -100,6 +105,7 @@ export const select = (sql: SqlClient.SqlClient, dialect: Dialect, where: Fragme
       })
     )
   )
+}
 
 const told = (row: Row): QueuedPull & { readonly seq: number } => ({
   seq: row.seq,
@@ -115,9 +121,11 @@ const told = (row: Row): QueuedPull & { readonly seq: number } => ({
     registry: row.registry,
     key: row.key,
     // Somebody may have joined who has some.
-    hasCredentials: row.request.hasCredentials || row.holder !== null
+    hasCredentials: row.request.hasCredentials || (row.request.import === undefined && row.holder !== null),
+    import: row.request.import === undefined ? undefined : { source: row.request.import.source, partition: row.request.import.partition, metadata: row.request.import.metadata }
   },
   askers: row.askers ?? [],
+  leavers: row.leavers ?? [],
   state: row.state,
   outcome: outcomeOf(row),
   progress: row.progress === null ? undefined : { ...row.progress, imageId: row.progress.imageId },

@@ -11,17 +11,17 @@ import { CatalogError, carried } from "../../core/Errors.js"
 import type { ImageIndex, Reconciled } from "../../core/ImageIndex.js"
 import * as ImageRecord from "../../core/ImageRecord.js"
 import type { Database } from "./Database.js"
-import { changing, drop, dropName, put, setName } from "./ImageWrites.js"
+import { changing, drop, dropName, NOBODY, put, setNames, type Written } from "./ImageWrites.js"
 
 /** Changes of one transaction. */
-const TOGETHER = 100
+const TOGETHER = 250
 /** Rows read at a time. */
 const ROWS = 500
 /** How long it is remembered what was removed: longer than any listing of an image path takes. */
 const GONE_MILLIS = 24 * 3600 * 1000
 
 type Found = Parameters<typeof ImageIndex.Service.reconcile>[1]
-type Change = (sql: SqlClient.SqlClient) => Effect.Effect<"added" | "removed" | "changed" | undefined, SqlError>
+type Change = (sql: SqlClient.SqlClient) => Effect.Effect<Partial<Reconciled>, SqlError>
 
 export const reconcile = (database: Database, system: string, found: Found, expiresIn: number | undefined): Effect.Effect<Reconciled, CatalogError> =>
   Effect.gen(function* () {
@@ -42,76 +42,88 @@ export const reconcile = (database: Database, system: string, found: Found, expi
         }
         return rows
       })
-    const apply = (changes: ReadonlyArray<Change>) =>
-      Effect.gen(function* () {
-        for (let i = 0; i < changes.length; i += TOGETHER) {
-          const done = yield* change((sql) => Effect.forEach(changes.slice(i, i + TOGETHER), (each) => each(sql)))
-          for (const what of done) if (what !== undefined) counted[what]++
-        }
+    const apply = (work: Change) =>
+      Effect.map(change(work), ({ added = 0, changed = 0, removed = 0 }) => {
+        counted.added += added
+        counted.changed += changed
+        counted.removed += removed
       })
-    // Removed, while the path was listed or after.
-    const isGone = (sql: SqlClient.SqlClient, name: string) =>
-      Effect.map(sql`SELECT name FROM image_gone WHERE system = ${system} AND name = ${name} AND gone >= ${began}`, (rows) => rows.length > 0)
+    const inParts = <A>(things: ReadonlyArray<A>, f: (part: ReadonlyArray<A>) => Change) =>
+      Effect.gen(function* () {
+        for (let i = 0; i < things.length; i += TOGETHER) yield* apply(f(things.slice(i, i + TOGETHER)))
+      })
+
+    /** Of what the path has and the index has otherwise or not: what nobody has changed or removed since the path began to be listed. */
+    const stale = <A>(
+      sql: SqlClient.SqlClient,
+      things: ReadonlyArray<A>,
+      nameOf: (thing: A) => string,
+      goneOf: (name: string) => string,
+      rows: ReadonlyArray<{ readonly name: string; readonly changed: number }>
+    ) =>
+      Effect.gen(function* () {
+        const there = new Map(rows.map(({ changed, name }) => [name, changed]))
+        const gone = new Set(
+          (yield* sql<{ name: string }>`SELECT name FROM image_gone WHERE system = ${system} AND gone >= ${began} AND ${sql.in("name", things.map((thing) => goneOf(nameOf(thing))))}`).map(({ name }) => name)
+        )
+        const added = things.filter((thing) => !there.has(nameOf(thing)) && !gone.has(goneOf(nameOf(thing))))
+        const changed = things.filter((thing) => (there.get(nameOf(thing)) ?? began) < began)
+        return { added, changed }
+      })
 
     const images = new Map(
-      (yield* all((sql, after) => sql<{ key: string; record: Uint8Array | ArrayBuffer }>`SELECT id AS key, record FROM images WHERE system = ${system} AND id > ${after} ORDER BY id LIMIT ${ROWS}`)).map(
-        ({ key, record }) => [key, record instanceof Uint8Array ? record : new Uint8Array(record)]
-      )
+      (yield* all((sql, after) => sql<{ key: string; record: Uint8Array | ArrayBuffer; owner: number }>`SELECT id AS key, record, owner FROM images
+        WHERE system = ${system} AND id > ${after} ORDER BY id LIMIT ${ROWS}`)).map(({ key, owner, record }) => [key, { record: record instanceof Uint8Array ? record : new Uint8Array(record), owner }])
     )
-    const records: Array<Change> = []
-    for (const [i, record] of found.records.entries()) {
+    const records: Array<Written> = []
+    for (const [i, record] of [...new Map(found.records.map((each) => [each.id, each])).values()].entries()) {
       if (i % TOGETHER === 0) yield* Effect.yieldNow()
       const bytes = yield* Effect.mapError(ImageRecord.encode(record), (error) => new CatalogError(carried(error)))
       const known = images.get(record.id)
       images.delete(record.id)
-      if (known !== undefined && bytes.equals(known)) continue
-      records.push((sql) =>
-        Effect.gen(function* () {
-          const [row] = yield* sql<{ changed: number }>`SELECT changed FROM images WHERE system = ${system} AND id = ${record.id}`
-          if (row === undefined ? yield* isGone(sql, `id:${record.id}`) : row.changed >= began) return undefined
-          yield* put(sql, clock(sql), system, record, bytes, expiresIn)
-          return row === undefined ? "added" : "changed"
-        })
-      )
+      if (known === undefined || known.owner === NOBODY || !bytes.equals(known.record)) records.push({ record, bytes })
     }
-    const lost = [...images.keys()].map((id): Change => (sql) =>
+    yield* inParts(records, (part) => (sql) =>
       Effect.gen(function* () {
-        const [row] = yield* sql`SELECT id FROM images WHERE system = ${system} AND id = ${id} AND changed < ${began}`
-        if (row === undefined) return undefined
-        yield* drop(sql, clock(sql), system, id)
-        return "removed"
+        const rows = yield* sql<{ name: string; changed: number }>`SELECT id AS name, changed FROM images WHERE system = ${system} AND ${sql.in("id", part.map(({ record }) => record.id))}`
+        const { added, changed } = yield* stale(sql, part, ({ record }) => record.id, (id) => `id:${id}`, rows)
+        yield* put(sql, clock(sql), system, [...added, ...changed], expiresIn)
+        return { added: added.length, changed: changed.length }
       })
     )
-    yield* apply([...records, ...lost])
+    yield* inParts([...images.keys()], (part) => (sql) =>
+      Effect.gen(function* () {
+        const lost = yield* sql<{ id: string }>`SELECT id FROM images WHERE system = ${system} AND changed < ${began} AND ${sql.in("id", part)}`
+        yield* Effect.forEach(lost, ({ id }) => drop(sql, clock(sql), system, id), { discard: true })
+        return { removed: lost.length }
+      })
+    )
 
     const names = new Map(
       (yield* all((sql, after) => sql<{ key: string; id: string }>`SELECT name AS key, id FROM image_names WHERE system = ${system} AND name > ${after} ORDER BY name LIMIT ${ROWS}`)).map(
         ({ id, key }) => [key, id]
       )
     )
-    const pointed: Array<Change> = []
-    for (const name of found.names) {
+    const pointed = [...new Map(found.names.map((each) => [each.reference, each])).values()].filter((name) => {
       const known = names.get(name.reference)
       names.delete(name.reference)
-      if (known === name.id) continue
-      pointed.push((sql) =>
-        Effect.gen(function* () {
-          const [row] = yield* sql<{ changed: number }>`SELECT changed FROM image_names WHERE system = ${system} AND name = ${name.reference}`
-          if (row === undefined ? yield* isGone(sql, name.reference) : row.changed >= began) return undefined
-          yield* setName(sql, clock(sql), system, name)
-          return row === undefined ? "added" : "changed"
-        })
-      )
-    }
-    const unnamed = [...names.keys()].map((name): Change => (sql) =>
+      return known !== name.id
+    })
+    yield* inParts(pointed, (part) => (sql) =>
       Effect.gen(function* () {
-        const [row] = yield* sql`SELECT name FROM image_names WHERE system = ${system} AND name = ${name} AND changed < ${began}`
-        if (row === undefined) return undefined
-        yield* dropName(sql, clock(sql), system, name)
-        return "removed"
+        const rows = yield* sql<{ name: string; changed: number }>`SELECT name, changed FROM image_names WHERE system = ${system} AND ${sql.in("name", part.map(({ reference }) => reference))}`
+        const { added, changed } = yield* stale(sql, part, ({ reference }) => reference, (name) => name, rows)
+        yield* setNames(sql, clock(sql), system, [...added, ...changed])
+        return { added: added.length, changed: changed.length }
       })
     )
-    yield* apply([...pointed, ...unnamed])
+    yield* inParts([...names.keys()], (part) => (sql) =>
+      Effect.gen(function* () {
+        const lost = yield* sql<{ name: string }>`SELECT name FROM image_names WHERE system = ${system} AND changed < ${began} AND ${sql.in("name", part)}`
+        yield* Effect.forEach(lost, ({ name }) => dropName(sql, clock(sql), system, name), { discard: true })
+        return { removed: lost.length }
+      })
+    )
     yield* change((sql) => sql`DELETE FROM image_gone WHERE system = ${system} AND gone < ${began - GONE_MILLIS}`)
     return counted
   })

@@ -61,7 +61,6 @@ export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, nev
     // A request has a scope of its own.
     const services = Context.omit(Scope.Scope)(yield* Effect.context<Needed>())
     const images = yield* Images.make(site)
-    const imported = yield* Imports.make(site.pulls.atOnce)
     const lists = yield* Effect.makeSemaphore(LISTS)
     const listing = new Map<number | undefined, number>()
     /** Until the request ends, whose answer is taken then. */
@@ -98,7 +97,7 @@ export const make = (site: Site.Site): Effect.Effect<ReadonlyArray<Dialect>, nev
             const identity = yield* somebody(caller)
             const body = yield* bodyOf(Imports.Import, bodyBytes)
             const wanted = yield* ref
-            yield* imported(caller.system, identity, wanted, body, yield* Pull.allowed(identity, body))
+            yield* Imports.imported(caller.system, identity, wanted, body, yield* Pull.allowed(identity, body))
             return images.shown(caller, wanted, yield* images.find(caller, wanted))
           }
           case "expire":

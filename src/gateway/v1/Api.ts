@@ -70,7 +70,7 @@ const uploads = HttpApiGroup.make("uploads")
       .setUrlParams(Schema.Struct(S.SystemParam))
       .setPayload(S.NewImport)
       .addSuccess(text("text/event-stream"))
-      .annotateContext(about("Makes an image of a file: events `progress`, and `done` with its record. It goes on for a minute without anybody who listens; the same request joins it."))
+      .annotateContext(about("Makes an image of a file: events `pull` with how it stands, and `done` with its record. It is a pull of the queue, with its id: it goes on without anybody who listens, and the same request joins it."))
   )
   .middleware(Authenticated)
 

@@ -33,13 +33,13 @@ export const events = (states: Stream.Stream<Pull, ShifterError>, lastId: string
   )
 
 /**
- * What takes longer than anybody waits for an answer, as a response: `progress` while it goes on, and `done` with the result. It is the
+ * What takes longer than anybody waits for an answer, as a response: events of a kind while it goes on, and `done` with the result. It is the
  * caller's: it ends when he goes.
  */
-export const outcome = <A, I>(schema: Schema.Schema<A, I>, work: Effect.Effect<A, ShifterError>, stopped: Deferred.Deferred<undefined>, progress: Stream.Stream<string> = Stream.empty) => {
+export const outcome = <A, I>(schema: Schema.Schema<A, I>, work: Effect.Effect<A, ShifterError>, stopped: Deferred.Deferred<undefined>, meanwhile: Stream.Stream<readonly [kind: string, data: string]> = Stream.empty) => {
   const encode = Schema.encodeSync(Schema.parseJson(schema))
   const done = Stream.fromEffect(Effect.map(work, (result) => `event: done\ndata: ${encode(result)}\n\n`))
-  return response(Stream.merge(done, Stream.map(progress, (text) => `event: progress\ndata: ${text}\n\n`), { haltStrategy: "left" }), stopped)
+  return response(Stream.merge(done, Stream.map(meanwhile, ([kind, data]) => `event: ${kind}\ndata: ${data}\n\n`), { haltStrategy: "left" }), stopped)
 }
 
 const response = (told: Stream.Stream<string, ShifterError>, stopped: Deferred.Deferred<undefined>) => {

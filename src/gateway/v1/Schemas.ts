@@ -158,6 +158,7 @@ export const NewImport = Schema.Struct({
   platform: Schema.optional(Schema.String.pipe(Schema.maxLength(400))),
   allowUids: Schema.optional(Acl),
   allowGids: Schema.optional(Acl),
+  partition: Schema.optional(Schema.String.pipe(Schema.maxLength(200))),
   metadata: Schema.optional(Schema.partialWith(MetadataFields, { exact: true }))
 }).annotations({ identifier: "NewImport" })
 export type NewImport = typeof NewImport.Type

@@ -13,27 +13,31 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Audit } from "../../core/Audit.js"
 import { errorFields, GatewayError } from "../../core/Errors.js"
+import { Gateway } from "../../core/Gateway.js"
 import { RecordFields } from "../../core/ImageRecord.js"
 import type { Site } from "../../core/Site.js"
 import { Uploads } from "../../core/Uploads.js"
 import { errorResponse } from "../Answers.js"
 import { body } from "../Body.js"
 import * as Imports from "../Imports.js"
+import { Pulls } from "../Pulls.js"
 import { Api } from "./Api.js"
 import { answered } from "./Authorization.js"
 import { outcome } from "./Events.js"
 import { known } from "./PullsOfUsers.js"
-import { Progress, Upload } from "./Schemas.js"
+import { pullOf } from "./PullView.js"
+import { Pull, Upload } from "./Schemas.js"
 
 const encodeUpload = Schema.encodeSync(Upload)
-const encodeProgress = Schema.encodeSync(Schema.parseJson(Progress))
+const encodePull = Schema.encodeSync(Schema.parseJson(Pull))
 
 export const uploads = (site: Site, stopped: Deferred.Deferred<undefined>) =>
   HttpApiBuilder.group(Api, "uploads", (handlers) =>
     Effect.gen(function* () {
       const service = yield* Uploads
       const audit = yield* Audit
-      const imports = yield* Imports.make(site)
+      const pulls = yield* Pulls
+      const gateway = yield* Gateway
       const ownerOf = Effect.map(known("import"), ({ caller }) => caller.requester.uid)
       const stalled = new GatewayError(errorFields("USAGE", `Nothing of the upload came for ${site.server.requestSeconds} s`, { remedy: "Ask for its offset, and go on from there." }))
       return handlers
@@ -61,9 +65,11 @@ export const uploads = (site: Site, stopped: Deferred.Deferred<undefined>) =>
         )
         .handle("import", ({ payload }) =>
           answered(
-            Effect.map(known("import"), ({ caller, system }) => {
-              const asked = { ...payload, system: system.name }
-              return outcome(RecordFields, imports.run(caller, asked), stopped, Stream.map(imports.progress(caller, asked), (now) => encodeProgress(now)))
+            Effect.gen(function* () {
+              const { caller, isAdmin, system } = yield* known("import")
+              const { record, states } = yield* Imports.ask(pulls, gateway, caller, { ...payload, system: system.name })
+              const told = Stream.map(states, (pull) => ["pull", encodePull(pullOf(pull, isAdmin))] as const)
+              return outcome(RecordFields, record, stopped, Stream.catchAll(told, () => Stream.empty))
             })
           )
         )

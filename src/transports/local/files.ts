@@ -28,6 +28,24 @@ const opened = (file: string, flags: number, mode?: number): Effect.Effect<FileH
 const withFile = <A>(file: string, flags: number, use: (handle: FileHandle) => Effect.Effect<A, FileFault>, mode?: number): Effect.Effect<A, FileFault> =>
   Effect.scoped(Effect.flatMap(opened(file, flags, mode), use))
 
+/** Opens a regular file once, so that what is removed meanwhile is read to its end; a FIFO is not waited for. */
+export const reading = (file: string): Effect.Effect<(at: number, length: number) => Effect.Effect<Uint8Array, FileFault>, FileFault, Scope.Scope> =>
+  Effect.gen(function* () {
+    const handle = yield* opened(file, constants.O_RDONLY | constants.O_NONBLOCK)
+    if (!(yield* io(() => handle.stat())).isFile()) return yield* new FileFault({ cause: new Error(`${file} is no regular file`) })
+    return (at, length) =>
+      io(async () => {
+        const piece = Buffer.allocUnsafeSlow(length)
+        let got = 0
+        while (got < length) {
+          const { bytesRead } = await handle.read(piece, got, length - got, at + got)
+          if (bytesRead === 0) break
+          got += bytesRead
+        }
+        return piece.subarray(0, got)
+      })
+  })
+
 const me = () => process.geteuid?.() ?? 0
 
 /** Root writes for the image owner; anyone else is the image owner. */

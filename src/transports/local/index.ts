@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { transport } from "../../core/ImagePath.js"
 import { Transport } from "../../core/Transport.js"
-import { files, io } from "./files.js"
+import { files, io, reading } from "./files.js"
 
 export const layer = Layer.succeed(
   Transport,
@@ -19,6 +19,7 @@ export const layer = Layer.succeed(
     stage: (_, staged) =>
       Effect.acquireRelease(Effect.as(io(() => rm(staged, { force: true })), staged), () => Effect.promise(() => rm(staged, { force: true }).catch(() => undefined))),
     carry: () => Effect.void,
-    fetch: (_, file) => Effect.succeed(file)
+    fetch: (_, file) => Effect.succeed(file),
+    open: (_, file) => reading(file)
   })
 )

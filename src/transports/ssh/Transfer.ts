@@ -159,6 +159,47 @@ const striped = (session: Session, reached: Reached, { count, size }: Stripe, st
   return lfs(session, reached, `umask 077; lfs setstripe ${layout} ${Remote.quoted(staged)}`)
 }
 
+/** A regular file of the image path, opened to be read. */
+const image = (session: Session, file: string) =>
+  Effect.gen(function* () {
+    const found = yield* Remote.attributes(session, file)
+    if (found === undefined || !found.isFile()) return yield* new FileFault({ cause: new Error(`${file} on ${session.host} is no regular file`) })
+    return { far: yield* Remote.opened(session, file, Remote.READ), size: found.size }
+  })
+
+/** Fills as much of a buffer as there is. */
+const fillFrom = (session: Session, far: Remote.Handle, piece: Buffer, at: number) =>
+  Effect.gen(function* () {
+    let got = 0
+    while (got < piece.length) {
+      const count = yield* Remote.readAt(session, far, piece.subarray(got), at + got)
+      if (count === 0) break
+      got += count
+    }
+    return got
+  })
+
+/** Reads a file of the image path in pieces, each on whatever connection there is: what is published under a name is the same bytes always. */
+export const reading = (reached: Reached, file: string): Effect.Effect<(at: number, length: number) => Effect.Effect<Uint8Array, Fault>, Fault> =>
+  Effect.as(reached.use((session) => Effect.scoped(image(session, file))), (at, length) =>
+    reached.use((session) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { far } = yield* image(session, file)
+          const bytes = Buffer.allocUnsafeSlow(length)
+          for (let from = 0; from < length; ) {
+            const piece = bytes.subarray(from, from + reached.throttle.piece)
+            yield* reached.throttle.take(piece.length)
+            const got = yield* fillFrom(session, far, piece, at + from)
+            from += got
+            if (got < piece.length) return bytes.subarray(0, from)
+          }
+          return bytes
+        })
+      )
+    )
+  )
+
 /** Fetches a file of the image path to one of this machine, which vanishes with the scope. */
 export const fetch = (reached: Reached, file: string, to: string): Effect.Effect<string, Fault, Scope.Scope> =>
   Effect.gen(function* () {
@@ -169,16 +210,11 @@ export const fetch = (reached: Reached, file: string, to: string): Effect.Effect
         const handle = yield* local("EXPORT_FAILED", to, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL)
         yield* resumed(reached, progress, (session) =>
           Effect.gen(function* () {
-            const found = yield* Remote.attributes(session, file)
-            if (found === undefined || !found.isFile()) return yield* new FileFault({ cause: new Error(`${file} on ${session.host} is no regular file`) })
-            const far = yield* Remote.opened(session, file, Remote.READ)
-            yield* pieces(reached, found.size, progress, (piece, at) =>
+            const { far, size } = yield* image(session, file)
+            yield* pieces(reached, size, progress, (piece, at) =>
               Effect.gen(function* () {
-                for (let got = 0; got < piece.length; ) {
-                  const count = yield* Remote.readAt(session, far, piece.subarray(got), at + got)
-                  if (count === 0) return yield* new FileFault({ cause: new Error(`${file} on ${session.host} became shorter`) })
-                  got += count
-                }
+                const got = yield* fillFrom(session, far, piece, at)
+                if (got < piece.length) return yield* new FileFault({ cause: new Error(`${file} on ${session.host} became shorter`) })
                 yield* here("EXPORT_FAILED", to, async () => {
                   for (let put = 0; put < piece.length; ) put += (await handle.write(piece, put, piece.length - put, at + put)).bytesWritten
                 })

@@ -14,7 +14,7 @@ import type { System } from "../../core/Site.js"
 import { Transport } from "../../core/Transport.js"
 import * as Hosts from "./Hosts.js"
 import * as Remote from "./Remote.js"
-import { canStripe, fetch, send } from "./Transfer.js"
+import { canStripe, fetch, reading, send } from "./Transfer.js"
 
 export const layer = Layer.scoped(
   Transport,
@@ -30,7 +30,8 @@ export const layer = Layer.scoped(
       },
       carry: (system, file, staged, image) => Effect.flatMap(reached(system), (hosts) => send(hosts, file, staged, image)),
       fetch: (system, file, scratch) =>
-        Effect.flatMap(reached(system), (hosts) => fetch(hosts, file, nodePath.join(scratch, `.${nodePath.basename(file)}.${randomBytes(6).toString("hex")}.part`)))
+        Effect.flatMap(reached(system), (hosts) => fetch(hosts, file, nodePath.join(scratch, `.${nodePath.basename(file)}.${randomBytes(6).toString("hex")}.part`))),
+      open: (system, file) => Effect.flatMap(reached(system), (hosts) => reading(hosts, file))
     })
   })
 )
