@@ -1,0 +1,6 @@
+// What the guest's kernel can still do on the host: trace its own processes, compute, read and write what it was shown.
+#pragma once
+#include "policy/failure.h"
+
+// Takes every right and most system calls away, for good; limits files and processor time.
+bool confine(uint64_t file_most, uint64_t seconds, struct failure *why) MUST_USE;

@@ -1,0 +1,17 @@
+// The guest's output device: a file of the launcher's, of as many bytes as the archive may have.
+#pragma once
+#include "policy/failure.h"
+
+struct output {
+  int fd;
+  unsigned char *buffer; // what waits to be written
+  size_t used;
+  uint64_t written, told, most; // `written` counts what waits
+  bool failed, too_long;
+  int error;
+};
+
+bool output_open(struct output *output, uint64_t most, struct failure *why) MUST_USE;
+bool output_write(void *output, const void *at, size_t length) MUST_USE;
+bool output_end(struct output *output) MUST_USE;
+bool output_fault(const struct output *output, struct failure *why);

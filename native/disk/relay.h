@@ -1,0 +1,19 @@
+// Listening to the guest: its lines are judged and passed on, its kernel's log is kept for the message when it dies.
+#pragma once
+#include <sys/types.h>
+
+#include "disk/tell.h"
+
+struct relay {
+  struct buffer line; // what came of the next one
+  struct buffer log;  // the last of the kernel's
+  bool ended;         // `done` or `fault` was told: nothing follows
+  struct told_line last;
+};
+
+// What came from the guest; false when it is none of what a guest tells.
+bool relay_voice(struct relay *relay, const char *at, size_t length, struct buffer *out, struct failure *why) MUST_USE;
+void relay_log(struct relay *relay, const char *at, size_t length);
+// Why the guest ended without a last word.
+bool relay_died(const struct relay *relay, struct failure *why);
+void relay_free(struct relay *relay);

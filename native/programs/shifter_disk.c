@@ -1,0 +1,277 @@
+// shifter-disk: one raw disk in, one tar archive of the system on it out. A stranger's file systems are read by a User-Mode Linux kernel, which is
+// a process without rights, network or files but these; what it says is judged as a stranger's.
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "disk/guest.h"
+#include "disk/initramfs.h"
+#include "disk/launch.h"
+#include "disk/relay.h"
+#include "mechanism/open.h"
+#include "mechanism/process.h"
+
+static const char help[] =
+    "shifter-disk --disk FILE --output FILE [--partition NAME] [--kernel FILE] [--memory MIB] [--seconds N] [--entries N] [--bytes N]\n"
+    "             [--scratch DIRECTORY] [--user UID:GID]\n"
+    "\n"
+    "Reads the system on a raw disk, which is never written, in a User-Mode Linux kernel, and writes its files as a tar archive to a new file.\n"
+    "The names of files must lead to them by their directories, not by descriptors. Root gives the account to become. On standard output:\n"
+    "  found NAME FSTYPE LABEL UUID TITLE   a file system that holds a system; --partition chooses\n"
+    "  root NAME FSTYPE                     the one that is read\n"
+    "  merged PATH NAME FSTYPE              what its fstab mounts there\n"
+    "  replayed NAME                        its journal was replayed, on a copy\n"
+    "  fact KEY VALUE                       os, version, title, architecture, path\n"
+    "  stripped PATTERN COUNT               so many entries are left out by this pattern\n"
+    "  progress BYTES                       so far of the archive\n"
+    "  done BYTES ENTRIES                   the archive is complete\n"
+    "  fault CODE WHAT                      the last line when it fails; there is no archive then\n";
+
+#define MEMORY_LEAST 128
+#define MEMORY_MOST 4096
+
+struct options {
+  const char *disk, *output, *partition, *kernel, *scratch, *user;
+  uint64_t memory, seconds, entries, bytes;
+};
+
+// --- options -------------------------------------------------------------------------------------------------------------------
+
+static bool number_option(uint64_t *into, const char *value) {
+  return number_parse(value, strlen(value), LARGEST_SIZE, false, into) && *into > 0;
+}
+
+static bool option(struct options *options, const char *name, const char *value) {
+  const struct {
+    const char *name, **text;
+    uint64_t *number;
+  } known[] = {{"--disk", &options->disk, NULL}, {"--output", &options->output, NULL}, {"--partition", &options->partition, NULL},
+    {"--kernel", &options->kernel, NULL}, {"--scratch", &options->scratch, NULL}, {"--user", &options->user, NULL}, {"--memory", NULL, &options->memory},
+    {"--seconds", NULL, &options->seconds}, {"--entries", NULL, &options->entries}, {"--bytes", NULL, &options->bytes}};
+  for (size_t i = 0; i < COUNT_OF(known); i++) {
+    if (strcmp(name, known[i].name) != 0) continue;
+    if (known[i].number != NULL) return number_option(known[i].number, value);
+    *known[i].text = value;
+    return value[0] != '\0';
+  }
+  return false;
+}
+
+static bool read_options(int argc, char **argv, struct options *options, struct failure *why) {
+  *options = (struct options){.kernel = "/usr/bin/linux.uml", .memory = 512, .seconds = 3600, .entries = 10000000, .bytes = UINT64_C(1) << 40, .scratch = "/var/tmp"};
+  for (int i = 1; i < argc; i += 2)
+    if (i + 1 == argc || !option(options, argv[i], argv[i + 1])) return fail(why, ERROR_USAGE, "%s is no option of --help, or its value is none", argv[i]);
+  if (options->disk == NULL || options->output == NULL) return fail(why, ERROR_USAGE, "--disk and --output are needed");
+  if (options->memory < MEMORY_LEAST || options->memory > MEMORY_MOST)
+    return fail(why, ERROR_USAGE, "--memory is from %d to %d", MEMORY_LEAST, MEMORY_MOST);
+  return true;
+}
+
+static bool become(const char *user, struct failure *why) {
+  if (geteuid() != 0) return user == NULL || fail(why, ERROR_USAGE, "--user is root's to give");
+  uint64_t uid = 0, gid = 0;
+  size_t rest = 0, length = user == NULL ? 0 : strlen(user);
+  const char *group = user == NULL ? NULL : text_cut(user, &length, ':', &rest);
+  if (group == NULL || !number_parse(user, length, LARGEST_ID, false, &uid) || !number_parse(group, rest, LARGEST_ID, false, &gid) || uid == 0 || gid == 0)
+    return fail(why, ERROR_USAGE, "root gives the account to become: --user UID:GID, neither of them 0");
+  // The kernel hides a process that changed its account from that account; it has to write the maps of its own namespace.
+  return (setgroups(0, NULL) == 0 && setresgid((gid_t)gid, (gid_t)gid, (gid_t)gid) == 0 && setresuid((uid_t)uid, (uid_t)uid, (uid_t)uid) == 0 &&
+           prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0) ||
+         fail(why, ERROR_READER_FAILED, "the account %s can't be taken on: %s", user, strerror(errno));
+}
+
+// --- files ---------------------------------------------------------------------------------------------------------------------
+
+static bool check_disk(const char *path, struct failure *why) {
+  struct stat status;
+  AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0 || fstat(fd, &status) != 0) return fail(why, ERROR_DISK_INVALID, "%s can't be opened: %s", path, strerror(errno));
+  if (!S_ISREG(status.st_mode)) return fail(why, ERROR_DISK_INVALID, "%s is no regular file", path);
+  return status.st_size >= 512 || fail(why, ERROR_DISK_INVALID, "%s has less than a sector", path);
+}
+
+// The archive, under its name from the start, so that nobody else takes it.
+static bool make_output(const struct options *options, int *fd, struct failure *why) {
+  *fd = open(options->output, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (*fd < 0) return fail(why, errno == ENOSPC || errno == EDQUOT ? ERROR_STORAGE_FULL : ERROR_USAGE, "%s can't be made: %s", options->output, strerror(errno));
+  uint64_t size = (options->bytes + 4095) / 4096 * 4096;
+  if (ftruncate(*fd, (off_t)size) == 0) return true;
+  fail(why, ERROR_STORAGE_FULL, "%s can't have %llu bytes, which --bytes allows: %s", options->output, (unsigned long long)size, strerror(errno));
+  unlink(options->output);
+  return false;
+}
+
+// Has a name only until the guest has it open.
+static bool make_scratch(const struct options *options, struct buffer *name, struct failure *why) {
+  buffer_print(name, "%s/.shifter-disk.XXXXXX", options->scratch);
+  AUTO_FD fd = mkostemp(name->at, O_CLOEXEC);
+  if (fd < 0) return fail(why, errno == ENOSPC || errno == EDQUOT ? ERROR_STORAGE_FULL : ERROR_STATE_UNUSABLE, "no file can be made in %s: %s", options->scratch, strerror(errno));
+  if (ftruncate(fd, (off_t)(GUEST_COPIES * GUEST_COPY)) == 0) return true;
+  fail(why, ERROR_STORAGE_FULL, "no sparse file of %llu bytes can be made in %s: %s", (unsigned long long)(GUEST_COPIES * GUEST_COPY), options->scratch, strerror(errno));
+  unlink(name->at);
+  return false;
+}
+
+// --- the guest -----------------------------------------------------------------------------------------------------------------
+
+enum source { SOURCE_SIGNAL, SOURCE_CLOCK, SOURCE_READY, SOURCE_VOICE, SOURCE_LOG, SOURCES };
+
+struct session {
+  const struct options *options;
+  struct buffer scratch; // the file's name, while it has one
+  struct relay relay;
+  struct pollfd polled[SOURCES];
+  pid_t guest;
+};
+
+static void end_guest(struct session *session) {
+  if (session->guest <= 0) return;
+  kill(session->guest, SIGKILL);
+  while (waitpid(session->guest, NULL, 0) < 0 && errno == EINTR) continue;
+  session->guest = 0;
+}
+
+static void drop_scratch(struct session *session) {
+  if (session->scratch.length > 0) unlink(session->scratch.at);
+  session->scratch.length = 0;
+}
+
+static bool watch(struct session *session, sigset_t *signals, struct failure *why) {
+  sigemptyset(signals);
+  static const int each[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+  for (size_t i = 0; i < COUNT_OF(each); i++) sigaddset(signals, each[i]);
+  const struct itimerspec until = {.it_value = {.tv_sec = (time_t)session->options->seconds}};
+  int clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+  if (sigprocmask(SIG_BLOCK, signals, NULL) != 0 || clock < 0 || timerfd_settime(clock, 0, &until, NULL) != 0)
+    return fail(why, ERROR_RESOURCE, "the reader can't be watched: %s", strerror(errno));
+  session->polled[SOURCE_SIGNAL] = (struct pollfd){signalfd(-1, signals, SFD_CLOEXEC), POLLIN, 0};
+  session->polled[SOURCE_CLOCK] = (struct pollfd){clock, POLLIN, 0};
+  return session->polled[SOURCE_SIGNAL].fd >= 0 || fail(why, ERROR_RESOURCE, "the reader can't be watched: %s", strerror(errno));
+}
+
+static bool start(struct session *session, const struct buffer *archive, struct failure *why) {
+  const struct options *options = session->options;
+  int voice[2], log[2], ready[2];
+  if (pipe2(voice, O_CLOEXEC) != 0 || pipe2(log, O_CLOEXEC) != 0 || pipe2(ready, O_CLOEXEC) != 0) return fail(why, ERROR_RESOURCE, "no pipes: %s", strerror(errno));
+  uint64_t most = options->bytes > GUEST_COPIES * GUEST_COPY ? options->bytes : GUEST_COPIES * GUEST_COPY;
+  const struct launch launch = {.kernel = options->kernel, .disk = options->disk, .output = options->output, .scratch = session->scratch.at,
+    .directory = options->scratch, .archive = archive, .memory = options->memory, .seconds = options->seconds * 2, .file_most = most + 4096,
+    .voice = voice[1], .log = log[1], .ready = ready[1]};
+  bool started = launch_guest(&launch, &session->guest, why);
+  close(voice[1]);
+  close(log[1]);
+  close(ready[1]);
+  session->polled[SOURCE_VOICE] = (struct pollfd){voice[0], POLLIN, 0};
+  session->polled[SOURCE_LOG] = (struct pollfd){log[0], POLLIN, 0};
+  session->polled[SOURCE_READY] = (struct pollfd){ready[0], POLLIN, 0};
+  return started;
+}
+
+static bool hear(struct session *session, enum source source, struct failure *why) {
+  char piece[4096];
+  AUTO_BUFFER out = {0};
+  struct pollfd *polled = &session->polled[source];
+  ssize_t n = read(polled->fd, piece, sizeof piece);
+  if (n < 0 && errno == EINTR) return true;
+  if (n <= 0) {
+    polled->fd = -1; // no more is heard of it
+    return true;
+  }
+  if (source == SOURCE_LOG) relay_log(&session->relay, piece, (size_t)n);
+  if (source == SOURCE_VOICE && !relay_voice(&session->relay, piece, (size_t)n, &out, why)) return false;
+  if (source == SOURCE_READY && piece[0] != '+') return fail(why, ERROR_READER_FAILED, "%.*s", (int)n, piece);
+  if (source == SOURCE_READY) drop_scratch(session);
+  return out.length == 0 || write_all(STDOUT_FILENO, out.at, out.length) || fail(why, ERROR_CANCELLED, "nobody listens");
+}
+
+// Until the guest has had its last word, died, or had its time.
+static bool listen_to(struct session *session, struct failure *why) {
+  struct pollfd *polled = session->polled;
+  while (!session->relay.ended) {
+    if (polled[SOURCE_VOICE].fd < 0 && polled[SOURCE_LOG].fd < 0) return relay_died(&session->relay, why);
+    if (poll(polled, SOURCES, -1) < 0 && errno != EINTR) return fail(why, ERROR_RESOURCE, "the reader can't be watched: %s", strerror(errno));
+    if (polled[SOURCE_SIGNAL].revents != 0) return fail(why, ERROR_CANCELLED, "a signal ended it");
+    if (polled[SOURCE_CLOCK].revents != 0)
+      return fail(why, ERROR_LIMIT_EXCEEDED, "the disk was not read within %llu seconds", (unsigned long long)session->options->seconds);
+    for (enum source source = SOURCE_READY; source < SOURCES; source++)
+      if (polled[source].fd >= 0 && polled[source].revents != 0 && !hear(session, source, why)) return false;
+  }
+  if (session->relay.last.kind == TOLD_DONE) return true;
+  *why = session->relay.last.fault;
+  return false;
+}
+
+// Whole blocks, and no more than there was room for.
+static bool cut_output(const struct session *session, int output, struct failure *why) {
+  const struct told_line *done = &session->relay.last;
+  if (done->bytes == 0 || done->bytes % 512 != 0 || done->bytes > session->options->bytes)
+    return fail(why, ERROR_READER_FAILED, "the reader tells of an archive of %llu bytes", (unsigned long long)done->bytes);
+  return ftruncate(output, (off_t)done->bytes) == 0 || fail(why, ERROR_STORAGE_FULL, "the archive can't be cut to its length: %s", strerror(errno));
+}
+
+static bool convert(struct session *session, const struct buffer *archive, int output, struct failure *why) {
+  bool done = make_scratch(session->options, &session->scratch, why) && start(session, archive, why) && listen_to(session, why);
+  end_guest(session);
+  drop_scratch(session);
+  return done && cut_output(session, output, why);
+}
+
+static int refuse(const struct failure *why) {
+  AUTO_BUFFER line = {0};
+  buffer_print(&line, "fault %s ", error_name(why->code));
+  buffer_visible(&line, why->what);
+  buffer_byte(&line, '\n');
+  bool ignored = write_all(STDOUT_FILENO, line.at, line.length);
+  (void)ignored;
+  return 1;
+}
+
+static bool tell_done(const struct told_line *done, struct failure *why) {
+  AUTO_BUFFER line = {0};
+  buffer_print(&line, "done %llu %llu\n", (unsigned long long)done->bytes, (unsigned long long)done->entries);
+  return write_all(STDOUT_FILENO, line.at, line.length) || fail(why, ERROR_CANCELLED, "nobody listens");
+}
+
+static bool read_disk(const struct options *options, struct failure *why) {
+  struct session session = {.options = options};
+  sigset_t signals;
+  AUTO_BUFFER archive = {0};
+  AUTO_FD output = -1;
+  for (size_t i = 0; i < SOURCES; i++) session.polled[i].fd = -1;
+  if (access(options->kernel, X_OK) != 0)
+    return fail(why, ERROR_TOOL_MISSING, "%s can't be run: install the package user-mode-linux (%s)", options->kernel, strerror(errno));
+  if (!check_disk(options->disk, why) || !initramfs_make(options->partition, options->entries, options->bytes, &archive, why) ||
+      !watch(&session, &signals, why) || !make_output(options, &output, why))
+    return false;
+  bool done = convert(&session, &archive, output, why) && tell_done(&session.relay.last, why);
+  if (!done) unlink(options->output);
+  relay_free(&session.relay);
+  buffer_free(&session.scratch);
+  return done;
+}
+
+int main(int argc, char **argv) {
+  struct failure why = {0};
+  struct options options;
+  pid_t parent = getppid();
+  if (argc == 2 && strcmp(argv[1], "--help") == 0) return write_all(STDOUT_FILENO, help, sizeof help - 1) ? 0 : 1;
+  if (argc == 2 && strcmp(argv[1], "--version") == 0) return puts("shifter-disk " PROGRAM_VERSION) >= 0 ? 0 : 1;
+  if (!standard_descriptors_open()) return 1;
+  signal(SIGPIPE, SIG_IGN);
+  umask(077);
+  if (!read_options(argc, argv, &options, &why) || !become(options.user, &why)) return refuse(&why);
+  // After the change of the account, which would take it back.
+  if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0 || getppid() != parent) return 1;
+  return read_disk(&options, &why) ? 0 : refuse(&why);
+}
