@@ -40,8 +40,8 @@ module.exports = {
     room(
       "examples",
       "^examples/([^/]+)/",
-      ["^examples/$1/", "^src/index\\.ts$", "^package\\.json$"],
-      "an example imports shifter-sdk as a user would, which is src/index.ts here"
+      ["^examples/$1/", "^src/(index|wlm/testkit/index)\\.ts$", "^package\\.json$"],
+      "an example imports shifter-sdk as a user would, which is src/index.ts here, or its conformance suite"
     ),
     {
       name: "examples-by-name",

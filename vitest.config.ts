@@ -1,7 +1,12 @@
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({
-  resolve: { alias: { "shifter-sdk": new URL("./src/index.ts", import.meta.url).pathname } },
+  resolve: {
+    alias: {
+      "shifter-sdk/wlm-testkit": new URL("./src/wlm/testkit/index.ts", import.meta.url).pathname,
+      "shifter-sdk": new URL("./src/index.ts", import.meta.url).pathname
+    }
+  },
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/harness/globalSetup.ts"],

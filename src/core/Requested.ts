@@ -15,7 +15,7 @@ export const fromEnvironment = (environment: Readonly<Record<string, string | un
     const asked = given(SHIFTER_IMAGE) ?? given(SHIFTER_IMAGEREQUEST)
     if (asked === undefined) return undefined
     const image = given(SHIFTER_IMAGETYPE) === undefined || asked.startsWith(`${SHIFTER_IMAGETYPE}:`) ? asked : `${SHIFTER_IMAGETYPE}:${asked}`
-    if (!image.includes(":")) return yield* invalid("SHIFTER_IMAGE", asked, "it has no type")
+    if (!/^[a-z][a-z-]*:./.test(image)) return yield* invalid("SHIFTER_IMAGE", image, "it is not TYPE:REFERENCE")
     if (Buffer.byteLength(image) > formatLimits.imageReferenceBytes) return yield* invalid("SHIFTER_IMAGE", asked, `it is longer than ${formatLimits.imageReferenceBytes} bytes`)
     const volumes = given(SHIFTER_VOLUME)?.split(";").filter((volume) => volume !== "") ?? []
     const modules = given(SHIFTER_MODULE) === undefined ? undefined : SHIFTER_MODULE === "none" ? [] : SHIFTER_MODULE?.split(",")
