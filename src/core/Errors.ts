@@ -120,6 +120,7 @@ export type ErrorCode =
   | "WLM_MISSING"
   | "WLM_REFUSED"
   | "WLM_FAILED"
+  | "JOB_UNKNOWN"
 
 /** The coarse class of an error, for programs that decide what to do next. */
 export type ErrorReason =
