@@ -23,6 +23,7 @@ import os
 import pwd
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -103,13 +104,23 @@ def shells(value):
     return (every[0] if every else None), (chosen[0] if chosen else None)
 
 
+def one_line(text):
+    return "shifter: " + "".join(c if c.isprintable() else "?" for c in text)
+
+
 def log(text, job=None):
-    line = "shifter: " + "".join(c if c.isprintable() else "?" for c in text)
-    with contextlib.suppress(Exception):
+    """Into the daemon's log; by syslog where PBS was built with a Python (3.10 and later) with which its own functions raise SystemError."""
+    line = one_line(text)
+    try:
         if job is None:
             pbs.logmsg(pbs.LOG_ERROR, line)
         else:
             pbs.logjobmsg(job, line)
+    except Exception:
+        # Not by the module syslog, which would change how the whole daemon is named there.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+            syslog.setblocking(False)
+            syslog.sendto(("<27>pbs[%d]: %s%s" % (os.getpid(), job + ": " if job else "", line)).encode("utf-8", "replace"), "/dev/log")
 
 
 # The site's settings, which `shifter-gateway wlm render pbs` writes.
@@ -754,7 +765,7 @@ def main():
     outcome = decide(event)
     if outcome.refusal is None:
         event.accept()
-    text = "shifter: " + "".join(c if c.isprintable() else "?" for c in outcome.refusal)
+    text = one_line(outcome.refusal)
     log(outcome.refusal)
     if event.type == pbs.EXECJOB_LAUNCH:
         # What a hook rejects with, no user sees; what it prints here is in the job's output.
