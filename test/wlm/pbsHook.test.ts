@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { useNode } from '../harness/node.js'
-import { service, userA, userB } from '../harness/people.js'
+import { userA, userB } from '../harness/people.js'
 import { run } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { pullTestImage } from '../native/fixture.js'
@@ -17,7 +17,7 @@ const TESTS = fileURLToPath(new URL('pbs', import.meta.url))
 
 describe('the hook of PBS', () => {
   it.each(['test_failures', 'test_requests', 'test_jobs'])('%s', async (name) => {
-    const image = await pullTestImage({ directory: workspace.path, imagePath: node.images, tag: 'pbs', requester: service.uid, owner: service })
+    const image = await pullTestImage({ directory: workspace.path, imagePath: node.images, tag: 'pbs' })
     const secret = await pullTestImage({ directory: workspace.path, imagePath: node.images, tag: 'secret', allowUids: [userA.uid], config: { Env: ['SECRET=1'] } })
     const result = await run(['python3', '-B', '-W', 'error', '-m', 'unittest', '-v', name], {
       cwd: TESTS,

@@ -5,7 +5,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../harness/pbs"))
-from complex import Complex, Rejected, Result  # noqa: E402
+from complex import Complex, Rejected  # noqa: E402
 
 HOOK = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../hooks/pbs/shifter_hook.py")
 PREFIX, RUN, IMAGE, REFERENCE, SECRET, ALICE, BOB = (

@@ -7,8 +7,7 @@ import threading
 import time
 import unittest
 
-from case import ALICE, BOB, IMAGE, INSIDE, PREFIX, RUN, SECRET, WRAPPER, HookTest, uid_of
-from complex import BREAKAGES
+from case import ALICE, BOB, IMAGE, INSIDE, PREFIX, RUN, WRAPPER, HookTest, uid_of
 
 LISTED = (PREFIX + "/sbin/unsetupRoot", "--list")
 
@@ -59,10 +58,10 @@ class Tasks(HookTest):
         self.assertEqual(self.pbs.run(self.submit(Variable_List=variables)).out, INSIDE)
 
     def test_what_was_asked_for_is_inside(self):
-        job = self.submit(script="#!/bin/sh\ntouch /here && echo writable; echo $SHELL\n", resources={"shifter_writable": "/", "shifter_volumes": "/start:/mnt/a"})
-        self.assertEqual(self.pbs.run(job).out, "writable\n/bin/sh\n")
-        job = self.submit(script="#!/bin/sh\nls -d /mnt/a\n", resources={"shifter_volumes": "/start:/mnt/a", "shifter_modules": "none"})
-        self.assertEqual(self.pbs.run(job).out, "/mnt/a\n")
+        job = self.submit(script="#!/bin/sh\ngrep -c '^[^ ]* / [^ ]* rw' /proc/self/mounts; echo $SHELL\n", resources={"shifter_writable": "/", "shifter_volumes": "/start:/mnt/a"})
+        self.assertEqual(self.pbs.run(job).out, "1\n/bin/sh\n")
+        job = self.submit(script="#!/bin/sh\nls -d /mnt/a; grep -c '^[^ ]* / [^ ]* rw' /proc/self/mounts\n", resources={"shifter_volumes": "/start:/mnt/a", "shifter_modules": "none"})
+        self.assertEqual(self.pbs.run(job).out, "/mnt/a\n0\n")
 
     def test_an_array_job_has_brackets_in_its_id(self):
         job = self.submit()
@@ -196,12 +195,11 @@ class State(HookTest):
         self.end(job)
 
     def test_several_jobs_of_several_users_at_once(self):
-        outputs = {}
+        outputs, users = {}, [ALICE, BOB] * 3
+        submitted = [self.submit(user, script="#!/bin/sh\nhead -1 /etc/os-release; id -u\n") for user in users]
 
         def whole(number):
-            user = (ALICE, BOB)[number % 2]
-            job = self.submit(user, script="#!/bin/sh\nhead -1 /etc/os-release; id -u\n")
-            outputs[number] = (self.pbs.run(job).out, INSIDE + "%d\n" % uid_of(user))
+            outputs[number] = (self.pbs.run(submitted[number]).out, INSIDE + "%d\n" % uid_of(users[number]))
 
         jobs = [threading.Thread(target=whole, args=(number,)) for number in range(6)]
         for each in jobs:
@@ -260,9 +258,10 @@ class Periodic(HookTest):
 
     def process(self, job, words):
         account = pwd.getpwnam(ALICE)
-        process = subprocess.Popen(["setpriv", "--reuid=%d" % account.pw_uid, "--regid=%d" % account.pw_gid, "--init-groups"] + words, stdout=subprocess.PIPE,
+        process = subprocess.Popen(["setpriv", "--reuid=%d" % account.pw_uid, "--regid=%d" % account.pw_gid, "--init-groups"] + words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                    env={"PBS_JOBID": job["id"], "PATH": "/bin", "HOME": account.pw_dir}, cwd="/")
         self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         return process
 
@@ -270,8 +269,8 @@ class Periodic(HookTest):
         job, other = self.submit(), self.submit()
         self.begin(job)
         # What tells that it runs is written by the program itself, after every change of identity and root.
-        outside = self.process(job, ["/bin/sh", "-c", "echo ready; read line < /dev/zero || sleep 600; sleep 600"])
-        stranger = self.process(other, ["/bin/sh", "-c", "echo ready; sleep 600"])
+        outside = self.process(job, ["/bin/sh", "-c", "echo ready; exec sleep 600"])
+        stranger = self.process(other, ["/bin/sh", "-c", "echo ready; exec sleep 600"])
         inside = self.process(job, [WRAPPER, "--", "/bin/sh", "-c", "echo ready; while true; do :; done"])
         for process in (stranger, inside):
             self.assertEqual(process.stdout.readline(), b"ready\n")

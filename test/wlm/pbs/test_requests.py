@@ -23,7 +23,7 @@ class Submission(HookTest):
             ({"shifter_image": IMAGE, "shifter_volumes": "/a:/etc/b"}, "VOLUME_INVALID: "),
             ({"shifter_image": IMAGE, "shifter_modules": "nope"}, "MODULE_REFUSED: "),
             ({"shifter_image": IMAGE, "shifter_writable": "/scratch"}, "shifter_writable=/scratch: write PATH:SIZE"),
-            ({"shifter_image": IMAGE, "shifter_writable": "/scratch:100T"}, "CACHE_REFUSED: "),
+            ({"shifter_image": IMAGE, "shifter_writable": "/etc/x:1G"}, "VOLUME_INVALID: "),
             ({"shifter_image": IMAGE, "shifter_writable": "/a:/b:1G"}, "write PATH:SIZE"),
             ({"shifter_volumes": "/a:/b"}, "shifter_volumes is given without shifter_image"),
             ({"shifter_image": "--help"}, "REFERENCE_INVALID: "),
