@@ -22,8 +22,8 @@ step "native programs under the address and undefined-behaviour sanitizers"
 meson setup --wipe build-native-san native -Db_sanitize=address,undefined -Db_lundef=false >/dev/null 2>&1 ||
   meson setup build-native-san native -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 meson test -C build-native-san --print-errorlogs
-step "unit tests of the policy functions under valgrind"
-meson test -C build-native-test --print-errorlogs --timeout-multiplier 4 formats configuration command setup accounts corners volumes \
+step "unit tests of the policy functions, and of the plugin for Slurm, under valgrind"
+meson test -C build-native-test --print-errorlogs --timeout-multiplier 4 formats configuration command setup accounts corners volumes slurm spank spank-prepend \
   --wrap 'valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite'
 step "branches of the policy functions"
 bash scripts/coverage.sh

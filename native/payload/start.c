@@ -18,7 +18,9 @@ static bool select_program(struct start *start, struct failure *why) {
   const struct arguments *arguments = start->arguments;
   const struct image_facts *facts = &start->plan->image.facts;
   if (arguments->use_workdir && arguments->workdir == NULL && facts->workdir == NULL) return fail(why, ERROR_NO_WORKDIR, "'%s'", start->plan->request);
-  return command_select(arguments, facts, &start->argv, why);
+  struct arguments chosen = *arguments;
+  command_entrypoint(&chosen, start->environment);
+  return command_select(&chosen, facts, &start->argv, why);
 }
 
 static bool enter_directory(const struct start *start, struct failure *why) {

@@ -17,6 +17,8 @@ struct arguments {
   char *const *command;           // what is left, ended by NULL
 };
 
+#define ENTRYPOINT_OF_IMAGE "image" // what SHIFTER_ENTRYPOINT says where it is the image's own
+
 option_taker take_setting; // struct words: one more NAME=VALUE
 bool arguments_parse(int argc, char *const *argv, struct arguments *out, struct failure *why) MUST_USE;
 // The image from --image or, without it, from the SHIFTER_* variables of the caller: TYPE:REFERENCE as asked for.

@@ -7,7 +7,6 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "mechanism/open.h"
 
 #define MOST_ANSWERED 4096
+#define NOT_STARTED 127 // where posix_spawn can't tell
 #define REPORT_FD 3
 #define GRACE_SECONDS 10 // that shifterimg has to give its pull up
 
@@ -69,12 +69,12 @@ static bool refusal(const struct buffer *report, struct failure *why) {
   for (int i = 0; i < ERROR_COUNT; i++)
     if (text[code] == ' ' && text_is(text, code, error_name((enum error_code)i)))
       return fail(why, (enum error_code)i, "%.*s", (int)(what - code - 1), text + code + 1);
-  return fail(why, ERROR_NATIVE_FAILED, SHIFTER_PROGRAM " --resolve");
+  return fail(why, ERROR_NATIVE_FAILED, "%s --resolve", SHIFTER_PROGRAM);
 }
 
 bool ask_resolve(const char *image, char **id, struct failure *why) {
-  static char program[] = SHIFTER_PROGRAM, report_to[] = "--report-fd=3", resolve[] = "--resolve";
-  AUTO_FREE char *named = memory_copy(image, strlen(image));
+  static char report_to[] = "--report-fd=3", resolve[] = "--resolve";
+  AUTO_FREE char *named = memory_copy(image, strlen(image)), *program = memory_copy(SHIFTER_PROGRAM, strlen(SHIFTER_PROGRAM));
   char *const argv[] = {program, report_to, resolve, named, NULL};
   AUTO_PIPES answers = {-1, -1}, reports = {-1, -1};
   AUTO_BUFFER answer = {0}, report = {0};
@@ -105,12 +105,12 @@ static bool is_from_terminal(int signals) {
 
 enum end { ENDED, ENDED_BY_TIME, ENDED_BY_SIGNAL };
 
-// Until the process of `process` ends. What asks this one to end, or the end of its time, is handed on, and then there is a bound.
-static enum end watch(int process, int signals, uint64_t seconds, pid_t child) {
+// Until the other end of `life` is closed, which the child has. What asks this one to end, or the end of its time, is handed on, and then there is a bound.
+static enum end watch(int life, int signals, uint64_t seconds, pid_t child) {
   enum end end = ENDED;
   int64_t until = seconds == 0 ? -1 : now() + (int64_t)seconds * 1000;
   for (;;) {
-    struct pollfd wait[] = {{.fd = process, .events = POLLIN}, {.fd = end == ENDED ? signals : -1, .events = POLLIN}};
+    struct pollfd wait[] = {{.fd = life, .events = POLLIN}, {.fd = end == ENDED ? signals : -1, .events = POLLIN}};
     int64_t left = until < 0 ? -1 : until - now();
     int ready = until >= 0 && left <= 0 ? 0 : poll(wait, COUNT_OF(wait), left > INT32_MAX ? INT32_MAX : (int)left);
     if (ready < 0 && errno == EINTR) continue;
@@ -139,12 +139,14 @@ bool ask_pull(const char *program, const char *image, uint64_t seconds, struct f
   sigaddset(&ending, SIGHUP);
   if (pthread_sigmask(SIG_BLOCK, &ending, &before) != 0) return fail(why, ERROR_RESOURCE, "signals: %s", strerror(errno));
   AUTO_FD signals = signalfd(-1, &ending, SFD_CLOEXEC);
-  int wrong = signals < 0 ? errno : start(program, argv, -1, -1, &child);
-  AUTO_FD process = wrong == 0 ? (int)syscall(SYS_pidfd_open, child, 0) : -1;
-  enum end end = process >= 0 ? watch(process, signals, seconds, child) : ENDED;
+  AUTO_PIPES life = {-1, -1};
+  int wrong = signals < 0 || !open_pipes(&life) ? errno : start(program, argv, -1, life.to, &child);
+  cleanup_fd(&life.to);
+  enum end end = wrong == 0 ? watch(life.from, signals, seconds, child) : ENDED;
   int status = wrong == 0 ? wait_for(child) : -1;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (wrong != 0) return fail(why, ERROR_NATIVE_MISSING, "%s: %s", program, strerror(wrong));
+  if (wrong != 0 || (WIFEXITED(status) && WEXITSTATUS(status) == NOT_STARTED))
+    return fail(why, ERROR_NATIVE_MISSING, "%s: %s", program, strerror(wrong != 0 ? wrong : ENOENT));
   if (end == ENDED_BY_TIME) return fail(why, ERROR_CANCELLED, "%s is not pulled after %llu seconds", image, (unsigned long long)seconds);
   if (end == ENDED_BY_SIGNAL || (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT)) return fail(why, ERROR_CANCELLED, "the pull of %s", image);
   return status == 0 || fail(why, ERROR_NATIVE_FAILED, "%s pull %s; what it says is above", program, image);

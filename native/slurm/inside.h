@@ -7,5 +7,6 @@
 
 // Whether the program is shifter, which no image has.
 bool inside_is_shifter(const char *program);
-// Whether these are the words of srun --multi-prog, where Slurm keeps the text of its file: lines that begin with ranks.
-bool inside_is_multi_prog(int count, char *const *argv);
+// Whether these are the words of srun --multi-prog, where Slurm keeps the text of its file: lines that begin with ranks. And then whether
+// each of its programs is shifter.
+bool inside_is_multi_prog(int count, char *const *argv, bool *shifter_everywhere);

@@ -25,19 +25,20 @@ static char *first_request; // of the first component
 
 static int take_option(int value, const char *text, int remote);
 
-#define OPTION(index, short_name, argument, text, kind) \
-  [index] = {(char[]){short_name}, argument, (char[]){text}, kind, index, take_option}
+#define OPTION(index, argument, text, kind) [index] = {NULL, argument, (char[]){text}, kind, index, take_option}
 enum { NO_VALUE, NEEDS_VALUE, MAY_HAVE_VALUE };
-static struct spank_option spank_options_of[SUBMIT_OPTION_COUNT] = {
-    OPTION(SUBMIT_IMAGE, "image", (char[]){"TYPE:REFERENCE"}, "image of the job, for shifter and the job's prepared root", NEEDS_VALUE),
-    OPTION(SUBMIT_VOLUME, "volume", (char[]){"FROM:TO[:ro]"}, "show a directory or file at another place inside; may be repeated", NEEDS_VALUE),
-    OPTION(SUBMIT_MODULE, "module", (char[]){"NAME,..."}, "modules of the site, or none", NEEDS_VALUE),
-    OPTION(SUBMIT_ENTRYPOINT, "entrypoint", (char[]){"CMD"}, "run programs inside by CMD, or by the image's entry point", MAY_HAVE_VALUE),
-    OPTION(SUBMIT_NO_SHIFTER, "no-shifter", NULL, "no image for this job or step, whatever the environment says", NO_VALUE),
-    OPTION(SUBMIT_IMAGE_PULL, "image-pull", (char[]){"TIME"}, "pull the image first, and wait at most TIME (90, 5m, 2h)", MAY_HAVE_VALUE),
+static struct spank_option offered[SUBMIT_OPTION_COUNT] = {
+    OPTION(SUBMIT_IMAGE, (char[]){"TYPE:REFERENCE"}, "image of the job, for shifter and the job's prepared root", NEEDS_VALUE),
+    OPTION(SUBMIT_VOLUME, (char[]){"FROM:TO[:ro]"}, "show a directory or file at another place inside; may be repeated", NEEDS_VALUE),
+    OPTION(SUBMIT_MODULE, (char[]){"NAME,..."}, "modules of the site, or none", NEEDS_VALUE),
+    OPTION(SUBMIT_ENTRYPOINT, (char[]){"CMD"}, "run programs inside by CMD, or by the image's entry point", MAY_HAVE_VALUE),
+    OPTION(SUBMIT_NO_SHIFTER, NULL, "no image for this job or step, whatever the environment says", NO_VALUE),
+    OPTION(SUBMIT_IMAGE_PULL, (char[]){"TIME"}, "pull the image first, and wait at most TIME (90, 5m, 2h)", MAY_HAVE_VALUE),
 };
-static char *long_names[SUBMIT_OPTION_COUNT] = {(char[]){"shifter.image"}, (char[]){"shifter.volume"}, (char[]){"shifter.module"},
-                                                (char[]){"shifter.entrypoint"}, (char[]){"shifter.no-shifter"}, (char[]){"shifter.image-pull"}};
+#define NAMES(prefix)                                                                                                            \
+  {(char[]){prefix "image"},      (char[]){prefix "volume"},     (char[]){prefix "module"},                                      \
+   (char[]){prefix "entrypoint"}, (char[]){prefix "no-shifter"}, (char[]){prefix "image-pull"}}
+static char *names[2][SUBMIT_OPTION_COUNT] = {NAMES(""), NAMES("shifter.")};
 
 static int refuse(const struct failure *why) {
   AUTO_BUFFER text = {0};
@@ -76,7 +77,7 @@ static void forget_options(spank_t spank) {
   for (size_t i = 0; i < SUBMIT_OPTION_COUNT; i++) {
     AUTO_BUFFER variable = {0};
     buffer_text(&variable, "_SLURM_SPANK_OPTION_" NAME "_");
-    for (const char *at = spank_options_of[i].name; *at != '\0'; at++) buffer_byte(&variable, *at == '.' || *at == '-' ? '_' : *at);
+    for (const char *at = offered[i].name; *at != '\0'; at++) buffer_byte(&variable, *at == '.' || *at == '-' ? '_' : *at);
     forget(spank, variable.at);
   }
 }
@@ -146,9 +147,9 @@ EXPORTED int slurm_spank_init(spank_t spank, int count, char **words) {
   if (!good && (submits || context == S_CTX_SLURMD)) return refuse(&why);
   if (!submits && context != S_CTX_REMOTE) return 0;
   for (size_t i = 0; i < SUBMIT_OPTION_COUNT; i++) {
-    if (settings.long_options) spank_options_of[i].name = long_names[i];
-    spank_err_t wrong = spank_option_register(spank, &spank_options_of[i]);
-    if (wrong != ESPANK_SUCCESS) slurm_error("shifter: --%s: %s", spank_options_of[i].name, spank_strerror(wrong));
+    offered[i].name = names[settings.long_options ? 1 : 0][i];
+    spank_err_t wrong = spank_option_register(spank, &offered[i]);
+    if (wrong != ESPANK_SUCCESS) slurm_error("shifter: --%s: %s", offered[i].name, spank_strerror(wrong));
   }
   return 0;
 }
@@ -177,5 +178,6 @@ EXPORTED int slurm_spank_exit(spank_t spank, int count, char **words) {
   (void)spank, (void)count, (void)words;
   submit_options_free(&options);
   cleanup_free(&first_request);
+  submissions = 0;
   return 0;
 }

@@ -21,7 +21,6 @@ enum submit_variable {
   VARIABLE_IMAGETYPE, VARIABLE_IMAGE, VARIABLE_IMAGEREQUEST, VARIABLE_VOLUME, VARIABLE_MODULE, VARIABLE_ENTRYPOINT, VARIABLE_COUNT
 };
 extern const char *const submit_variables[VARIABLE_COUNT];
-#define ENTRYPOINT_OF_IMAGE "image" // SHIFTER_ENTRYPOINT where it is the image's own
 
 struct submission {
   struct image_reference image; // reference NULL: no image, neither by an option nor by a variable

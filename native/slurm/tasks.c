@@ -45,8 +45,9 @@ bool tasks_run_inside(spank_t spank, struct failure *why) {
     return spank_prepend_task_argv(spank, 2, (const char **)(uintptr_t)before) == ESPANK_SUCCESS || fail(why, ERROR_WLM_FAILED, "spank_prepend_task_argv");
   // Older ones have nothing for it. The list of words is this process's own, which is about to execute them: shifter-task takes the place
   // of the first one, which it is told by a variable.
-  if (inside_is_multi_prog(count, argv))
-    return fail(why, ERROR_OPTION_UNAVAILABLE, "--multi-prog: before Slurm 23.11 its programs are not run inside by themselves; write shifter into its file");
+  bool shifter_everywhere = false;
+  if (inside_is_multi_prog(count, argv, &shifter_everywhere))
+    return shifter_everywhere || fail(why, ERROR_OPTION_UNAVAILABLE, "--multi-prog: before Slurm 23.11 its programs are not run inside by themselves; write shifter into its file");
   if (spank_setenv(spank, INSIDE_VARIABLE, argv[0], 1) != ESPANK_SUCCESS) return fail(why, ERROR_WLM_FAILED, "the task's environment can't be changed");
   argv[0] = memory_copy(TASK_PROGRAM, sizeof TASK_PROGRAM - 1);
   return true;

@@ -125,6 +125,33 @@ static void image_of_environment(void **state) {
   }
 }
 
+// SHIFTER_ENTRYPOINT stands for --entrypoint where that is not given.
+static void entrypoint_variable(void **state) {
+  (void)state;
+  static const struct {
+    const char *word, *environment[3];
+    bool used;
+    const char *entrypoint;
+  } rows[] = {{NULL, {NULL}, false, NULL},
+              {NULL, {"SHIFTER_ENTRYPOINT="}, false, NULL},
+              {NULL, {"SHIFTER_ENTRYPOINT=image"}, true, NULL},
+              {NULL, {"SHIFTER_ENTRYPOINT=/bin/time -v"}, true, "/bin/time -v"},
+              {NULL, {"SLURM_SPANK_SHIFTER_ENTRYPOINT=b", "SHIFTER_ENTRYPOINT=a"}, true, "a"},
+              {NULL, {"SLURM_SPANK_SHIFTER_ENTRYPOINT=b"}, true, "b"},
+              {"--entrypoint", {"SHIFTER_ENTRYPOINT=a"}, true, NULL},
+              {"--entrypoint=c", {"SHIFTER_ENTRYPOINT=a"}, true, "c"}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    char *words[] = {(char *)"shifter", (char *)rows[i].word, NULL};
+    struct arguments a;
+    struct failure why = {0};
+    assert_true(parse(words, &a, &why));
+    command_entrypoint(&a, (char *const *)rows[i].environment);
+    assert_int_equal(a.use_entrypoint, rows[i].used);
+    assert_true(same_text(a.entrypoint, rows[i].entrypoint));
+    arguments_free(&a);
+  }
+}
+
 // command_selection.json, whose first column is a shell line.
 static void selection(void **state) {
   (void)state;
@@ -308,7 +335,7 @@ static void volumes_and_modules(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(options),     cmocka_unit_test(refused_options), cmocka_unit_test(refused_words),
                                      cmocka_unit_test(report_before_a_mistake), cmocka_unit_test(image_of_environment),
-                                     cmocka_unit_test(selection),   cmocka_unit_test(settings),        cmocka_unit_test(env_files),
+                                     cmocka_unit_test(selection), cmocka_unit_test(entrypoint_variable),   cmocka_unit_test(settings),        cmocka_unit_test(env_files),
                                      cmocka_unit_test(composition), cmocka_unit_test(order),           cmocka_unit_test(look_up),
                                      cmocka_unit_test(volumes_and_modules), cmocka_unit_test(modules_and_origins)};
   return cmocka_run_group_tests(tests, NULL, NULL);
