@@ -88,6 +88,7 @@ static bool no_candidate(const struct volumes *volumes, const struct failure *br
   }
   for (size_t i = 0; i < volumes->count; i++) {
     const struct volume *volume = &volumes->items[i];
+    if (volume->obstacle != NULL) continue;
     if (volume->signature.contents == CONTENTS_UNKNOWN && volumes->count == 1 && volume->partition == 0)
       return fail(why, ERROR_DISK_INVALID, "it has neither a partition table nor a file system that is known");
     if (volume->signature.contents == CONTENTS_UNKNOWN) return fail(why, ERROR_DISK_UNSUPPORTED, "what lies in %s is unknown", volume->name);

@@ -14,7 +14,8 @@ struct volume {
   int fd;
   struct signature signature;
   bool copied;          // the device is a throw-away copy, on which a journal was replayed
-  const char *obstacle; // why there is no device, in words
+  bool told;            // that it was
+  const char *obstacle; // why it can't be read, in words
 };
 
 struct volumes {

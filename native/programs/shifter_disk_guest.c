@@ -15,6 +15,7 @@
 
 #include "disk/candidates.h"
 #include "disk/guest.h"
+#include "disk/merging.h"
 #include "disk/mounting.h"
 #include "disk/strip.h"
 #include "disk/system.h"
@@ -97,12 +98,8 @@ static bool mount_root(struct volumes *volumes, const struct candidate *root, st
   tell_word(&line, name.at);
   tell_word(&line, root->volume->signature.type);
   guest_tell(&line);
-  if (!replayed) return true;
-  AUTO_BUFFER again = {0};
-  buffer_text(&again, "replayed");
-  tell_word(&again, root->volume->name);
-  guest_tell(&again);
-  return true;
+  tell_replayed(root->volume);
+  return merge_fstab(volumes, root, why);
 }
 
 static void tell_stripped(const uint64_t *counts) {
