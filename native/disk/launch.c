@@ -119,7 +119,7 @@ static bool place_descriptors(const struct launch *launch, struct failure *why) 
 }
 
 static _Noreturn void run_kernel(const struct launch *launch) {
-  // `d`: the disk's bytes are data, even where they look like the kernel's own copy-on-write file, which names another. `c`: no locks.
+  // `d`: the bytes are data, and name no backing file (see check_disk). `c`: no locks, which a network file system may not have.
   static const char *const options[] = {"initrd=/archive", "ubd0rdc=/disk", "ubd1dc=/output", "ubd2dc=/scratch", "con=null", "con0=null,fd:2", "ssl=null",
     "ssl0=null,fd:1", "uml_dir=/tmp", "umid=reader", "rdinit=/init", "quiet", "noreboot", "oops=panic", "panic=-1"};
   AUTO_WORDS argv = {0}, environment = {0};

@@ -43,7 +43,8 @@ bool volume_mount(struct volumes *volumes, struct volume *volume, const char *su
   if (subvolume != NULL) buffer_print(&options, "subvol=/%s", subvolume);
   int error = try_mount(volume->device, volume, options.at, directory);
   *replayed = volume->copied;
-  if (error != EROFS) return error == 0 || refused(volume, volume->device, error, why);
+  // A device that takes no writes: btrfs calls that an input/output error.
+  if (error != EROFS && !(error == EIO && volume->signature.logged && !volume->copied)) return error == 0 || refused(volume, volume->device, error, why);
   // The kernel mounts no file system whose journal it can't replay, and the disk itself is never written.
   char copy[32];
   if (!volumes_copy(volumes, volume, copy, why)) return false;

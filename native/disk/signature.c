@@ -48,6 +48,7 @@ static bool try_btrfs(const struct disk_input *volume, struct signature *signatu
   found(signature, CONTENTS_READABLE, "btrfs");
   label_set(signature, at + 0x12b, 256);
   uuid_text(at + 0x20, signature->uuid);
+  signature->logged = little64(at + 0x60) != 0;
   if (little64(at + 0x88) > 1) {
     signature->contents = CONTENTS_UNSUPPORTED;
     signature->obstacle = "a btrfs over several devices";

@@ -15,6 +15,7 @@ struct signature {
   const char *type;            // as the table of file systems calls it: ext4, LVM2_member
   const char *driver;          // what the kernel mounts it as
   const char *obstacle;        // of CONTENTS_UNSUPPORTED, in words
+  bool logged; // a btrfs with a log that is to be replayed
   char label[257], uuid[DISK_UUID];
 };
 

@@ -98,7 +98,11 @@ static bool check_disk(const char *path, struct failure *why) {
   AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0 || fstat(fd, &status) != 0) return fail(why, ERROR_DISK_INVALID, "%s can't be opened: %s", path, strerror(errno));
   if (!S_ISREG(status.st_mode)) return fail(why, ERROR_DISK_INVALID, "%s is no regular file", path);
-  return status.st_size >= 512 || fail(why, ERROR_DISK_INVALID, "%s has less than a sector", path);
+  if (status.st_size < 512) return fail(why, ERROR_DISK_INVALID, "%s has less than a sector", path);
+  // The guest's kernel would take the disk's size from such a header, whatever it is told, and may stumble over it.
+  char magic[4] = "";
+  if (pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic && memcmp(magic, "OOOM", 4) != 0 && memcmp(magic, "MOOO", 4) != 0) return true;
+  return fail(why, ERROR_DISK_UNSUPPORTED, "%s is a copy-on-write file of User-Mode Linux, which names another", path);
 }
 
 // The archive, under its name from the start, so that nobody else takes it.
