@@ -1,12 +1,12 @@
 /**
- * The root that a job asks for, as the variables `SHIFTER_*` of its environment say it.
+ * The root that a job asks for, as the variables `SHIFTER_*` of its environment say it, to adapters and to `shifter` alike.
  *
  * @module
  */
 import * as Effect from "effect/Effect"
 import { errorFields, WlmError } from "./Errors.js"
 import { formatLimits } from "./Limits.js"
-import type { UdiRequest } from "./Wlm.js"
+import { type UdiRequest, volumesOf } from "./Wlm.js"
 
 /** Undefined without an image. A value that nobody can have asked for fails with `JOB_INVALID`; what the node makes of the others is for it to say. */
 export const fromEnvironment = (environment: Readonly<Record<string, string | undefined>>): Effect.Effect<UdiRequest | undefined, WlmError> =>
@@ -27,6 +27,18 @@ export const fromEnvironment = (environment: Readonly<Record<string, string | un
     if (odd !== undefined) return yield* invalid("SHIFTER_MODULE", SHIFTER_MODULE ?? "", `"${odd.slice(0, 100)}" is no name of a module`)
     return { image, volumes, modules, writable: [] }
   })
+
+/** The variables with which a job's `shifter` starts what was asked for, with no options of its own. */
+export const toEnvironment = (request: UdiRequest): Readonly<Record<string, string>> => {
+  const colon = request.image.indexOf(":")
+  const volumes = volumesOf(request)
+  return {
+    SHIFTER_IMAGETYPE: request.image.slice(0, colon),
+    SHIFTER_IMAGE: request.image.slice(colon + 1),
+    ...(volumes.length === 0 ? {} : { SHIFTER_VOLUME: volumes.join(";") }),
+    ...(request.modules === undefined ? {} : { SHIFTER_MODULE: request.modules.join(",") || "none" })
+  }
+}
 
 /** A variable that is set to something. */
 const given = (text: string | undefined): string | undefined => (text === "" ? undefined : text)

@@ -1,14 +1,21 @@
 /** The conformance suite, run on every adapter that is here, and on what it is to find. */
 import * as Effect from 'effect/Effect'
 import * as Exit from 'effect/Exit'
-import type { Wlm } from 'shifter-sdk'
-import { adapterCases, type Case, jobCases, type Sample } from 'shifter-sdk/wlm-testkit'
+import * as Layer from 'effect/Layer'
+import { Requested, udiLayer, Wlm } from 'shifter-sdk'
+import { adapterCases, type Case, type Complex, jobCases, liveCases, Refused, type Sample } from 'shifter-sdk/wlm-testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { adapter as local } from '../../examples/local-wlm/adapter.js'
 import { conformance, samples as localSamples } from '../../examples/local-wlm/conformance.js'
 import { adapter as slurmAdapter } from '../../src/wlm/slurm/index.js'
+import { runAs } from '../harness/accounts.js'
+import { mountsOf } from '../harness/leftovers.js'
+import { useNode } from '../harness/node.js'
+import { userA, userB } from '../harness/people.js'
+import { runOk } from '../harness/process.js'
 import { type SlurmCluster, startSlurm } from '../harness/slurm.js'
 import { useWorkspace } from '../harness/workspace.js'
+import { pullTestImage, type TestImage } from '../native/fixture.js'
 
 const each = (cases: readonly Case[]): void => {
   for (const { check, name } of cases) it(name, () => Effect.runPromise(check))
@@ -52,6 +59,42 @@ describe('an adapter from outside', () => {
   it('conforms', async () => {
     expect(await Effect.runPromise(conformance(work.path))).toBe(0)
   })
+})
+
+describe('users\' jobs under an adapter from outside', () => {
+  const work = useWorkspace('local-jobs')
+  const node = useNode('wlm', {})
+  const images: TestImage[] = []
+  beforeAll(async () => {
+    for (const tag of ['one', 'two']) {
+      images.push(await pullTestImage({ directory: work.path, imagePath: node.images, tag, config: { Env: ['PATH=/bin'] }, more: [{ name: 'marker', type: 'file', data: `this is ${tag}\n` }] }))
+    }
+  })
+  let jobs = 0
+  // What a daemon of the workload manager does with each job, by the service alone.
+  const run: Complex['run'] = ({ environment, request, script, user }) =>
+    Effect.gen(function* () {
+      const wlm = yield* Wlm.Wlm
+      const account = user === 'one' ? userA : userB
+      const pinned = request === undefined ? undefined : yield* Effect.mapError(wlm.pin(request, account), ({ message }) => new Refused({ message }))
+      const id = `local-${++jobs}`
+      const env = { SHIFTER_JOB_ID: id, ...(pinned === undefined ? {} : Requested.toEnvironment(pinned)), ...environment }
+      return yield* Effect.acquireUseRelease(
+        Effect.orDie(wlm.prepare({ job: id, uid: account.uid, gid: account.gid, nodes: [{ name: 'localhost', tasks: 1 }], request: pinned })),
+        () => Effect.map(Effect.promise(() => runAs(account, ['sh', '-c', script], { env })), ({ status, stdout }) => ({ status: status ?? 128, output: stdout })),
+        () => Effect.orDie(wlm.clean(id)),
+      )
+    }).pipe(Effect.provide(Layer.provide(Wlm.layer(local()), udiLayer(node.prefix))))
+  const complex = (): Complex => ({
+    images: [{ reference: images[0]?.reference ?? '', line: 'this is one' }, { reference: images[1]?.reference ?? '', line: 'this is two' }],
+    marker: '/marker',
+    shown: '/start',
+    enter: node.helper,
+    run,
+    leftovers: Effect.promise(async () => [...(await runOk([node.sbin('unsetupRoot'), '--list'])).stdout.split('\n').slice(1).filter(Boolean), ...mountsOf(node.prefix).filter((line) => !/ - tmpfs /.test(line))]),
+  })
+  const cases = () => liveCases(complex())
+  for (const [i, { name }] of cases().entries()) it(name, () => Effect.runPromise(cases()[i]?.check ?? Effect.die('no case')))
 })
 
 describe('the suite finds', () => {

@@ -24,8 +24,10 @@ export interface UserJob {
 
 /** A workload manager that runs, as the cases use it. */
 export interface Complex {
-  /** Two images that both users may use. `/marker` of each holds a line of its own. */
+  /** Two images that both users may use, with `cat` and `test`. */
   readonly images: readonly [MarkedImage, MarkedImage]
+  /** A file that each of them has, and the nodes have not; it holds a line that is each image's own. */
+  readonly marker: string
   /** A directory of the nodes that both users may read, and the image shows: a volume of it is taken. */
   readonly shown: string
   /** The start of a command line of the script that runs the rest of it inside, such as `srun shifter`. */
@@ -39,34 +41,35 @@ export interface Complex {
 export interface MarkedImage {
   /** `TYPE:REFERENCE` */
   readonly reference: string
-  readonly marker: string
+  /** The line of the marker. */
+  readonly line: string
 }
 
 const request = (image: string, more: Partial<UdiRequest> = {}): UdiRequest => ({ image, volumes: [], writable: [], ...more })
 
-export const liveCases = ({ enter, images: [first, second], leftovers, run, shown }: Complex): ReadonlyArray<Case> => {
-  const read = `${enter} cat /marker`
+export const liveCases = ({ enter, images: [first, second], leftovers, marker, run, shown }: Complex): ReadonlyArray<Case> => {
+  const read = `${enter} cat ${marker}`
   const refused = (job: UserJob, what: string) =>
     Effect.flatMap(Effect.either(run(job)), (end) => must(end._tag === "Left" && end.left.message.trim() !== "", `${what} is not refused at submission with a message: ${JSON.stringify(end)}`))
   const cases: ReadonlyArray<Case> = [
     {
       name: "runs a job inside of the image that it asks for",
-      check: Effect.flatMap(run({ user: "one", request: request(first.reference), script: read }), (end) => mustEqual(end, { status: 0, output: `${first.marker}\n` }, "the job"))
+      check: Effect.flatMap(run({ user: "one", request: request(first.reference), script: read }), (end) => mustEqual(end, { status: 0, output: `${first.line}\n` }, "the job"))
     },
     {
       name: "gives each of several jobs at once its own image",
       check: Effect.flatMap(
         Effect.forEach(
           (["one", "other"] as const).flatMap((user) => [first, second].map((image) => ({ user, image }))),
-          ({ image, user }) => Effect.map(run({ user, request: request(image.reference), script: read }), ({ output }) => [user, output.trim(), image.marker]),
+          ({ image, user }) => Effect.map(run({ user, request: request(image.reference), script: read }), ({ output }) => [user, output.trim(), image.line]),
           { concurrency: "unbounded" }
         ),
-        (found) => mustEqual(found.map(([user, output]) => [user, output]), found.map(([user, , marker]) => [user, marker]), "what the jobs saw")
+        (found) => mustEqual(found.map(([user, output]) => [user, output]), found.map(([user, , line]) => [user, line]), "what the jobs saw")
       )
     },
     {
       name: "runs a job that asks for none outside",
-      check: Effect.flatMap(run({ user: "one", request: undefined, script: "test -e /marker || echo outside" }), (end) => mustEqual(end, { status: 0, output: "outside\n" }, "the job"))
+      check: Effect.flatMap(run({ user: "one", request: undefined, script: `test -e ${marker} || echo outside` }), (end) => mustEqual(end, { status: 0, output: "outside\n" }, "the job"))
     },
     { name: "keeps a job's status", check: Effect.flatMap(run({ user: "one", request: request(first.reference), script: "exit 42" }), ({ status }) => mustEqual(status, 42, "the status")) },
     {
@@ -90,7 +93,7 @@ export const liveCases = ({ enter, images: [first, second], leftovers, run, show
         ],
         (environment) =>
           Effect.flatMap(Effect.either(run({ user: "other", request: request(second.reference), script: read, environment })), (end) =>
-            must(end._tag === "Left" || end.right.status !== 0 || end.right.output === `${second.marker}\n`, `with ${JSON.stringify(environment)} the job saw ${JSON.stringify(end)}`)
+            must(end._tag === "Left" || end.right.status !== 0 || end.right.output === `${second.line}\n`, `with ${JSON.stringify(environment)} the job saw ${JSON.stringify(end)}`)
           ),
         { discard: true }
       )
