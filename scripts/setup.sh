@@ -56,7 +56,6 @@ test_packages=(
   user-mode-linux # an older kernel to run the helper on, and the reader of disks
   lvm2          # makes disks with logical volumes
   fdisk         # makes partition tables
-  busybox-static # the programs of a small system
   perl-base     # bcrypt, for a registry that asks for a password
   squashfuse    # shows images where there is no setuid helper
   xfsprogs      # makes the file systems of per-node caches

@@ -131,10 +131,14 @@ static bool try_partition(const char *source, struct fstab_entry *entry) {
 
 // /dev/VG/LV
 static bool try_volume(const char *source, struct fstab_entry *entry) {
-  const char *slash = strncmp(source, "/dev/", 5) == 0 ? strchr(source + 5, '/') : NULL;
-  if (slash == NULL || slash == source + 5 || slash[1] == '\0' || strchr(slash + 1, '/') != NULL) return false;
+  static const char directory[] = "/dev/";
+  size_t above = sizeof directory - 1, length = strlen(source), slashes = 0, slash = 0;
+  if (length <= above || memcmp(source, directory, above) != 0) return false;
+  for (size_t i = above; i < length; i++)
+    if (source[i] == '/') slashes++, slash = i;
+  if (slashes != 1 || slash == above || slash + 1 == length) return false;
   entry->by = FSTAB_VOLUME;
-  entry->value = copy(source + 5);
+  entry->value = memory_copy(source + above, length - above);
   return true;
 }
 
