@@ -20,6 +20,7 @@ SPANK_PLUGIN(shifter_slurm, 1)
 
 // What the options of one submission said; those of the next component of a heterogeneous job are another submission.
 static struct submit_options options;
+static bool step_has_own; // in slurmstepd: its srun was given an image
 static unsigned submissions;
 static char *first_request; // of the first component
 
@@ -49,6 +50,7 @@ static int refuse(const struct failure *why) {
 
 static int take_option(int value, const char *text, int remote) {
   struct failure why;
+  if (remote != 0 && (value == SUBMIT_IMAGE || value == SUBMIT_NO_SHIFTER)) step_has_own = true;
   if (remote != 0 || value < 0 || value >= SUBMIT_OPTION_COUNT) return 0; // resolved where the step was submitted
   return submit_option_take(&options, (enum submit_option)value, text, &why) ? 0 : refuse(&why);
 }
@@ -159,6 +161,7 @@ EXPORTED int slurm_spank_init_post_opt(spank_t spank, int count, char **words) {
   struct failure why;
   spank_context_t context = spank_context();
   if (context == S_CTX_REMOTE) tasks_name_job(spank);
+  if (context == S_CTX_REMOTE && !step_has_own) tasks_take_component(spank);
   if (context != S_CTX_ALLOCATOR && context != S_CTX_LOCAL) return 0;
   if (!settings_parse(count, words, &settings, &why)) return refuse(&why);
   return submit_component(spank, context == S_CTX_LOCAL, &settings);

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "mechanism/open.h"
+#include "mechanism/prepared.h"
+#include "mechanism/site.h"
 #include "slurm/inside.h"
 
 #define VALUE_BYTES 512 // of an image's name only whether there is one is asked
@@ -15,6 +18,58 @@ void tasks_name_job(spank_t spank) {
   if (spank_get_item(spank, S_JOB_ID, &job) != ESPANK_SUCCESS) return;
   buffer_print(&text, "%u", job);
   spank_setenv(spank, "SHIFTER_JOB_ID", text.at, 1);
+}
+
+static bool same_variables(spank_t spank, const char *one, const char *other) {
+  char first[VALUE_BYTES], second[VALUE_BYTES];
+  spank_err_t got = spank_getenv(spank, one, first, sizeof first);
+  if (spank_getenv(spank, other, second, sizeof second) != ESPANK_SUCCESS) return false;
+  return got == ESPANK_ENV_NOEXIST || (got == ESPANK_SUCCESS && strcmp(first, second) == 0);
+}
+
+static void take_entry(spank_t spank, const struct prepared *entry) {
+  const char *modules = prepared_text(entry, PREPARED_MODULES);
+  AUTO_BUFFER request = {0};
+  buffer_print(&request, "id:%s", prepared_text(entry, PREPARED_IMAGE));
+  spank_setenv(spank, "SHIFTER_IMAGETYPE", "id", 1);
+  spank_setenv(spank, "SHIFTER_IMAGE", prepared_text(entry, PREPARED_IMAGE), 1);
+  spank_setenv(spank, "SHIFTER_IMAGEREQUEST", request.at, 1);
+  spank_setenv(spank, "SHIFTER_VOLUME", prepared_text(entry, PREPARED_VOLUMES), 1);
+  spank_setenv(spank, "SHIFTER_MODULE", *modules == '\0' ? "none" : modules, 1);
+  spank_unsetenv(spank, "SLURM_SPANK_SHIFTER_VOLUME"); // it would count where there is no volume
+}
+
+// Files that setupRoot made, which root alone can change.
+static bool take_root_of(spank_t spank, const char *place, const char *job, const char *uid) {
+  AUTO_WORDS names = {0};
+  AUTO_FD run = run_open(place);
+  AUTO_FD directory = run < 0 ? -1 : job_open(run, job, uid);
+  if (directory < 0 || !names_in(directory, false, &names)) return false;
+  for (size_t i = 0; i < names.count; i++) {
+    AUTO_PREPARED entry = {0};
+    struct failure ignored;
+    if (!entry_read(directory, names.items[i], &entry, &ignored)) continue;
+    take_entry(spank, &entry);
+    return true;
+  }
+  return false;
+}
+
+void tasks_take_component(spank_t spank) {
+  uint32_t job = 0;
+  uid_t uid = 0;
+  AUTO_BUFFER job_text = {0}, uid_text = {0};
+  struct config config = {0};
+  struct failure ignored;
+  if (spank_get_item(spank, S_JOB_ID, &job) != ESPANK_SUCCESS || spank_get_item(spank, S_JOB_UID, &uid) != ESPANK_SUCCESS) return;
+  buffer_print(&job_text, "%u", job);
+  buffer_print(&uid_text, "%u", uid);
+  char first[VALUE_BYTES];
+  if (spank_getenv(spank, "SLURM_JOB_ID", first, sizeof first) != ESPANK_SUCCESS || strcmp(first, job_text.at) == 0) return;
+  if (!same_variables(spank, "SHIFTER_IMAGE", "SLURM_SPANK_SHIFTER_IMAGE") || !site_load(CONFIG_DIRECTORY, &config, &ignored)) return;
+  const struct words *places = &config.runtime[RUNTIME_RUN_DIRECTORY].words;
+  for (size_t i = 0; i < places->count && !take_root_of(spank, places->items[i], job_text.at, uid_text.at); i++) continue;
+  config_free(&config);
 }
 
 static bool is_set(spank_t spank, const char *name) {

@@ -104,6 +104,10 @@ EXPORTED spank_err_t spank_setenv(spank_t spank, const char *name, const char *v
   put(&spank->task, name, value);
   return ESPANK_SUCCESS;
 }
+EXPORTED spank_err_t spank_unsetenv(spank_t spank, const char *name) {
+  drop(&spank->task, name);
+  return ESPANK_SUCCESS;
+}
 EXPORTED spank_err_t spank_getenv(spank_t spank, const char *name, char *into, int length) {
   const char *value = value_of(&spank->task, name);
   if (value == NULL) return ESPANK_ENV_NOEXIST;
@@ -114,13 +118,14 @@ EXPORTED spank_err_t spank_get_item(spank_t spank, spank_item_t item, ...) {
   va_list arguments;
   va_start(arguments, item);
   if (item == S_JOB_ID) *va_arg(arguments, uint32_t *) = spank->job;
+  if (item == S_JOB_UID) *va_arg(arguments, uid_t *) = getuid();
   if (item == S_JOB_STEPID) *va_arg(arguments, uint32_t *) = spank->step;
   if (item == S_JOB_ARGV) {
     *va_arg(arguments, int *) = spank->argc;
     *va_arg(arguments, char ***) = spank->argv;
   }
   va_end(arguments);
-  return item == S_JOB_ID || item == S_JOB_STEPID || item == S_JOB_ARGV ? ESPANK_SUCCESS : ESPANK_BAD_ARG;
+  return item == S_JOB_ID || item == S_JOB_UID || item == S_JOB_STEPID || item == S_JOB_ARGV ? ESPANK_SUCCESS : ESPANK_BAD_ARG;
 }
 #ifdef WITH_PREPEND
 EXPORTED spank_err_t spank_prepend_task_argv(spank_t spank, int argc, const char *argv[]);

@@ -21,7 +21,7 @@ interface Program {
 }
 
 const PROGRAMS = Object.entries(options) as ReadonlyArray<readonly [string, Program]>
-const FILES = { ...options, 'udiRoot.conf': manuals['udiRoot.conf'] }
+const FILES = { ...options, 'udiRoot.conf': manuals['udiRoot.conf'], 'shifter-job': manuals['shifter-job'], shifter_slurm: manuals.shifter_slurm }
 const pages = Object.entries(FILES).map(([name, { section }]) => ({ name: `${name}(${section})`, file: join(DEFAULT_PREFIX, `share/man/man${section}/${name}.${section}`) }))
 const binary = (name: string, section: number) => join(DEFAULT_PREFIX, section === 8 ? 'sbin' : 'bin', name)
 
