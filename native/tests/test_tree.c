@@ -425,6 +425,84 @@ static void directories(void **state) {
   remove_tree();
 }
 
+// What happens to the tree at the moment when the stream is written that far.
+struct disturbance {
+  uint64_t when, written;
+  void (*happens)(void);
+  struct buffer *tar;
+};
+
+static bool keep_disturbed(void *to, const void *bytes, size_t length) {
+  struct disturbance *disturbance = to;
+  bool before = disturbance->written < disturbance->when;
+  disturbance->written += length;
+  if (before && disturbance->written >= disturbance->when) disturbance->happens();
+  buffer_add(disturbance->tar, bytes, length);
+  return true;
+}
+
+static void convert_disturbed(uint64_t when, void (*happens)(void), struct result *result) {
+  *result = (struct result){0};
+  struct report report = new_report();
+  struct disturbance disturbance = {when, 0, happens, &result->tar};
+  CLEANUP(stream_close) struct stream *stream = stream_open(&wide, 7, (struct writer_output){keep_disturbed, &disturbance}, &report);
+  AUTO_FD root = open(tree, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  assert_true(root >= 0);
+  result->whole = walk_tree(root, &wide_walk, 7, stream, &result->why) && stream_finish(stream, &result->why);
+  take_report(&report, result);
+}
+
+static void shorten(void) {
+  char path[128];
+  at(path, "large");
+  assert_int_equal(truncate(path, 5 << 20), 0);
+}
+
+static void take_away(void) {
+  char path[128];
+  at(path, "z");
+  assert_int_equal(unlink(path), 0);
+  at(path, "zz");
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(symlink("/etc/passwd", path), 0);
+}
+
+static void lengthen(void) {
+  char path[128];
+  at(path, "large");
+  assert_int_equal(truncate(path, 9 << 20), 0);
+}
+
+// A tree that changes while it is read is read to its end, and what changed is told.
+static void disturbed(void **state) {
+  (void)state;
+  static unsigned char large[8 << 20];
+  memset(large, 'x', sizeof large);
+  static const struct {
+    void (*happens)(void);
+    const char *said;
+    size_t zeros; // from here on
+    bool has_z;
+  } rows[] = {{shorten, "note changed large\n", 5 << 20, true}, {lengthen, "note changed large\n", sizeof large, true}, {take_away, "note vanished z\n", sizeof large, false}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    begin_tree();
+    make_file("large", large, sizeof large, 0644);
+    make_file("z", "x", 1, 0644);
+    make_file("zz", "x", 1, 0644);
+    AUTO_RESULT result;
+    convert_disturbed(1 << 20, rows[i].happens, &result);
+    AUTO_BUFFER expected = {0};
+    buffer_text(&expected, "d 755 .\nd 755 bin\n- 755 bin/sh 208\n- 644 large 8388608\n");
+    buffer_text(&expected, rows[i].has_z ? "- 644 z 1\n- 644 zz 1\n" : "l 777 zz -> /etc/passwd\n");
+    expect_listing(&result, expected.at);
+    expect_said(&result, rows[i].said);
+    size_t count = 0;
+    for (size_t n = 0; n < result.tar.length; n++) count += result.tar.at[n] == 'x';
+    assert_in_range(count, rows[i].zeros, rows[i].zeros + 100);
+    remove_tree();
+  }
+}
+
 // Somebody exchanges what is read for what must not be, as fast as he can.
 static atomic_bool exchanging;
 
@@ -491,6 +569,6 @@ static void roots(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rulings), cmocka_unit_test(programs), cmocka_unit_test(libraries), cmocka_unit_test(archives),
-    cmocka_unit_test(archive_refusals), cmocka_unit_test(directories), cmocka_unit_test(races), cmocka_unit_test(roots)};
+    cmocka_unit_test(archive_refusals), cmocka_unit_test(directories), cmocka_unit_test(disturbed), cmocka_unit_test(races), cmocka_unit_test(roots)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,7 +85,8 @@ export const make = (site: Site.Site, hasLogin: HasLogin, identity: Identity, wa
     const credentials = login === undefined ? undefined : (identity.credentials.get(login) ?? identity.credentials.get("default"))
     const lists = wanted.allowUids === undefined && wanted.allowGids === undefined ? null : [sorted(wanted.allowUids), sorted(wanted.allowGids)]
     // Whatever a login may decide is given to one user, and says nothing of what another one would be given.
-    const isForOne = credentials !== undefined || lists !== null || (login !== undefined && (site.dockerDaemon.pulls.has(login) || (yield* siteHasLogin(site, hasLogin, login))))
+    // So is an image of a tree that was imported: who may use it is seen when it is pulled.
+    const isForOne = credentials !== undefined || lists !== null || login === undefined || site.dockerDaemon.pulls.has(login) || (yield* siteHasLogin(site, hasLogin, login))
     const verify = wanted.verify ?? false
     return {
       credentials,

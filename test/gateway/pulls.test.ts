@@ -129,6 +129,7 @@ describe('an order', () => {
     ['docker-archive:/etc/passwd', 'SOURCE_UNSUPPORTED'],
     ['docker-daemon:debian:12', 'SOURCE_UNSUPPORTED'],
     ['custom:thing', 'SOURCE_UNSUPPORTED'],
+    ['chos:debian', 'SOURCE_UNSUPPORTED'],
     ['local:/srv/tree', 'SOURCE_UNSUPPORTED'],
     ['id:0123', 'SOURCE_UNSUPPORTED'],
     ['docker:Bad Name', 'REFERENCE_INVALID'],
