@@ -159,7 +159,7 @@ const terminal = (out: NodeJS.WriteStream): Display => {
           draw(false)
           return
         case "Received":
-          step = `Fetching the file: ${bytes(event.received)}${event.bytes === undefined ? "" : ` of ${bytes(event.bytes)}`}`
+          step = `Fetching: ${bytes(event.received)}${event.bytes === undefined ? "" : ` of ${bytes(event.bytes)}`}`
           draw(false)
           return
         case "Waiting":

@@ -15,7 +15,7 @@ export type ProgressEvent =
   | { readonly _tag: "Resolved"; readonly id: string; readonly layers: ReadonlyArray<{ readonly digest: string; readonly bytes: number }> }
   /** Bytes of a layer arrived, or it was found to be here already (`cached`). */
   | { readonly _tag: "Layer"; readonly digest: string; readonly received: number; readonly bytes: number; readonly cached: boolean }
-  /** Bytes of a file that is imported arrived; `bytes` is how many there will be, if that is known. */
+  /** Bytes of a file that is imported, or of a tree that is read, arrived; `bytes` is how many there will be, if that is known. */
   | { readonly _tag: "Received"; readonly received: number; readonly bytes: number | undefined }
   /** Of a pull that a gateway service runs: all layers together, in place of each by itself. */
   | { readonly _tag: "Total"; readonly received: number; readonly bytes: number; readonly layersDone: number; readonly layers: number }

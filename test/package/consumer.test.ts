@@ -38,20 +38,22 @@ describe('a consumer of the packed package', () => {
     expect(packed.filter((file) => /^package\/(src|test|examples|bench|scripts\/(?!build-native\.sh)|node_modules|docs\/site)\/|\.test\.|\/build-native(?!\.sh)/.test(file))).toEqual([])
   })
 
-  const said = 'function docker:docker.io/library/debian:12 oci\n'
+  const said = 'function docker:docker.io/library/debian:12 oci chos\n'
   it('imports it from an ES module', async () => {
     write('esm.mjs', `
       import { pullImage, ImageRef } from "shifter-sdk"
+      import { chosSource } from "shifter-sdk/backends/chos"
       import { layoutSource } from "shifter-sdk/backends/docker"
-      console.log(typeof pullImage, ImageRef.parseOrThrow("debian:12").canonical, layoutSource.types.join())`)
+      console.log(typeof pullImage, ImageRef.parseOrThrow("debian:12").canonical, layoutSource.types.join(), chosSource().types.join())`)
     expect(await node('esm.mjs')).toEqual({ status: 0, signal: null, stdout: said, stderr: '' })
   })
 
   it('requires it from CommonJS', async () => {
     write('cjs.cjs', `
       const { pullImage, ImageRef } = require("shifter-sdk")
+      const { chosSource } = require("shifter-sdk/backends/chos")
       const { layoutSource } = require("shifter-sdk/backends/docker")
-      console.log(typeof pullImage, ImageRef.parseOrThrow("debian:12").canonical, layoutSource.types.join())`)
+      console.log(typeof pullImage, ImageRef.parseOrThrow("debian:12").canonical, layoutSource.types.join(), chosSource().types.join())`)
     expect(await node('cjs.cjs')).toEqual({ status: 0, signal: null, stdout: said, stderr: '' })
   })
 
@@ -85,9 +87,10 @@ describe('a consumer of the packed package', () => {
     const text = `
       import * as Effect from "effect/Effect"
       import { Errors, Gateway, gatewayLayer, pullImage, Site, type ErrorCode, type PublishedImage } from "shifter-sdk"
+      import { chosSource } from "shifter-sdk/backends/chos"
       import { layoutSource } from "shifter-sdk/backends/docker"
 
-      export const types: ReadonlyArray<string> = layoutSource.types
+      export const types: ReadonlyArray<string> = [...layoutSource.types, ...chosSource().types]
       export const pull = async (reference: string): Promise<PublishedImage | undefined> => {
         try {
           return await pullImage(reference, { signal: AbortSignal.timeout(1000), onProgress: (event) => { console.log(event._tag) } })

@@ -46,6 +46,12 @@ export interface Told extends Report {
 
 export const nothing: Told = { notes: new Map(), counts: new Map(), facts: new Map(), outcome: undefined }
 
+/** How many bytes a line says that were read; undefined for any other line. */
+export const progressOf = (line: string): number | undefined => {
+  const [, bytes] = /^progress ([0-9]+)$/.exec(line) ?? []
+  return bytes === undefined ? undefined : Number(bytes)
+}
+
 /** One line more. */
 export const add = (told: Told, line: string): Told => {
   const [word = "", first = "", ...rest] = line.split(" ")

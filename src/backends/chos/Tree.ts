@@ -38,7 +38,13 @@ export const snapshot = (from: From, name: string, options: ResolveOptions): Eff
       const process = yield* Process.scoped(workspace.program("shifter-tree"), argumentsOf(from, options), { stdin, stdout: "pipe", further: [output.fd] }).pipe(
         Effect.mapError((fault) => new ImageError(errorFields("TOOL_MISSING", `The tree can't be read: ${fault.message}`, { remedy: Native.buildRemedy, cause: fault })))
       )
-      const told = yield* Stream.runFold(Process.lines(process), Report.nothing, Report.add)
+      const told = yield* Process.lines(process).pipe(
+        Stream.tap((line) => {
+          const received = Report.progressOf(line)
+          return Effect.sync(() => (received === undefined ? undefined : onProgress({ _tag: "Received", received, bytes: undefined })))
+        }),
+        Stream.runFold(Report.nothing, Report.add)
+      )
       if (told.outcome === undefined) return yield* new ImageError(Native.ended("shifter-tree", yield* Effect.promise(() => process.exit)))
       if (told.outcome._tag === "Fault") return yield* refused(from, name, file, told.outcome, told)
       for (const message of [...Report.warnings(told), ...Report.demands(told, release())]) onProgress({ _tag: "Warning", message: printable(message) })
