@@ -26,7 +26,8 @@ let sites = 0
 let tree: string
 const site = (settings: object = {}) => chosSite(work.at(`site${sites++}`), `%SHELLS\na:${tree}\ndefault:${tree}\nlocal:/\n`, settings)
 
-beforeAll(() => {
+beforeAll(async () => {
+  await built()
   tree = work.at('os/tree')
   writeBusybox(tree)
   writeTree(tree, { 'etc/os-release': 'PRETTY_NAME="tree"\n' })
@@ -77,7 +78,6 @@ describe('an account without rights', () => {
   }
 
   it('makes the image that root makes, and refuses a tree of which it can’t read what everyone may', async () => {
-    await built()
     utimesSync(join(tree, 'etc'), 1_000_000_000, 1_000_000_000)
     const id = (await pullImage('chos:a', { config: site().config })).id
     const made = await asService({})
