@@ -142,6 +142,13 @@ policy = {
         some(b"\0", inputs("../../formats/vectors/image-reference.json"), 30) + some(b"\1", inputs("../../formats/vectors/name.json"), 8)
         + [b"\2shifter-root 2\n" + b"\n".join(entry) + b"\n", b"\x031000.0123456789abcdef.12.a"]
     ),
+    "slurm": numbered([
+        b"\0SLURM_JOB_ID=12\0SLURM_JOB_UID=1000\0SLURM_JOB_GID=100\0SPANK_SHIFTER_IMAGETYPE=id\0SPANK_SHIFTER_IMAGE=" + b"4f6a" * 16
+        + b"\0SPANK_SHIFTER_VOLUME=/a:/b:ro;/c:/d\0SPANK_SHIFTER_MODULE=x,y",
+        b"\1\x30debian:12\0\x31/a:/b\0\x35" b"5m\0\x33image\0SLURM_JOB_ID=12\0SHIFTER_IMAGETYPE=id\0SHIFTER_IMAGE=" + b"4f6a" * 16 + b"\0SHIFTER_IMAGEREQUEST=docker:debian:12",
+        b"\2long_options\0tasks=inside\0shifterimg=/x\0enable_ccm=0\0memory_cgroup=\0shifter_config=/x",
+        b"\3file\0# ranks\n0 shifter hostname\n1-2 hostname\n",
+    ]),
     "accounts": numbered([bytes([settings]) + passwd + b"\0" + groups + (b"\0" if settings & 32 else b"") for settings in (0xC3, 0xD7, 0x4F, 0xE3, 0xF7, 0x01)]),
 }
 
