@@ -41,8 +41,9 @@ export class Packer extends Context.Tag("shifter-sdk/Packer")<
 const LEVEL = 3
 const BLOCK_SIZE = 131072
 
-/** What decides the bytes that `tar2sqfs` writes; how many processors it uses does not. */
+/** What decides the bytes that `tar2sqfs` writes; how many processors it uses does not. @internal */
 export const tar2sqfsArguments: ReadonlyArray<string> = ["--quiet", "--force", "--no-skip", "--compressor", "zstd", "--comp-extra", `level=${LEVEL}`, "--block-size", String(BLOCK_SIZE)]
+/** @internal */
 export const tar2sqfsEnvironment = { SOURCE_DATE_EPOCH: "0" }
 
 /** Packs with `tar2sqfs` of squashfs-tools-ng: zstd, byte-identical however many processors. */
@@ -126,8 +127,8 @@ const pack = <A, E>(write: (output: number) => Effect.Effect<A, E | OutputEnded>
     return yield* packerFault(exit, target)
   })
 
-/** What the packer's end means where it is none of a job well done; a full disk may not have been said so. */
-export const packerFault = ({ status, stderr }: Pick<Process.Exit, "status" | "stderr">, target: string): Effect.Effect<never, PackerError> =>
+/** What the packer's end means where it is none of a job well done; a full disk may not have been said so. @internal */
+export const packerFault = ({ status, stderr }: { readonly status: number; readonly stderr: string }, target: string): Effect.Effect<never, PackerError> =>
   Effect.gen(function* () {
     const said = printable(stderr.replace(/[\s.]+$/, "") || "it said nothing")
     const full = /no space left|disk quota/i.test(said) || (yield* isFull(nodePath.dirname(target)))
