@@ -18,7 +18,7 @@ import { type Access, Acl, type ImageRecord, mayUse, Requester } from "./ImageRe
 import { importImage, type ImportRequest } from "./Import.js"
 import type { Packer } from "./Packer.js"
 import { checked } from "./Checked.js"
-import { parseReference, pull, type PullRequest } from "./Pull.js"
+import { leaseLost, parseReference, pull, type PullRequest, whileHeld } from "./Pull.js"
 import * as Site from "./Site.js"
 import { type Problem, Transport } from "./Transport.js"
 import { Uploads } from "./Uploads.js"
@@ -94,7 +94,7 @@ export class Gateway extends Context.Tag("shifter-sdk/Gateway")<
     /** Changes who may use an image; its new record. A requester changes the lists of private images that he owns; fails as `remove` does. */
     readonly setAccess: (reference: string, change: AccessChange, options?: ReadOptions) => Effect.Effect<ImageRecord, GatewayError>
     /**
-     * Removes a name; with `id:ID` the image and all its names. For a requester the image itself stays until a collection finds that nothing has
+     * Removes a name; with `id:ID` the image and all its names, unless it is being converted or changed just now (`LEASE_LOST`). For a requester the image itself stays until a collection finds that nothing has
      * pointed to it for the retention time, since jobs of others may use it. He removes what he owns: fails with `ACCESS_DENIED` for what is
      * another's, and with `IMAGE_NOT_FOUND` as `lookup` does.
      */
@@ -122,6 +122,7 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
     Effect.gen(function* () {
       const services = yield* Effect.context<Image | Catalog | Packer | Transport | Executor>()
       const transport = yield* Transport
+      const catalog = yield* Catalog
       const uploads = yield* Uploads
       const http = yield* HttpClient.HttpClient
       const provided = <A, E extends ShifterError>(effect: Effect.Effect<A, E, Image | Catalog | Packer | Transport | Executor>) =>
@@ -191,12 +192,24 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
             if (ref.canonical !== null) yield* transport.unname(system, ref.canonical)
             return { id, names: [ref.canonical ?? text], image: false }
           }
-          const names = (yield* transport.list(system)).names.filter((name) => name.id === id).map((name) => name.reference)
-          yield* Effect.forEach(names, (name) => transport.unname(system, name), { discard: true })
+          const unnamed = Effect.gen(function* () {
+            const names = (yield* transport.list(system)).names.filter((name) => name.id === id).map((name) => name.reference)
+            yield* Effect.forEach(names, (name) => transport.unname(system, name), { discard: true })
+            return names
+          })
           // Others' jobs may be running it, or wait for it.
-          if (requester !== undefined) return { id, names, image: false }
-          if (!(yield* transport.remove(system, id)) && names.length === 0) return yield* notFound(text, system)
-          return { id, names, image: true }
+          if (requester !== undefined) return { id, names: yield* unnamed, image: false }
+          const removed = Effect.gen(function* () {
+            const names = yield* unnamed
+            return { names, image: yield* transport.remove(system, id) }
+          })
+          const { image, names } = yield* claimed(system, id, `id:${id}`, process.getuid?.() ?? 0, (row) =>
+            Effect.zipRight(Effect.filterOrFail(catalog.enter(row, "publish"), (held) => held, () => leaseLost), removed)
+          ).pipe(
+            // Where no catalogue can be opened nothing is pulled with it.
+            Effect.catchIf((error) => error.code === "STATE_UNUSABLE", () => removed)
+          )
+          return image || names.length > 0 ? { id, names, image: true } : yield* notFound(text, system)
         })
 
       const setAccess = (text: string, change: AccessChange, options: ReadOptions) =>
@@ -207,7 +220,7 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
           if (requester !== undefined && record.owner !== requester.uid) {
             return yield* new GatewayError(errorFields("ACCESS_DENIED", `The image "${printable(text)}" on ${system.name} is not uid ${requester.uid}'s to change`))
           }
-          return yield* claimed(system, record, requester?.uid ?? record.owner, (row) =>
+          return yield* claimed(system, record.id, record.reference, requester?.uid ?? record.owner, (row) =>
             Effect.gen(function* () {
               const now = yield* transport.record(system, record.id)
               if (now === undefined) return yield* notFound(text, system)
@@ -224,20 +237,17 @@ export const layer = (site: Site.Site): Layer.Layer<Gateway, never, Image | Cata
         })
 
       /** Does something while nobody else converts or changes an image. */
-      const claimed = <A, E extends ShifterError>(system: Site.System, record: ImageRecord, uid: number, change: (row: PullRow) => Effect.Effect<A, E>) =>
-        Effect.gen(function* () {
-          const catalog = yield* Catalog
-          return yield* Effect.acquireUseRelease(
-            catalog.begin({ system: system.name, reference: record.reference, requester: uid }),
-            (row) =>
-              Effect.gen(function* () {
-                const claim = yield* catalog.claim(row, record.id)
-                if (claim._tag === "Theirs") return yield* new GatewayError(errorFields("LEASE_LOST", `The image ${record.id} is being converted or changed`, { remedy: "Ask again in a moment." }))
-                return yield* change(row)
-              }),
-            (row, exit) => Effect.ignore(catalog.end(row, exit._tag === "Success" ? { _tag: "Done" } : { _tag: "Abandoned" }))
-          )
-        })
+      const claimed = <A, E extends ShifterError>(system: Site.System, id: string, reference: string, uid: number, change: (row: PullRow) => Effect.Effect<A, E>) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const row = yield* Effect.acquireRelease(catalog.begin({ system: system.name, reference, requester: uid }), (begun, exit) =>
+              Effect.ignore(catalog.end(begun, exit._tag === "Success" ? { _tag: "Done" } : { _tag: "Abandoned" }))
+            )
+            const claim = yield* catalog.claim(row, id)
+            if (claim._tag === "Theirs") return yield* new GatewayError(errorFields("LEASE_LOST", `The image ${id} is being converted or changed`, { remedy: "Ask again in a moment." }))
+            return yield* whileHeld(row, change(row))
+          })
+        )
 
       return Gateway.of({
         record: (text, options = {}) => provided(Effect.map(recordOf(text, options), ({ record }) => record)),

@@ -130,7 +130,6 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
     const row = yield* Effect.acquireRelease(catalog.begin({ system: system.name, reference: canonical, requester: requester.uid }), (pulled, exit) =>
       Effect.ignore(ended(catalog, pulled, exit))
     )
-    const lost = yield* heartbeat(row)
     const enter = (phase: "fetch" | "convert" | "transfer" | "publish") =>
       Effect.flatMap(catalog.enter(row, phase), (held) => {
         if (!held) return Effect.fail(leaseLost)
@@ -246,12 +245,7 @@ export const pull = (site: Site.Site, request: PullRequest, way?: Way) =>
       yield* released
       return record
     })
-    return yield* Effect.acquireUseRelease(
-      Effect.fork(Effect.interruptible(work)),
-      (working) => Effect.raceFirst(Fiber.join(working), lost),
-      // A race alone waits for nobody: what is being published would go on while the scope is closed.
-      Fiber.interrupt
-    )
+    return yield* whileHeld(row, work)
   })
 
 /** What a reference names that there is nowhere to pull from: it stays what it is. */
@@ -300,7 +294,19 @@ const recordable = (described: Described) =>
     (error) => new GatewayError(errorFields("IMAGE_CONFIG_INVALID", `No record can hold what ${described.reference} says of itself: ${error.what}`, { cause: error }))
   )
 
-const leaseLost = new GatewayError(errorFields("LEASE_LOST", "This process was silent for too long, or fetched for too long while others waited, and another one took over its pull"))
+export const leaseLost = new GatewayError(errorFields("LEASE_LOST", "This process was silent for too long, or fetched for too long while others waited, and another one took over its pull"))
+
+/** Does something for as long as the lease is held, which is renewed; fails when it is lost. */
+export const whileHeld = <A, E, R>(row: PullRow, work: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const lost = yield* heartbeat(row)
+    return yield* Effect.acquireUseRelease(
+      Effect.fork(Effect.interruptible(work)),
+      (working) => Effect.raceFirst(Fiber.join(working), lost),
+      // A race alone waits for nobody: what is being published would go on while the scope is closed.
+      Fiber.interrupt
+    )
+  })
 
 /** Renews the lease; the effect returned fails when it is lost. */
 const heartbeat = (row: PullRow) =>
