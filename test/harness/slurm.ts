@@ -38,7 +38,9 @@ export interface SlurmCluster {
   readonly root: (...argv: readonly string[]) => Promise<string>
   /** Kills a node's slurmd as a crash does. Its steps go on. */
   readonly kill: (node: NodeName) => Promise<void>
-  /** Starts it again; it has registered when this resolves. */
+  /** Loses a node with all that runs on it, as when it is switched off. */
+  readonly lose: (node: NodeName) => Promise<void>
+  /** Starts its slurmd again; it has registered when this resolves. */
   readonly start: (node: NodeName) => Promise<void>
   readonly log: (name: NodeName | 'slurmctld') => string
   /** Cancels all jobs, and waits until no node does anything for one. */
@@ -58,15 +60,26 @@ export const until = async <A>(what: string, look: () => Promise<A> | A, good: (
   }
 }
 
-/** Processes with a setting in their environment: daemons, steps and tasks of a cluster by its `SLURM_CONF`. */
-const processesWith = (setting: string): number[] =>
+/** Processes with these settings in their environment: daemons, steps and tasks of a cluster by its `SLURM_CONF`. */
+const processesWith = (...settings: readonly string[]): number[] =>
   readdirSync('/proc').filter((pid) => /^\d+$/.test(pid)).map(Number).filter((pid) => {
     try {
-      return pid !== process.pid && readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(setting)
+      const environment = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0')
+      return pid !== process.pid && settings.every((setting) => environment.includes(setting))
     } catch {
       return false // it ended meanwhile
     }
   })
+
+const end = (pids: readonly number[]): void => {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // it ended meanwhile
+    }
+  }
+}
 
 const closed = (child: ChildProcess): Promise<void> =>
   new Promise((resolve) => {
@@ -160,13 +173,7 @@ export const startSlurm = async (directory: string, options: SlurmOptions = {}):
     await drain().catch(() => undefined)
     for (const name of [...NODES, 'slurmctld']) await kill(name, 'SIGTERM')
     // Steps outlive a slurmd that was killed.
-    for (const pid of processesWith(`SLURM_CONF=${conf}`)) {
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // it ended meanwhile
-      }
-    }
+    end(processesWith(`SLURM_CONF=${conf}`))
     await munge.stop()
   }
   try {
@@ -183,6 +190,10 @@ export const startSlurm = async (directory: string, options: SlurmOptions = {}):
     as: (account, argv, { env: more, ...rest } = {}) => runAs(account, argv, { cwd: at('shared'), ...rest, env: { SLURM_CONF: conf, ...more } }),
     root,
     kill: (name) => kill(name, 'SIGKILL'),
+    lose: async (name) => {
+      await kill(name, 'SIGKILL')
+      end(processesWith(`SLURMD_NODENAME=${name}`, `SLURM_CONF=${conf}`))
+    },
     start,
     log,
     drain,
