@@ -19,8 +19,9 @@ export const startMunge = async (directory: string): Promise<Munge> => {
   const at = (name: string) => join(directory, name)
   const socket = at('socket')
   writeFileSync(at('key'), randomBytes(128), { mode: 0o600 })
-  const daemon = spawn('munged', [
-    '--foreground', '--force', '--num-threads=2', `--key-file=${at('key')}`, `--socket=${socket}`, `--pid-file=${at('pid')}`, `--seed-file=${at('seed')}`,
+  // It goes with the tests, also with those that are killed.
+  const daemon = spawn('setpriv', [
+    '--pdeathsig=TERM', 'munged', '--foreground', '--force', '--num-threads=2', `--key-file=${at('key')}`, `--socket=${socket}`, `--pid-file=${at('pid')}`, `--seed-file=${at('seed')}`,
   ], { stdio: ['ignore', 'ignore', 'pipe'] })
   await listening(daemon)
   chmodSync(directory, 0o755)

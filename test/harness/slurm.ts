@@ -132,6 +132,8 @@ const slurmConf = (at: (...parts: readonly string[]) => string, ports: readonly 
 /** Starts one below a directory that everyone may enter. Both nodes are idle when this resolves. It must be stopped. */
 export const startSlurm = async (directory: string, options: SlurmOptions = {}): Promise<SlurmCluster> => {
   const at = (...parts: readonly string[]): string => join(directory, ...parts)
+  // What a run left that was killed.
+  end(processesWith(`SLURM_CONF=${at('etc/slurm.conf')}`))
   for (const name of ['etc', 'state']) mkdirSync(at(name), { recursive: true, mode: 0o755 })
   await runOk(['install', '-d', '-m', '1777', at('shared')])
   const conf = at('etc/slurm.conf')
@@ -142,7 +144,8 @@ export const startSlurm = async (directory: string, options: SlurmOptions = {}):
   const daemons = new Map<string, ChildProcess>()
   const launch = (name: string, argv: readonly [string, ...string[]]): void => {
     const [program, ...args] = argv
-    daemons.set(name, spawn(program, args, { env, cwd: '/', stdio: 'ignore', detached: true }))
+    // They go with the tests, also with those that are killed.
+    daemons.set(name, spawn('setpriv', ['--pdeathsig=TERM', program, ...args], { env, cwd: '/', stdio: 'ignore', detached: true }))
   }
   const root = async (...argv: readonly string[]): Promise<string> => (await runOk(argv, { env, cwd: at('shared'), timeoutMs: 30_000 })).stdout
   const states = async (): Promise<string> => (await run(['sinfo', '--noheader', '--Node', '--format=%N=%T'], { env, timeoutMs: 30_000 })).stdout

@@ -7,7 +7,7 @@ import { unmountBelow } from '../../harness/node.js'
 import { userA } from '../../harness/people.js'
 import { until } from '../../harness/slurm.js'
 import { JOINS, of } from './jobs.js'
-import { batch, clean, cluster, ended, node, PREFIX, roots, runDirectory, shifter, submit, told } from './site.js'
+import { again, batch, clean, cluster, ended, node, PREFIX, roots, runDirectory, shifter, submit, told } from './site.js'
 
 const GATE = join(PREFIX, 'gate')
 const REACHED = join(PREFIX, 'reached')
@@ -35,11 +35,11 @@ export const faults = (): void => {
     writeFileSync(GATE, '')
     writeFileSync(HOOK, `#!/bin/sh\n: > ${REACHED}/$$\nexec /usr/bin/flock --shared ${GATE} /bin/true\n`, { mode: 0o755 })
   })
-  afterEach(async () => {
+  afterEach(async (context) => {
     await gate?.open()
     gate = undefined
     node.configure()
-    await clean()
+    await clean(context)
   })
 
   it('a job that is cancelled while its root is prepared leaves nothing', async () => {
@@ -61,6 +61,7 @@ export const faults = (): void => {
     await cluster().start('n1')
     await gate.open()
     node.configure()
+    await again(job.id)
     expect(await ended(job.id, 120)).toEqual(['COMPLETED'])
     expect(job.output()).toMatch(/^one [01]\n$/)
     expect(await batch(userA, `srun ${shifter} cat /which; ${JOINS}`, of('two'), '--nodelist=n1')).toBe('two\n1\n')
@@ -83,6 +84,7 @@ export const faults = (): void => {
     await unmountBelow(runDirectory('n1'))
     if (how === 'empty') for (const name of readdirSync(runDirectory('n1'))) rmSync(join(runDirectory('n1'), name), { recursive: true, force: true })
     await cluster().start('n1')
+    await again(job.id)
     await told(job, /\n1 one 1\n$/)
     expect(await ended(job.id)).toEqual(['COMPLETED'])
   })

@@ -7,7 +7,7 @@ import { userA, userB } from '../../harness/people.js'
 import { runOk } from '../../harness/process.js'
 import { NODES } from '../../harness/slurm.js'
 import { JOINS, of } from './jobs.js'
-import { as, clean, cluster, ended, fields, image, roots, shifter, submit } from './site.js'
+import { as, clean, cluster, ended, fields, image, roots, shifter, submit, told } from './site.js'
 
 let forge = ''
 const TOUCHED = '/run/shifter-slurm-test-touched'
@@ -31,9 +31,9 @@ export const hostile = (): void => {
     await runOk(['gcc', '-O1', '-Wall', '-Wextra', '-Werror', '-o', forge, fileURLToPath(new URL('forge.c', import.meta.url)), '-lslurm'])
     rmSync(TOUCHED, { force: true })
   })
-  afterEach(async () => {
+  afterEach(async (context) => {
     expect(existsSync(TOUCHED)).toBe(false)
-    await clean()
+    await clean(context)
   })
 
   it('a forged request that is good is prepared: the tests below are of what a prologue sees', async () => {
@@ -72,18 +72,21 @@ export const hostile = (): void => {
     for (const name of NODES) expect(await cluster().root('scontrol', 'show', 'node', name)).not.toMatch(/DRAIN|Reason=/)
   })
 
-  it('in the environment of a submission: nothing is submitted, and the user is told', async () => {
+  it('in the environment of a submission: with an option nothing is submitted and the user is told; without one no root is prepared', async () => {
     for (const [env, code] of [
-      [{ SHIFTER_IMAGE: '../../etc', SHIFTER_IMAGETYPE: 'docker' }, 'REFERENCE_INVALID'],
-      [{ SHIFTER_IMAGE: `$(touch ${TOUCHED})`, SHIFTER_IMAGETYPE: 'id' }, '[A-Z]+_[A-Z_]+'],
-      [{ SHIFTER_IMAGE: image('one').record.id, SHIFTER_IMAGETYPE: 'id', SHIFTER_VOLUME: '/shared:/etc' }, 'VOLUME_INVALID'],
-      [{ SHIFTER_IMAGE: image('one').record.id, SHIFTER_IMAGETYPE: 'id', SHIFTER_MODULE: '../x' }, 'MODULE_[A-Z]+'],
+      [{ SHIFTER_VOLUME: '/shared:/etc' }, 'VOLUME_INVALID'],
+      [{ SHIFTER_MODULE: '../x' }, 'MODULE_[A-Z]+'],
     ] as const) {
-      const { status, stderr } = await as(userA, ['sbatch', '--wrap=true'], { env })
-      expect({ env, status: status === 0 }).toEqual({ env, status: false })
+      const { status, stderr } = await as(userA, ['sbatch', of('one'), '--wrap=true'], { env })
+      expect({ env, refused: status !== 0 }).toEqual({ env, refused: true })
       expect(stderr).toMatch(new RegExp(`\\b${code}\\b`))
     }
     expect(await cluster().root('squeue', '--noheader', '--states=pending,running,configuring')).toBe('')
+    const job = await submit(userA, `${shifter} true; exec sleep 600`, [], { SHIFTER_IMAGE: `$(touch ${TOUCHED})`, SHIFTER_IMAGETYPE: 'docker' })
+    await told(job, /^shifter: [A-Z_]+: /)
+    expect(await roots(job.id)).toEqual([])
+    await cluster().root('scancel', '--full', job.id)
+    await ended(job.id)
   })
 
   it('in the environment of a step: shifter refuses as it does anywhere, and the job keeps its root', async () => {

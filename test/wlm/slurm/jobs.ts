@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from 'vitest'
 import { userA, userB } from '../../harness/people.js'
 import { NODES } from '../../harness/slurm.js'
-import { as, batch, clean, cluster, ended, image, long, roots, said, shifter, state, submit, told } from './site.js'
+import { again, as, batch, clean, cluster, ended, image, long, roots, said, shifter, state, submit, told } from './site.js'
 
 /** Prints 1 when a start of the job would join what its prologue prepared. */
 export const JOINS = `${shifter} --explain | grep -c 'prepared by setupRoot'`
@@ -46,6 +46,7 @@ export const jobs = (): void => {
     const job = await submit(userA, script, [of('one'), '--requeue', '--open-mode=append'])
     await told(job, /^ one 1\n/)
     await cluster().root('scontrol', 'requeue', job.id)
+    await again(job.id)
     await told(job, /\n1 one 1\n$/)
     expect(await ended(job.id)).toEqual(['COMPLETED'])
   })

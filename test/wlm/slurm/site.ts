@@ -4,8 +4,8 @@
  * @module
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { basename, join } from 'node:path'
+import { afterAll, beforeAll, expect, type TestContext } from 'vitest'
 import { type Account, ensureAccount } from '../../harness/accounts.js'
 import { nothingLeft } from '../../harness/leftovers.js'
 import { DEFAULT_PREFIX, type NativeConfig } from '../../harness/native.js'
@@ -20,8 +20,8 @@ export const PREFIX = `${DEFAULT_PREFIX}-slurm`
 export const CLUSTER = join(PREFIX, 'cluster')
 /** Where each node's roots are: the machine is both nodes. */
 export const runDirectory = (name: string): string => join(PREFIX, `run-${name}`)
-/** In the environment of what the users of a cluster run. */
-const MARK = 'SHIFTER_SLURM_TEST'
+/** In the environment of what the users of this cluster run. */
+const MARK = `OF_${basename(PREFIX).replaceAll('-', '_').toUpperCase()}`
 
 /** Users of the cluster. */
 export const users: readonly Account[] = [userA, userB, await ensureAccount('shifter-tc')]
@@ -31,7 +31,7 @@ export const long = process.env['SHIFTER_TEST_LONG'] !== undefined
 
 const standard: Partial<NativeConfig> = {
   // The spool directories: batch scripts are there, and what PMIx shows to ranks.
-  siteFs: [`${CLUSTER}/shared:/shared`, ...NODES.map((name) => `${CLUSTER}/spool-${name}:${CLUSTER}/spool-${name}`)],
+  siteFs: [`${CLUSTER}/shared:/shared`, `${CLUSTER}/shared:${CLUSTER}/shared`, ...NODES.map((name) => `${CLUSTER}/spool-${name}:${CLUSTER}/spool-${name}`)],
   runtime: { runDirectory: NODES.map(runDirectory).join(' ') },
 }
 
@@ -68,7 +68,7 @@ const scripts = (own: boolean): readonly string[] =>
   (['prologue', 'epilogue'] as const).map((name) => {
     const program = `${PREFIX}/libexec/shifter/shifter-job`
     const file = join(PREFIX, `etc/shifter/${name}`)
-    writeFileSync(file, own ? `#!${program} slurm-${name}\n` : `#!/bin/sh\nexec ${program} slurm-${name} --run-directory=${PREFIX}/run-$SLURMD_NODENAME\n`, { mode: 0o755 })
+    writeFileSync(file, own ? `#!${program} slurm-${name}\n` : `#!/bin/sh\nexec ${program} --run-directory=${PREFIX}/run-$SLURMD_NODENAME slurm-${name}\n`, { mode: 0o755 })
     return `${name === 'prologue' ? 'Prolog' : 'Epilog'}=${file}`
   })
 
@@ -128,6 +128,11 @@ const OVER = /^(COMPLETED|CANCELLED|FAILED|TIMEOUT|NODE_FAIL|PREEMPTED|DEADLINE)
 export const ended = async (id: string, seconds = 60): Promise<readonly string[]> =>
   (await until(`the end of job ${id}`, () => fields(id), (jobs) => jobs.every(({ JobState = '' }) => OVER.test(JobState)), seconds)).map(({ JobState = '' }) => JobState)
 export const state = async (id: string, wanted: RegExp): Promise<void> => void (await until(`job ${id}`, () => fields(id), (jobs) => jobs.every(({ JobState = '' }) => wanted.test(JobState))))
+/** A job that is put back begins as soon as it can, and not after the two minutes that Slurm gives whoever looks for what went wrong. */
+export const again = async (id: string): Promise<void> => {
+  await state(id, /PENDING/)
+  await cluster().root('scontrol', 'update', `JobId=${id}`, 'StartTime=now')
+}
 /** Waits until a job has printed something. */
 export const told = async (job: Submitted, wanted: RegExp): Promise<void> => void (await until(`what job ${job.id} prints`, job.output, (text) => wanted.test(text)))
 /** Runs a batch script to its end; what it printed. */
@@ -146,8 +151,10 @@ export const roots = async (job: string): Promise<string[]> => {
   return lines.flat().sort()
 }
 
-/** No job left anything: no process, mount, loop device, pinned namespace or file, and both nodes serve. */
-export const clean = async (): Promise<void> => {
+/** After each test, no job has left anything: no process, mount, loop device, pinned namespace or file, and both nodes serve. */
+export const clean = async ({ task }: TestContext): Promise<void> => {
+  // A test that failed may not have come to the end of its jobs.
+  if (task.result?.state === 'fail') await cluster().drain()
   await until('idle nodes', () => cluster().root('sinfo', '--noheader', '--Node', '--format=%N=%T'), (text) => text === NODES.map((name) => `${name}=idle\n`).join(''))
   await nothingLeft(PREFIX, MARK)
   const files = NODES.flatMap((name) => readdirSync(runDirectory(name)).flatMap((part) => readdirSync(join(runDirectory(name), part)).map((entry) => `${name} ${part}/${entry}`)))
