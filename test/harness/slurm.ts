@@ -5,7 +5,7 @@
  * @module
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { type Account, runAs, type RunAsOptions } from './accounts.js'
@@ -42,6 +42,8 @@ export interface SlurmCluster {
   readonly lose: (node: NodeName) => Promise<void>
   /** Starts its slurmd again; it has registered when this resolves. */
   readonly start: (node: NodeName) => Promise<void>
+  /** The slurmd of a node. */
+  readonly pid: (node: NodeName) => number
   readonly log: (name: NodeName | 'slurmctld') => string
   /** Cancels all jobs, and waits until no node does anything for one. */
   readonly drain: () => Promise<void>
@@ -66,6 +68,16 @@ const processesWith = (...settings: readonly string[]): number[] =>
     try {
       const environment = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0')
       return pid !== process.pid && settings.every((setting) => environment.includes(setting))
+    } catch {
+      return false // it ended meanwhile
+    }
+  })
+
+/** Processes that have a file open: a slurmd and its steps, by their log. They don't show their environment. */
+const processesAt = (file: string): number[] =>
+  readdirSync('/proc').filter((pid) => /^\d+$/.test(pid)).map(Number).filter((pid) => {
+    try {
+      return readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === file)
     } catch {
       return false // it ended meanwhile
     }
@@ -118,6 +130,9 @@ const slurmConf = (at: (...parts: readonly string[]) => string, ports: readonly 
     // A node that was away serves again as soon as it is back.
     'ReturnToService=2',
     'SlurmdTimeout=30',
+    // A slurmd that comes back tells which jobs it has; one that should have begun eleven seconds ago and is not among them is put back.
+    'BatchStartTimeout=1',
+    'MessageTimeout=10',
     'InactiveLimit=0',
     'KillWait=2',
     'MinJobAge=300',
@@ -133,7 +148,7 @@ const slurmConf = (at: (...parts: readonly string[]) => string, ports: readonly 
 export const startSlurm = async (directory: string, options: SlurmOptions = {}): Promise<SlurmCluster> => {
   const at = (...parts: readonly string[]): string => join(directory, ...parts)
   // What a run left that was killed.
-  end(processesWith(`SLURM_CONF=${at('etc/slurm.conf')}`))
+  end([...NODES.flatMap((name) => processesAt(at(`${name}.log`))), ...processesWith(`SLURM_CONF=${at('etc/slurm.conf')}`)])
   for (const name of ['etc', 'state']) mkdirSync(at(name), { recursive: true, mode: 0o755 })
   await runOk(['install', '-d', '-m', '1777', at('shared')])
   const conf = at('etc/slurm.conf')
@@ -176,6 +191,7 @@ export const startSlurm = async (directory: string, options: SlurmOptions = {}):
     await drain().catch(() => undefined)
     for (const name of [...NODES, 'slurmctld']) await kill(name, 'SIGTERM')
     // Steps outlive a slurmd that was killed.
+    end(NODES.flatMap((name) => processesAt(at(`${name}.log`))))
     end(processesWith(`SLURM_CONF=${conf}`))
     await munge.stop()
   }
@@ -195,9 +211,16 @@ export const startSlurm = async (directory: string, options: SlurmOptions = {}):
     kill: (name) => kill(name, 'SIGKILL'),
     lose: async (name) => {
       await kill(name, 'SIGKILL')
+      // Steps first, so that none tells the controller how its tasks ended.
+      end(processesAt(at(`${name}.log`)))
       end(processesWith(`SLURMD_NODENAME=${name}`, `SLURM_CONF=${conf}`))
     },
     start,
+    pid: (name) => {
+      const pid = daemons.get(name)?.pid
+      if (pid === undefined) throw new Error(`no slurmd of ${name} runs`)
+      return pid
+    },
     log,
     drain,
     stop,

@@ -4,12 +4,14 @@
  * One file, since one installation of the native programs serves all of it; what it tests is in the files of `slurm`.
  */
 import { describe } from 'vitest'
+import { NODES } from '../harness/slurm.js'
 import { crowd } from './slurm/crowd.js'
+import { elsewhere } from './slurm/elsewhere.js'
 import { faults } from './slurm/faults.js'
 import { hostile } from './slurm/hostile.js'
 import { jobs } from './slurm/jobs.js'
-import { mpi } from './slurm/mpi.js'
-import { useCluster, useImages } from './slurm/site.js'
+import { pmi2, pmix } from './slurm/mpi.js'
+import { CLUSTER, runDirectory, useCluster, useImages } from './slurm/site.js'
 import { submission } from './slurm/submission.js'
 
 useImages()
@@ -20,6 +22,21 @@ describe('a cluster', () => {
   describe('a job with an image', jobs)
   describe('values that a user forges', hostile)
   describe('when something goes wrong', faults)
-  describe('MPI', mpi)
+  describe('an MPI program, started by PMI2', pmi2)
   describe('a crowd', crowd)
+})
+
+// The prologue is as it is rendered: it knows of no run directory but the first, which each namespace has another of.
+describe('where each slurmd has a mount namespace of its own', () => {
+  useCluster({ space: (name) => `mount --bind ${runDirectory(name)} ${runDirectory('n1')}\nmount -t tmpfs -o mode=1777 tmpfs /tmp` })
+  describe('jobs', elsewhere(true))
+  describe('an MPI program, started by PMIx', pmix)
+})
+
+describe('where every job has one (job_container/tmpfs)', () => {
+  useCluster({
+    config: ['JobContainerType=job_container/tmpfs', 'PrologFlags=Alloc,Contain'],
+    files: { 'job_container.conf': NODES.map((name) => `NodeName=${name} AutoBasePath=true BasePath=${CLUSTER}/containers-${name}\n`).join('') },
+  })
+  describe('jobs', elsewhere(false))
 })

@@ -4,8 +4,8 @@ import { userA, userB } from '../../harness/people.js'
 import { NODES } from '../../harness/slurm.js'
 import { again, as, batch, clean, cluster, ended, image, long, roots, said, shifter, state, submit, told } from './site.js'
 
-/** Prints 1 when a start of the job would join what its prologue prepared. */
-export const JOINS = `${shifter} --explain | grep -c 'prepared by setupRoot'`
+/** Prints 1 when a start of the job would join what its prologue prepared, or else 0. */
+export const JOINS = `{ ${shifter} --explain | grep -c 'prepared by setupRoot' || true; }`
 export const of = (name: string): string => `--image=${image(name).reference}`
 
 export const jobs = (): void => {

@@ -78,7 +78,7 @@ export const useCluster = (options: SlurmOptions = {}): void => {
     rmSync(CLUSTER, { recursive: true, force: true })
     mkdirSync(CLUSTER, { recursive: true, mode: 0o755 })
     for (const name of NODES) mkdirSync(runDirectory(name), { recursive: true, mode: 0o711 })
-    const config = [...scripts(options.space !== undefined), 'PrologFlags=Alloc', ...(options.config ?? [])]
+    const config = [...scripts(options.space !== undefined), ...(options.config ?? ['PrologFlags=Alloc'])]
     running = await startSlurm(CLUSTER, { ...options, config, files: { 'plugstack.conf': `required ${plugin}\n`, ...options.files } })
   })
   afterAll(async () => {
@@ -128,10 +128,13 @@ const OVER = /^(COMPLETED|CANCELLED|FAILED|TIMEOUT|NODE_FAIL|PREEMPTED|DEADLINE)
 export const ended = async (id: string, seconds = 60): Promise<readonly string[]> =>
   (await until(`the end of job ${id}`, () => fields(id), (jobs) => jobs.every(({ JobState = '' }) => OVER.test(JobState)), seconds)).map(({ JobState = '' }) => JobState)
 export const state = async (id: string, wanted: RegExp): Promise<void> => void (await until(`job ${id}`, () => fields(id), (jobs) => jobs.every(({ JobState = '' }) => wanted.test(JobState))))
-/** A job that is put back begins as soon as it can, and not after the two minutes that Slurm gives whoever looks for what went wrong. */
+/**
+ * A job that is put back begins soon, and not after the two minutes that Slurm gives whoever looks for what went wrong. Not at once: a node takes
+ * no job in the second in which it was told to forget it.
+ */
 export const again = async (id: string): Promise<void> => {
   await state(id, /PENDING/)
-  await cluster().root('scontrol', 'update', `JobId=${id}`, 'StartTime=now')
+  await cluster().root('scontrol', 'update', `JobId=${id}`, 'StartTime=now+2')
 }
 /** Waits until a job has printed something. */
 export const told = async (job: Submitted, wanted: RegExp): Promise<void> => void (await until(`what job ${job.id} prints`, job.output, (text) => wanted.test(text)))
