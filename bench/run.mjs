@@ -4,7 +4,7 @@
  *
  * @module
  */
-const MEASUREMENTS = { gateway: () => import('./gateway.mjs'), pull: () => import('./pull.mjs'), start: () => import('./start.mjs') }
+const MEASUREMENTS = { gateway: () => import('./gateway.mjs'), pull: () => import('./pull.mjs'), slurm: () => import('./slurm.mjs'), start: () => import('./start.mjs') }
 
 const [name, ...args] = process.argv.slice(2)
 const load = MEASUREMENTS[name]

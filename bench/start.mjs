@@ -13,7 +13,7 @@ import { directory, file, writeImage } from './images.mjs'
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 const SHIFTERIMG = join(REPOSITORY, 'dist/bin/shifterimg.js')
-const PREFIX = '/opt/shifter-sdk-bench'
+export const PREFIX = '/opt/shifter-sdk-bench'
 const BUSYBOX = '/usr/bin/busybox'
 const RANKS = 128
 /** Everybody's last account: an ordinary one that every machine has. */
@@ -22,7 +22,7 @@ const USER = { uid: '65534', gid: '65534' }
 const USAGE = `usage: npm run bench -- start [--rounds N] [--json]
   --rounds N   of every start (default 60; those of ${RANKS} at once a sixth of it)`
 
-const run = (argv, options = {}) => {
+export const run = (argv, options = {}) => {
   const [program, ...args] = argv
   const { status, error, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', ...options })
   if (error !== undefined) throw new Error(`${program}: ${error.message} (scripts/setup.sh test installs what is missing)`)
@@ -31,7 +31,7 @@ const run = (argv, options = {}) => {
 }
 
 /** The programs, below a prefix of their own, with a configuration. */
-const install = () => {
+export const install = () => {
   const build = join(REPOSITORY, 'build-native-bench')
   if (!existsSync(join(build, 'build.ninja'))) {
     run(['meson', 'setup', build, join(REPOSITORY, 'native'), `--prefix=${PREFIX}`, `--sysconfdir=${PREFIX}/etc`, '--buildtype=release', '-Dtests=false'])
@@ -49,7 +49,7 @@ const install = () => {
 }
 
 /** Publishes an image of one static program. */
-const publish = async (work) => {
+export const publish = async (work) => {
   const layer = function* () {
     yield directory('bin')
     yield* file('bin/true', readFileSync(BUSYBOX), 0o755)
@@ -71,7 +71,7 @@ const compile = (name, mode) => {
   return binary
 }
 
-const median = (values) => {
+export const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted.length % 2 === 1 ? sorted[(sorted.length - 1) / 2] : (sorted[sorted.length / 2 - 1] + sorted[sorted.length / 2]) / 2
 }

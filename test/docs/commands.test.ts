@@ -27,7 +27,7 @@ const notRun: ReadonlyArray<readonly [command: RegExp, why: string]> = [
   [/^npm run build:native$/, 'the administrator’s guide builds the native programs with the same commands'],
   [/^npx vitest run /, 'is what runs this'],
   [/^npx shifter-build-native$|^shifterimg pull docker:debian:12$|^build-native\/shifter /, 'is what test/package and test/native/userns.test.ts do, the latter as an account without rights'],
-  [/^npm run chaos/, 'takes long; npm test runs the short form of the same tests'],
+  [/^npm run (chaos|test:slurm)/, 'takes long; npm test runs the short form of the same tests'],
   [/^npm run fuzz /, 'takes minutes; scripts/test.sh runs its short form'],
   [/^npm run bench /, 'takes minutes and measures the machine'],
   [/^npm run fuzz /, 'takes minutes; its short form is a step of scripts/test.sh'],
@@ -93,8 +93,9 @@ describe('the guides', () => {
     expect(reached).toBe(lines.length - 1)
   })
 
+  // Blocks marked `cluster` are run by test/wlm/slurm.test.ts.
   it('give a reason for every command that is not run', () => {
-    const blocks = allBlocks.filter((block) => block.language === 'sh' && block.info !== '')
+    const blocks = allBlocks.filter((block) => block.language === 'sh' && block.info !== '' && !block.info.startsWith('cluster'))
     const reasons = new Map<string, string>()
     for (const block of blocks) {
       expect(block.info, `${block.file}:${block.line}`).toBe('no-test')

@@ -4,10 +4,11 @@
  * One file, since one installation of the native programs serves all of it; what it tests is in the files of `slurm`.
  */
 import { describe } from 'vitest'
-import { NODES } from '../harness/slurm.js'
+import { type NodeName, NODES } from '../harness/slurm.js'
 import { crowd } from './slurm/crowd.js'
 import { elsewhere } from './slurm/elsewhere.js'
 import { faults } from './slurm/faults.js'
+import { guide } from './slurm/guide.js'
 import { hostile } from './slurm/hostile.js'
 import { jobs } from './slurm/jobs.js'
 import { pmi2, pmix } from './slurm/mpi.js'
@@ -26,9 +27,17 @@ describe('a cluster', () => {
   describe('a crowd', crowd)
 })
 
+/** Each node with a run directory and a `/tmp` of its own, as on a machine of its own. */
+const ownDirectories = (name: NodeName): string => `mount --bind ${runDirectory(name)} ${runDirectory('n1')}\nmount -t tmpfs -o mode=1777 tmpfs /tmp`
+
+describe('the guide', () => {
+  useCluster({ empty: true, space: ownDirectories })
+  guide()
+})
+
 // The prologue is as it is rendered: it knows of no run directory but the first, which each namespace has another of.
 describe('where each slurmd has a mount namespace of its own', () => {
-  useCluster({ space: (name) => `mount --bind ${runDirectory(name)} ${runDirectory('n1')}\nmount -t tmpfs -o mode=1777 tmpfs /tmp` })
+  useCluster({ space: ownDirectories })
   describe('jobs', elsewhere(true))
   describe('an MPI program, started by PMIx', pmix)
 })

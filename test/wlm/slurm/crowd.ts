@@ -11,7 +11,7 @@ const SCRIPTS = [
   `for i in 1 2 3; do srun ${shifter} cat /which; done`,
   `${shifter} cat /which; srun --ntasks=2 ${shifter} cat /which`,
   `srun sh -c '${shifter} cat /which; sleep 0.3; ${shifter} cat /which' & ${shifter} cat /which; wait`,
-  `${shifter} cat /which; ${shifter} sh -c 'while :; do cat /which; done' | head -n 50; sleep 1`,
+  `${shifter} cat /which; ${shifter} sh -c 'while cat /which; do :; done' | head -n 50; sleep 1`,
 ] as const
 const FATES = ['ends', 'ends', 'ends', 'is cancelled', 'is cancelled at once', 'is killed', 'is killed by root'] as const
 

@@ -26,11 +26,16 @@ const closeGate = async (): Promise<{ readonly open: () => Promise<void>; readon
       holder.once('close', () => resolve())
       holder.stdin?.end('\n')
     })
-  return { open, reached: async () => void (await until('a preparation', () => readdirSync(REACHED), (names) => names.length > 0)) }
+  const reached = async (): Promise<void> => {
+    await until('a preparation', () => readdirSync(REACHED), (names) => names.length > 0)
+  }
+  return { open, reached }
 }
 
 /** Waits until the controller no longer believes that a job may still begin on a node that does not tell of it (BatchStartTimeout and MessageTimeout). */
-const missed = async (id: string): Promise<void> => void (await until(`the age of job ${id}`, () => fields(id), ([found]) => (found?.['RunTime'] ?? '') >= '00:00:13'))
+const missed = async (id: string): Promise<void> => {
+  await until(`the age of job ${id}`, () => fields(id), ([found]) => (found?.['RunTime'] ?? '') >= '00:00:13')
+}
 
 export const faults = (): void => {
   let gate: Awaited<ReturnType<typeof closeGate>> | undefined

@@ -72,14 +72,15 @@ const scripts = (own: boolean): readonly string[] =>
     return `${name === 'prologue' ? 'Prolog' : 'Epilog'}=${file}`
   })
 
-/** Starts a cluster for the tests of the enclosing `describe` or file. */
-export const useCluster = (options: SlurmOptions = {}): void => {
+/** Starts a cluster for the tests of the enclosing `describe` or file; an empty one knows nothing of images. */
+export const useCluster = ({ empty = false, ...options }: SlurmOptions & { readonly empty?: boolean } = {}): void => {
   beforeAll(async () => {
     rmSync(CLUSTER, { recursive: true, force: true })
     mkdirSync(CLUSTER, { recursive: true, mode: 0o755 })
     for (const name of NODES) mkdirSync(runDirectory(name), { recursive: true, mode: 0o711 })
     const config = [...scripts(options.space !== undefined), ...(options.config ?? ['PrologFlags=Alloc'])]
-    running = await startSlurm(CLUSTER, { ...options, config, files: { 'plugstack.conf': `required ${plugin}\n`, ...options.files } })
+    const files = { 'plugstack.conf': `required ${plugin}\n`, ...options.files }
+    running = await startSlurm(CLUSTER, empty ? options : { ...options, config, files })
   })
   afterAll(async () => {
     await running?.stop()
@@ -127,7 +128,9 @@ const OVER = /^(COMPLETED|CANCELLED|FAILED|TIMEOUT|NODE_FAIL|PREEMPTED|DEADLINE)
 /** Waits until a job is over, its epilogues too; the states in which it, or each of its elements, ended. */
 export const ended = async (id: string, seconds = 60): Promise<readonly string[]> =>
   (await until(`the end of job ${id}`, () => fields(id), (jobs) => jobs.every(({ JobState = '' }) => OVER.test(JobState)), seconds)).map(({ JobState = '' }) => JobState)
-export const state = async (id: string, wanted: RegExp): Promise<void> => void (await until(`job ${id}`, () => fields(id), (jobs) => jobs.every(({ JobState = '' }) => wanted.test(JobState))))
+export const state = async (id: string, wanted: RegExp): Promise<void> => {
+  await until(`job ${id}`, () => fields(id), (jobs) => jobs.every(({ JobState = '' }) => wanted.test(JobState)))
+}
 /**
  * A job that is put back begins soon, and not after the two minutes that Slurm gives whoever looks for what went wrong. Not at once: a node takes
  * no job in the second in which it was told to forget it.
@@ -137,7 +140,9 @@ export const again = async (id: string): Promise<void> => {
   await cluster().root('scontrol', 'update', `JobId=${id}`, 'StartTime=now+2')
 }
 /** Waits until a job has printed something. */
-export const told = async (job: Submitted, wanted: RegExp): Promise<void> => void (await until(`what job ${job.id} prints`, job.output, (text) => wanted.test(text)))
+export const told = async (job: Submitted, wanted: RegExp): Promise<void> => {
+  await until(`what job ${job.id} prints`, job.output, (text) => wanted.test(text))
+}
 /** Runs a batch script to its end; what it printed. */
 export const batch = async (account: Account, script: string, ...options: readonly string[]): Promise<string> => {
   const { id, output } = await submit(account, script, options)
