@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from 'vitest'
 import { userA, userB } from '../../harness/people.js'
 import { NODES } from '../../harness/slurm.js'
-import { again, as, batch, clean, cluster, ended, image, long, roots, said, shifter, state, submit, told } from './site.js'
+import { again, as, batch, clean, cluster, ended, fields, image, long, roots, said, shifter, state, submit, told } from './site.js'
 
 /** Prints 1 when a start of the job would join what its prologue prepared, or else 0. */
 export const JOINS = `{ ${shifter} --explain | grep -c 'prepared by setupRoot' || true; }`
@@ -35,10 +35,21 @@ export const jobs = (): void => {
     expect(printed).toBe([1, 2, 3, 4, 5, 6].map((i) => `${i} two 1\n`).join(''))
   })
 
-  it('may be heterogeneous, each component with the image it asked for', async () => {
-    const job = await submit(userA, `#!/bin/sh\n#SBATCH --nodes=1 ${of('one')}\n#SBATCH hetjob\n#SBATCH --nodes=1 ${of('two')}\nfor i in 0 1; do srun --het-group=$i ${shifter} cat /which; done\n`)
-    expect([...new Set(await ended(job.id))]).toEqual(['COMPLETED'])
-    expect(job.output()).toBe('one\ntwo\n')
+  it('may be heterogeneous, each component with a root of the image it asked for, which its steps name', async () => {
+    const job = await submit(userA, `#!/bin/sh
+#SBATCH --nodes=1 ${of('one')}
+#SBATCH hetjob
+#SBATCH --nodes=1 ${of('two')}
+srun --het-group=0 ${shifter} cat /which
+srun --het-group=1 ${of('two')} ${shifter} cat /which
+srun --het-group=1 ${of('two')} sh -c "${JOINS}"
+exec sleep 600
+`)
+    await told(job, /^one\ntwo\n1\n$/)
+    const parts = await fields(job.id)
+    expect(await Promise.all(parts.map(({ JobId = '' }) => roots(JobId)))).toEqual([[expect.stringMatching(/ ready$/)], [expect.stringMatching(/ ready$/)]])
+    await cluster().root('scancel', '--full', job.id)
+    expect([...new Set(await ended(job.id))]).toEqual(['CANCELLED'])
   })
 
   it('keeps its image when it is put back into the queue', async () => {
