@@ -65,6 +65,7 @@ test_packages=(
   mandoc        # reads the manual pages, and says what it does not like
   man-db        # finds a manual page as a reader would
   munge         # signs what users ask of the gateway
+  systemd       # runs the unit of the gateway in namespaces of its own
   openssh-server # a system that images reach by ssh
   openssh-client # makes its keys
   postgresql    # the catalogue of several replicas

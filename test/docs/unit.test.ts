@@ -1,0 +1,92 @@
+/** The unit of the guide, as a real systemd runs it: sandboxed, serving and stopped. */
+import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { ensureTestAccounts } from '../harness/accounts.js'
+import { DEFAULT_PREFIX } from '../harness/native.js'
+import { writeLayout } from '../harness/ociLayout.js'
+import { type Registry, startRegistry } from '../harness/registry.js'
+import { ask } from '../harness/service.js'
+import { type Machine, startMachine, whyNoMachine } from '../harness/systemd.js'
+import { useWorkspace } from '../harness/workspace.js'
+import { built, repository } from '../package/dist.js'
+
+const work = useWorkspace('unit')
+const UNIT = 'shifter-gateway.service'
+const text = readFileSync(`${repository}docs/${UNIT}`, 'utf8')
+const root = 'good:root:root::0:0'
+let reason: string | undefined
+let registry: Registry
+beforeAll(async () => {
+  await built()
+  registry = await startRegistry()
+  reason = await whyNoMachine(work.at('probe'))
+  if (reason !== undefined) console.warn(`The unit is not run: ${reason}`)
+})
+afterAll(() => registry.stop())
+
+const freePort = () =>
+  new Promise<number>((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => resolve(port))
+    })
+  })
+const statusOf = (pid: number) => new Map(readFileSync(`/proc/${pid}/status`, 'utf8').split('\n').map((line) => line.split(/:\s+/, 2) as [string, string]))
+
+describe('the unit', () => {
+  it('is valid, serves and pulls in its sandbox, and stops', { timeout: 120_000 }, async ({ skip }) => {
+    if (reason !== undefined) return skip(reason)
+    const { service } = await ensureTestAccounts()
+    const port = await freePort()
+    const url = `http://127.0.0.1:${port}`
+    const images = work.at('images')
+    mkdirSync(images, { mode: 0o755 })
+    chownSync(images, service.uid, service.gid)
+    writeLayout(work.at('layout'), { tag: 'v', layers: [[{ name: 'file', type: 'file', data: 'x' }]] })
+    await registry.push(work.at('layout'), 'v', 'app:v')
+    writeFileSync(work.at('gateway.json'), JSON.stringify({
+      version: 1, stateDirectory: '/var/lib/shifter', prefix: DEFAULT_PREFIX,
+      systems: { test: { imagePath: images } }, registries: { [registry.host]: { plainHttp: true } },
+      server: { listen: [`127.0.0.1:${port}`], authentication: 'mock' },
+    }), { mode: 0o644 })
+    writeFileSync(work.at('shifter-gateway'), `#!/bin/sh\nexec ${process.execPath} /mnt/sdk/dist/bin/shifter-gateway.js "$@"\n`, { mode: 0o755 })
+    const machine: Machine = startMachine({
+      directory: work.at('machine'),
+      unit: UNIT,
+      files: {
+        [UNIT]: text,
+        // What a site adds: its account and its image path. Nothing else of a machine is there.
+        [`${UNIT}.d/site.conf`]: `[Service]\nUser=${service.name}\nGroup=${service.name}\nReadWritePaths=${images}\nStandardError=file:/run/gateway.log\n`,
+        'network-online.target': '[Unit]\nDefaultDependencies=no\n',
+      },
+      before: [
+        `mkdir -p /run/etc /run/bin /run/state`,
+        `cp ${work.at('gateway.json')} /run/etc/gateway.json; cp ${work.at('shifter-gateway')} /run/bin/; chmod 755 /run/etc /run/bin`,
+        'mount -t tmpfs tmpfs /mnt && mkdir /mnt/sdk && mount --rbind ' + repository + ' /mnt/sdk',
+        'mount --bind /run/bin /usr/local/bin',
+        // Changes of these directories are this mount namespace's alone.
+        'mkdir /mnt/upper /mnt/work && mount -t overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work overlay /etc',
+        'rm -rf /etc/shifter && mkdir /etc/shifter && cp /run/etc/gateway.json /etc/shifter/ && chmod 755 /etc/shifter',
+        'mkdir /mnt/upper-lib /mnt/work-lib && mount -t overlay -o lowerdir=/var/lib,upperdir=/mnt/upper-lib,workdir=/mnt/work-lib overlay /var/lib && rm -rf /var/lib/shifter',
+        `systemd-analyze verify --man=no /run/systemd/system/${UNIT}`,
+      ].join('\n'),
+    })
+    const answers = () => vi.waitFor(async () => expect((await ask(`${url}/healthz`)).status).toBe(200), { timeout: 40_000, interval: 100 })
+    try {
+      await Promise.race([answers(), machine.ended.then(({ log }) => { throw new Error(`it ended: ${log}`) })])
+      const [pid = 0] = machine.processes()
+      const status = statusOf(pid)
+      expect(status.get('Uid')?.split('\t')[0]).toBe(String(service.uid))
+      expect([status.get('CapEff'), status.get('CapBnd'), status.get('NoNewPrivs'), status.get('Seccomp')]).toEqual(['0'.repeat(16), '0'.repeat(16), '1', '2'])
+      const { body } = await ask(`${url}/v1/pulls`, { as: root, method: 'POST', body: { reference: `docker:${registry.host}/app:v` } }) as { body: { id: string } }
+      await vi.waitFor(async () => expect((await ask(`${url}/v1/pulls/${body.id}`, { as: root })).body).toMatchObject({ state: 'done' }), { timeout: 40_000, interval: 200 })
+      expect((await ask(`${url}/v1/images`, { as: root })).body).toMatchObject({ images: [{ name: `docker:${registry.host}/app:v` }] })
+      process.kill(pid, 'SIGTERM')
+      expect((await machine.ended).status).toBe(0)
+    } finally {
+      machine.child.kill('SIGKILL')
+      await machine.ended
+    }
+  })
+})
