@@ -82,14 +82,30 @@ static bool is_unchanged(const struct stat *before, const struct stat *after) {
          before->st_ctim.tv_sec == after->st_ctim.tv_sec && before->st_ctim.tv_nsec == after->st_ctim.tv_nsec && before->st_uid == after->st_uid;
 }
 
+#define HOLE ((size_t)64 << 10)
+
 static void cleanup_hash(EVP_MD_CTX **hash) {
   EVP_MD_CTX_free(*hash);
+}
+
+static bool is_zero(const unsigned char *at, size_t length) {
+  return length == 0 || (at[0] == 0 && memcmp(at, at + 1, length - 1) == 0);
+}
+
+// Zeros are left out of a file, where they cost nothing then: most of a disk is empty.
+static bool put(const unsigned char *at, size_t length, bool to_file) {
+  for (size_t done = 0, part; done < length; done += part) {
+    part = length - done < HOLE ? length - done : HOLE;
+    if (to_file && is_zero(at + done, part) ? lseek(STDOUT_FILENO, (off_t)part, SEEK_CUR) < 0 : !write_all(STDOUT_FILENO, at + done, part)) return false;
+  }
+  return true;
 }
 
 // What is hashed is what is written, whatever happens to the file meanwhile.
 static bool copy(int file, uint64_t size, unsigned char digest[static EVP_MAX_MD_SIZE], struct failure *why) {
   static unsigned char piece[1 << 20];
   CLEANUP(cleanup_hash) EVP_MD_CTX *hash = EVP_MD_CTX_new();
+  off_t start = lseek(STDOUT_FILENO, 0, SEEK_CUR); // of a pipe: none
   if (hash == NULL || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) memory_exhausted();
   for (uint64_t at = 0; at < size;) {
     ssize_t n = pread(file, piece, size - at < sizeof piece ? (size_t)(size - at) : sizeof piece, (off_t)at);
@@ -97,10 +113,11 @@ static bool copy(int file, uint64_t size, unsigned char digest[static EVP_MAX_MD
     if (n < 0) return fail(why, ERROR_FILE_UNAVAILABLE, "it can't be read: %s", strerror(errno));
     if (n == 0) return fail(why, ERROR_FILE_CHANGED, "it became shorter while it was read");
     if (EVP_DigestUpdate(hash, piece, (size_t)n) != 1) memory_exhausted();
-    if (!write_all(STDOUT_FILENO, piece, (size_t)n))
+    if (!put(piece, (size_t)n, start >= 0))
       return fail(why, errno == ENOSPC || errno == EDQUOT ? ERROR_STORAGE_FULL : ERROR_STATE_UNUSABLE, "the copy can't be written: %s", strerror(errno));
     at += (uint64_t)n;
   }
+  if (start >= 0 && ftruncate(STDOUT_FILENO, start + (off_t)size) != 0) return fail(why, ERROR_STATE_UNUSABLE, "the copy can't be ended: %s", strerror(errno));
   if (EVP_DigestFinal_ex(hash, digest, NULL) != 1) memory_exhausted();
   return true;
 }

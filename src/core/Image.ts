@@ -33,7 +33,7 @@ export interface Workspace {
   /** For this pull alone; removed after it. */
   readonly scratch: string
   /** The path of a native program. */
-  readonly program: (name: "shifter-merge" | "shifter-inflate" | "shifter-verify" | "shifter-unsquash" | "shifter-open" | "shifter-tree") => string
+  readonly program: (name: "shifter-merge" | "shifter-inflate" | "shifter-verify" | "shifter-unsquash" | "shifter-open" | "shifter-tree" | "shifter-confined" | "shifter-disk") => string
   /** Which contents of the stream are counted, so that the packed image can be compared with it. */
   readonly sample: string
 }

@@ -9,15 +9,14 @@ import * as nodePath from "node:path"
 import type { Readable } from "node:stream"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Ref from "effect/Ref"
 import { type ErrorCode, errorFields, ImageError, messageOf, storageCode } from "../../core/Errors.js"
 import * as Filter from "../../core/Filter.js"
 import type { GivenFile, ImageSource, ResolvedImage, ResolveOptions } from "../../core/Image.js"
 import type { ImageRef } from "../../core/ImageRef.js"
-import * as Merge from "../../core/Merge.js"
+import type { BlobRange } from "../../core/Merge.js"
 import * as Native from "../../core/Native.js"
+import { oneLayer } from "../../core/OneLayer.js"
 import * as Process from "../../core/Process.js"
-import type { RootfsStream } from "../../core/RootfsStream.js"
 import { archiveType, firstNames } from "./FirstNames.js"
 
 /** The source of `custom:` references. There is nowhere to pull them from: without a file they fail with `IMPORT_NEEDED`. */
@@ -46,7 +45,7 @@ const resolve = (ref: ImageRef, file: GivenFile, options: ResolveOptions): Effec
     const given = { file: file.path, offset: 0, length: file.bytes }
     // Once, whatever the merger asks for.
     const archive = isSquashfs ? yield* Effect.cached(unsquashed(handle.fd, name, options)) : Effect.succeed(given)
-    const restarted = yield* Ref.make(false)
+    const stream = yield* oneLayer(file.digest, archive, options)
     return {
       sourceDigest: file.digest,
       manifestDigest: undefined,
@@ -54,26 +53,14 @@ const resolve = (ref: ImageRef, file: GivenFile, options: ResolveOptions): Effec
       metadata: { env: [], entrypoint: [], command: [], labels: [] },
       isPrivate: false,
       blobs: [{ digest: file.digest, bytes: file.bytes, stored: undefined }],
-      open: Effect.succeed(stream(file, archive, options, restarted))
+      open: Effect.succeed(stream)
     }
   })
 
 const MAGIC = Buffer.from("hsqs")
 
-const stream = (file: GivenFile, archive: Effect.Effect<Merge.BlobRange, ImageError>, { limits, workspace }: ResolveOptions, restarted: Ref.Ref<boolean>): RootfsStream => {
-  const layers = [{ digest: file.digest, diffId: undefined, blob: archive }]
-  return {
-    layers,
-    write: (output, onBytes) =>
-      Effect.flatMap(Ref.get(restarted), (plan) =>
-        Merge.write(layers, output, { program: workspace.program("shifter-merge"), limits, sample: workspace.sample, plan, onBytes })
-      ).pipe(Effect.tapErrorTag("RestartNeeded", () => Ref.set(restarted, true))),
-    fetched: Effect.void
-  }
-}
-
 /** The squashfs as a tar archive, in the scratch directory. */
-const unsquashed = (input: number, name: string, { limits, workspace }: ResolveOptions): Effect.Effect<Merge.BlobRange, ImageError> =>
+const unsquashed = (input: number, name: string, { limits, workspace }: ResolveOptions): Effect.Effect<BlobRange, ImageError> =>
   Effect.scoped(
     Effect.gen(function* () {
       const file = nodePath.join(workspace.scratch, "unsquashed.tar")

@@ -18,12 +18,12 @@ import * as Filter from "../../core/Filter.js"
 import type { ResolveOptions } from "../../core/Image.js"
 import { type ImageRef, pathAndTag } from "../../core/ImageRef.js"
 import type { BlobRange } from "../../core/Merge.js"
+import * as TarIndex from "../../core/TarIndex.js"
 import type { ManifestStore } from "./DockerImage.js"
 import * as ImageFiles from "./ImageFiles.js"
 import * as Json from "./Json.js"
 import * as Layout from "./Layout.js"
 import * as Manifest from "./Manifest.js"
-import * as TarIndex from "./TarIndex.js"
 
 /** The store of a `docker-archive:FILE[:TAG]` reference. */
 export const dockerStore = (ref: ImageRef, options: ResolveOptions): Effect.Effect<ManifestStore, ImageError, Scope.Scope> => {
@@ -111,7 +111,7 @@ export const files = (path: string, options: ResolveOptions): Effect.Effect<Imag
     const file = compressed ? nodePath.join(options.workspace.scratch, "archive.tar") : path
     if (compressed) yield* inflate(given.handle.fd, path, file, options)
     const plain = compressed ? yield* ImageFiles.regular(file) : given
-    const members = yield* TarIndex.read(plain.handle, plain.size, path)
+    const members = yield* TarIndex.read(plain.handle, plain.size, path, "LAYOUT_INVALID")
     const find = (name: string, links = 0): TarIndex.Member | undefined => {
       const member = members.get(name)
       return member?._tag === "Link" && links < 8 ? find(member.target, links + 1) : member

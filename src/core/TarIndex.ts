@@ -7,7 +7,7 @@
  */
 import type { FileHandle } from "node:fs/promises"
 import * as Effect from "effect/Effect"
-import { errorFields, ImageError, messageOf, printable } from "../../core/Errors.js"
+import { type ErrorCode, errorFields, ImageError, messageOf, printable } from "./Errors.js"
 
 /** A regular file of the archive, or another name of one. */
 export type Member = { readonly _tag: "File"; readonly offset: number; readonly size: number } | { readonly _tag: "Link"; readonly target: string }
@@ -16,11 +16,11 @@ const BLOCK = 512
 const MEMBERS = 200_000
 const EXTENSION_BYTES = 64 * 1024
 
-/** The members by name, without leading `./`. Directories are left out. Fails with `LAYOUT_INVALID`. */
-export const read = (handle: FileHandle, size: number, name: string): Effect.Effect<ReadonlyMap<string, Member>, ImageError> =>
+/** The members by name, without leading `./`. Directories are left out. Fails with `code`. */
+export const read = (handle: FileHandle, size: number, name: string, code: ErrorCode): Effect.Effect<ReadonlyMap<string, Member>, ImageError> =>
   Effect.tryPromise({
     try: (signal) => scan(handle, size, signal),
-    catch: (error) => new ImageError(errorFields("LAYOUT_INVALID", `The archive ${name} is not valid: ${printable(messageOf(error))}`, { cause: error }))
+    catch: (error) => new ImageError(errorFields(code, `The archive ${name} is not valid: ${printable(messageOf(error))}`, { cause: error }))
   })
 
 interface Extension {

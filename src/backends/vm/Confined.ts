@@ -1,0 +1,91 @@
+/**
+ * Where a disk is worked on: a directory of the pull's own, and programs that see nothing but it. They have no network and no right; where the gateway
+ * is root they become an account that has nothing.
+ *
+ * @module
+ */
+import { chmod, chown, lstat, mkdir } from "node:fs/promises"
+import * as nodePath from "node:path"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { errorFields, ImageError, messageOf, storageCode } from "../../core/Errors.js"
+import type { Workspace } from "../../core/Image.js"
+import * as Native from "../../core/Native.js"
+import * as Process from "../../core/Process.js"
+import type { Vm } from "../../core/VmSettings.js"
+
+/** What a program is given beside its arguments. */
+export interface Limits {
+  readonly fileBytes: number
+  readonly seconds: number
+  readonly memoryMiB: number
+  /** Whether it makes namespaces of its own, for which it needs `/proc`. */
+  readonly proc?: boolean | undefined
+}
+
+export interface Room {
+  /** The directory, which programs know as `/work`. */
+  readonly directory: string
+  /** The path of a file of it. */
+  readonly at: (name: string) => string
+  readonly start: (command: readonly [string, ...ReadonlyArray<string>], limits: Limits) => Effect.Effect<Process.Process, ImageError, Scope.Scope>
+}
+
+interface Account {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** Makes the directory, below the scratch directory of a pull. */
+export const room = (workspace: Workspace, settings: Vm): Effect.Effect<Room, ImageError> =>
+  Effect.gen(function* () {
+    const directory = nodePath.join(workspace.scratch, "disk")
+    const account = process.getuid?.() === 0 ? yield* accountOf(settings.account) : undefined
+    yield* Effect.tryPromise({
+      try: async () => {
+        await mkdir(directory, { recursive: true, mode: 0o700 })
+        if (account !== undefined) await chown(directory, account.uid, account.gid)
+      },
+      catch: (error) => unusable(directory, error)
+    })
+    return {
+      directory,
+      at: (name) => nodePath.join(directory, name),
+      start: ([program, ...args], { fileBytes, memoryMiB, proc, seconds }) =>
+        Process.scoped(
+          workspace.program("shifter-confined"),
+          [
+            ...["--directory", directory, "--file-bytes", String(fileBytes), "--seconds", String(seconds), "--memory", String(memoryMiB)],
+            ...(account === undefined ? [] : ["--user", `${account.uid}:${account.gid}`]),
+            ...(proc === true ? ["--proc", "yes"] : []),
+            ...["--", program, ...args]
+          ],
+          { stdin: "ignore", stdout: "pipe" }
+        ).pipe(Effect.mapError((fault) => new ImageError(errorFields("TOOL_MISSING", `The disk can't be read: ${fault.message}`, { remedy: Native.buildRemedy, cause: fault }))))
+    }
+  })
+
+/** Lets the programs read a file of the directory, and no more: it may be another name of an upload. */
+export const readable = (file: string): Effect.Effect<void, ImageError> => Effect.tryPromise({ try: () => chmod(file, 0o444), catch: (error) => unusable(file, error) })
+
+/** Refuses what a program left that is no regular file: it has read what a stranger made. */
+export const regular = (file: string): Effect.Effect<{ readonly size: number }, ImageError> =>
+  Effect.flatMap(Effect.tryPromise({ try: () => lstat(file), catch: (error) => unusable(file, error) }), (status) =>
+    status.isFile() && status.nlink === 1 ? Effect.succeed(status) : Effect.fail(new ImageError(errorFields("READER_FAILED", `${file} is no regular file`)))
+  )
+
+/** A file that can't be made or read. */
+export const unusable = (file: string, error: unknown): ImageError =>
+  new ImageError(errorFields(storageCode(error, "STATE_UNUSABLE"), `${file} can't be used: ${messageOf(error)}`, { cause: error }))
+
+const accountOf = (name: string): Effect.Effect<Account, ImageError> =>
+  Effect.gen(function* () {
+    const { stdout } = yield* Process.output("getent", ["passwd", "--", name]).pipe(
+      Effect.mapError((fault) => new ImageError(errorFields("TOOL_MISSING", `The account ${name} can't be looked up: ${fault.message}`, { cause: fault, remedy: "Install getent." })))
+    )
+    const [, , uid = "", gid = ""] = stdout.split(":")
+    if (!/^[1-9][0-9]*$/.test(uid) || !/^[1-9][0-9]*$/.test(gid)) {
+      return yield* new ImageError(errorFields("CONFIG_INVALID", `There is no account ${name} without rights to read disks with`, { remedy: 'Name one in "vm.account".' }))
+    }
+    return { uid: Number(uid), gid: Number(gid) }
+  })
