@@ -7,6 +7,7 @@ export default defineConfig([
       index: "src/index.ts",
       "gateway/index": "src/gateway.ts",
       "backends/chos/index": "src/backends/chos/index.ts",
+      "backends/vm/index": "src/backends/vm/index.ts",
       "backends/docker/index": "src/backends/docker/index.ts",
       "wlm/slurm/index": "src/wlm/slurm/index.ts",
       "wlm/testkit/index": "src/wlm/testkit/index.ts"

@@ -100,6 +100,8 @@ export interface PullOptions extends CommonOptions {
   readonly allowGids?: ReadonlyArray<number> | undefined
   /** Reads an image that is published already again, and converts it anew when it is not what its record says. */
   readonly verify?: boolean | undefined
+  /** Which root file system of a `vm:` disk is meant, where it has several, as they are listed: `2`, `VG/LV`, `2@SUBVOLUME`. */
+  readonly partition?: string | undefined
   /** Told what happens. It must return at once; one that throws is told nothing more, and the pull goes on. */
   readonly onProgress?: OnProgress | undefined
 }
@@ -116,8 +118,10 @@ export interface ImportOptions extends CommonOptions {
   readonly allowUids?: ReadonlyArray<number> | undefined
   /** Makes the image private to its owner and these groups, at most 1,000. Empty: to its owner alone. */
   readonly allowGids?: ReadonlyArray<number> | undefined
-  /** What the image says about running it: environment, entry point, command, working directory, labels. A file says nothing of that. */
+  /** What the image says about running it: environment, entry point, command, working directory, labels. It comes over what a disk says; other files say nothing of that. */
   readonly metadata?: Partial<ImageMetadata> | undefined
+  /** Which root file system of a `vm:` disk is meant, where it has several, as they are listed: `2`, `VG/LV`, `2@SUBVOLUME`. */
+  readonly partition?: string | undefined
   /** Told what happens. It must return at once; one that throws is told nothing more, and the import goes on. */
   readonly onProgress?: OnProgress | undefined
 }
@@ -153,10 +157,10 @@ export const pullImage = (reference: string, options: PullOptions = {}): Promise
   )
 
 /**
- * Makes an image of a file: a squashfs, or a root file system as tar, tar.gz or tar.zst. It is read in a sandbox, filtered and packed again; nothing
+ * Makes an image of a file: a squashfs, or a root file system as tar, tar.gz or tar.zst; the disk of a virtual machine; an archive of a CHOS tree. It is read in a sandbox, filtered and packed again; nothing
  * is published as it came.
  *
- * @param reference `custom:NAME[:TAG]`
+ * @param reference `custom:NAME[:TAG]`, `vm:NAME[:TAG]` or `chos:NAME`
  * @param source a path of this machine, which is uploaded where a gateway service is asked; or where else it comes from
  * @returns the record of the published image
  * @throws GatewayError with the code `FILE_UNAVAILABLE`, `FILE_INVALID`, `ACCESS_DENIED`, `LIMIT_EXCEEDED` or another of the error table

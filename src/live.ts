@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import { chosSource } from "./backends/chos/index.js"
 import { customSource } from "./backends/custom/index.js"
 import { daemonSource, dockerArchiveSource, hasLogin, layoutSource, ociArchiveSource, registrySource } from "./backends/docker/index.js"
+import { vmSource } from "./backends/vm/index.js"
 import { layer as postgresCatalog } from "./catalog/postgres/index.js"
 import type { CatalogServices } from "./catalog/sql/index.js"
 import { layer as sqliteCatalog } from "./catalog/sqlite/index.js"
@@ -92,7 +93,7 @@ export const gatewayLayer = (site: Site, parts: GatewayParts = {}): Layer.Layer<
   const daemon = { socket: site.dockerDaemon.socket, headersSeconds: site.network.headersSeconds }
   const images = Layer.unwrapEffect(
     Effect.map(registrySource(site.registry, (host) => (site.dockerDaemon.pulls.has(host) ? daemon : undefined), site.dockerLogins, parts.forStrangers), (registry) =>
-      Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon), customSource, chosSource(site.chos)])
+      Image.layer([...(parts.sources ?? []), registry, layoutSource, dockerArchiveSource, ociArchiveSource, daemonSource(daemon), customSource, chosSource(site.chos), vmSource(site.vm)])
     )
   )
   const own = catalogLayer(site)

@@ -30,6 +30,7 @@ export interface Values {
   readonly verify?: boolean | undefined
   readonly format?: string | undefined
   readonly output?: string | undefined
+  readonly partition?: string | undefined
   readonly env?: ReadonlyArray<string> | undefined
   readonly entrypoint?: string | undefined
   readonly command?: string | undefined
@@ -98,6 +99,7 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
         ...common,
         platform: values.platform,
         verify: values.verify,
+        partition: values.partition,
         credentials: await pullCredentials(operand, values, common.signal),
         ...(await lists(values)),
         onProgress: display.event
@@ -114,6 +116,7 @@ const run: Readonly<Record<ServiceCommand, (call: Call) => Promise<void>>> = {
       const record = await importImage(operand, resolve(further), {
         ...common,
         platform: values.platform,
+        partition: values.partition,
         ...(await lists(values)),
         metadata: statedMetadata(values),
         onProgress: display.event

@@ -35,6 +35,7 @@ export const options = {
   username: { type: "string", value: "NAME", text: "user name for the registry; the password is asked for on the terminal" },
   "password-stdin": { type: "boolean", text: "read the registry's password from standard input instead" },
   verify: { type: "boolean", text: "read an image that is there already again; convert it anew when it is damaged" },
+  partition: { type: "string", short: "p", value: "NAME", text: "which system of a disk that holds several: 2, VG/LV or 2@SUBVOLUME" },
   env: { type: "string", multiple: true, short: "e", value: "NAME=VALUE", text: "a variable of the image's environment; repeatable" },
   entrypoint: { type: "string", value: "JSON", text: 'the program that a start runs, with its first arguments: \'["/bin/app"]\'' },
   command: { type: "string", value: "JSON", text: 'further arguments, or the program where there is no entry point: \'["--help"]\'' },
@@ -54,13 +55,13 @@ export const commands: ReadonlyArray<Command> = [
     name: "pull",
     operands: ["REFERENCE"],
     text: "fetch an image, convert it and publish it; prints its id",
-    options: [...common, "platform", "user", "group", "username", "password-stdin", "verify", "quiet"]
+    options: [...common, "platform", "user", "group", "username", "password-stdin", "verify", "partition", "quiet"]
   },
   {
     name: "import",
     operands: ["REFERENCE", "FILE"],
-    text: "make an image of a file (squashfs, tar, tar.gz, tar.zst) and publish it as custom:NAME[:TAG]; prints its id",
-    options: [...common, "platform", "user", "group", "env", "entrypoint", "command", "workdir", "label", "quiet"]
+    text: "make an image of a file and publish it as custom:NAME[:TAG] (squashfs, tar, tar.gz, tar.zst), vm:NAME[:TAG] (a disk, an OVA) or chos:NAME; prints its id",
+    options: [...common, "platform", "user", "group", "partition", "env", "entrypoint", "command", "workdir", "label", "quiet"]
   },
   { name: "images", operands: [], text: "list the images of a system", options: [...common, "quiet"] },
   { name: "lookup", operands: ["REFERENCE"], text: "print the id that a reference points to", options: common },

@@ -20,6 +20,7 @@ import * as Registries from "./Registries.js"
 import * as ServiceConfig from "./ServiceConfig.js"
 import { SshSettings } from "./SshSettings.js"
 import { Verify } from "./Verify.js"
+import * as VmSettings from "./VmSettings.js"
 import { Conversions, SlurmSettings } from "./WlmSettings.js"
 
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
@@ -81,6 +82,8 @@ export interface GatewayConfig {
   readonly import?: typeof ImportSettings.Import.Encoded | undefined
   /** Where CHOS trees are listed, and who may have them converted. */
   readonly chos?: typeof ChosSettings.Chos.Encoded | undefined
+  /** How virtual machines' disks are read. */
+  readonly vm?: typeof VmSettings.Vm.Encoded | undefined
   /** How much content of a packed image is read back before it is published; its structure always is. Default: `sampled`. */
   readonly readBack?: Verify | undefined
   /** How the gateway service is reached. */
@@ -123,6 +126,7 @@ export const GatewayConfig = Schema.Struct({
   defaultImageType: Schema.optionalWith(Schema.Literal("docker", "custom", "id"), { default: () => "docker" as const }),
   import: Schema.optionalWith(ImportSettings.Import, { default: () => ImportSettings.defaultImport }),
   chos: Schema.optionalWith(ChosSettings.Chos, { default: () => ChosSettings.defaultChos }),
+  vm: Schema.optionalWith(VmSettings.Vm, { default: () => VmSettings.defaultVm }),
   readBack: Schema.optionalWith(Verify, { default: () => "sampled" as const }),
   server: Schema.optionalWith(ServiceConfig.Server, { default: () => ServiceConfig.defaultServer }),
   pulls: Schema.optionalWith(ServiceConfig.PullPolicy, { default: () => ServiceConfig.defaultPullPolicy }),
@@ -179,6 +183,7 @@ export interface Site {
   readonly limits: PullLimits
   readonly import: ImportSettings.Import
   readonly chos: ChosSettings.Chos
+  readonly vm: VmSettings.Vm
   readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
   readonly registry: (host: string) => Registries.RegistrySettings
@@ -274,6 +279,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     readBack: config.readBack,
     import: config.import,
     chos: config.chos,
+    vm: config.vm,
     limits,
     dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => Registries.settings(config.registries, host),
@@ -318,6 +324,7 @@ const personal = (): Site => {
     readBack: "sampled",
     import: ImportSettings.defaultImport,
     chos: ChosSettings.defaultChos,
+    vm: VmSettings.defaultVm,
     limits: defaultPullLimits,
     dockerDaemon: { socket: DAEMON_SOCKET, pulls: new Set() },
     registry: (host) => Registries.settings({}, host),

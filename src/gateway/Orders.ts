@@ -169,7 +169,7 @@ const TREES = "chos:"
 /** Files and the daemon of the gateway's machine are nobody's to read from afar, an administrator's neither. */
 const refused = (ref: ImageRef.ImageRef) => {
   const remedy =
-    ref.type === "custom"
+    ref.type === "custom" || ref.type === "vm"
       ? "Import it."
       : ref.type === "id"
         ? "Look it up: it is there, or it is not."

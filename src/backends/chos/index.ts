@@ -6,16 +6,14 @@
  */
 import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
-import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import { type Chos, defaultChos } from "../../core/ChosSettings.js"
 import { errorFields, ImageError, printable } from "../../core/Errors.js"
 import type { ImageSource, ResolvedImage, ResolveOptions } from "../../core/Image.js"
 import type { ImageMetadata } from "../../core/ImageRecord.js"
 import type { ImageRef } from "../../core/ImageRef.js"
-import * as Merge from "../../core/Merge.js"
+import { oneLayer } from "../../core/OneLayer.js"
 import * as Platform from "../../core/Platform.js"
-import type { RootfsStream } from "../../core/RootfsStream.js"
 import * as Conf from "./Conf.js"
 import { metadataOf } from "./Metadata.js"
 import * as Shells from "./Shells.js"
@@ -42,7 +40,7 @@ const resolve = (ref: ImageRef, settings: Chos, options: ResolveOptions): Effect
     const tree = yield* snapshot(from, `chos:${printable(name)}`, options)
     const platform = yield* platformOf(tree, name, options)
     const metadata = metadataOf(name, conf, tree.report)
-    const restarted = yield* Ref.make(false)
+    const stream = yield* oneLayer(tree.digest, Effect.succeed(tree.archive), options)
     options.onProgress({ _tag: "Layer", digest: tree.digest, received: tree.archive.length, bytes: tree.archive.length, cached: true })
     return {
       sourceDigest: tree.digest,
@@ -53,7 +51,7 @@ const resolve = (ref: ImageRef, settings: Chos, options: ResolveOptions): Effect
       metadata,
       isPrivate: false,
       blobs: [{ digest: tree.digest, bytes: tree.archive.length, stored: undefined }],
-      open: Effect.succeed(stream(tree, options, restarted))
+      open: Effect.succeed(stream)
     }
   })
 
@@ -88,11 +86,3 @@ const platformOf = ({ report }: Snapshot, name: string, { onProgress, platform }
 
 const variantOf = ({ command, entrypoint, env, labels, workdir }: ImageMetadata, platform: Platform.Platform): string =>
   `chos 1 ${createHash("sha256").update(JSON.stringify([env, entrypoint, command, workdir ?? null, labels, Platform.format(platform)])).digest("hex")}`
-
-const stream = ({ archive, digest }: Snapshot, { limits, workspace }: ResolveOptions, restarted: Ref.Ref<boolean>): RootfsStream => ({
-  write: (output, onBytes) =>
-    Effect.flatMap(Ref.get(restarted), (plan) =>
-      Merge.write([{ digest, diffId: undefined, blob: Effect.succeed(archive) }], output, { program: workspace.program("shifter-merge"), limits, sample: workspace.sample, plan, onBytes })
-    ).pipe(Effect.tapErrorTag("RestartNeeded", () => Ref.set(restarted, true))),
-  fetched: Effect.void
-})
