@@ -96,7 +96,7 @@ const keep = <A>(list: Array<A>, value: A): void => {
 }
 
 const hear = (told: Told, line: string): Told => {
-  const [kind, ...words] = line.split(" ")
+  const [kind = "", ...words] = line.split(" ")
   const [first = "", second = "", third = ""] = words
   switch (kind) {
     case "found":
