@@ -10,6 +10,9 @@
 #include "mechanism/open.h"
 
 #define MODULES "/usr/lib/uml/modules"
+// The guest's first program, which this one carries.
+extern const char disk_guest_start[], disk_guest_end[];
+
 #define FILE_MOST ((size_t)32 << 20)
 
 static bool add_file(struct buffer *archive, const char *file, const char *name, mode_t mode, struct failure *why) {
@@ -59,7 +62,10 @@ static void add_orders(struct buffer *archive, const char *partition, uint64_t e
 bool initramfs_make(const char *partition, uint64_t entries, uint64_t bytes, struct buffer *archive, struct failure *why) {
   static const char *const directories[] = {"dev", "proc", "root"};
   for (size_t i = 0; i < COUNT_OF(directories); i++) archive_add(archive, directories[i], S_IFDIR | 0755, NULL, 0);
-  if (!add_file(archive, DISK_GUEST, "init", 0755, why) || !add_modules(archive, why)) return false;
+  size_t length = (size_t)(&disk_guest_end[0] - &disk_guest_start[0]);
+  if (length == 0) return fail(why, ERROR_TOOL_MISSING, "shifter-disk was built without its guest");
+  archive_add(archive, "init", S_IFREG | 0755, disk_guest_start, length);
+  if (!add_modules(archive, why)) return false;
   add_orders(archive, partition, entries, bytes);
   archive_end(archive);
   return true;

@@ -106,14 +106,14 @@ static bool enter_namespaces(const struct request *request, struct failure *why)
 
 struct shown {
   const char *from, *at; // a directory or file of the host, and its place below the new root
-  bool writable, recursive, may_run;
+  bool writable, recursive, may_run, device;
   int tree;
 };
 
 // What a system has not is not shown. Of the host's mounts below one none is shown, but for those of /proc, which hide what the site hides.
 static bool take(struct shown *shown, struct failure *why) {
   unsigned recursive = shown->recursive ? AT_RECURSIVE : 0;
-  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (shown->writable ? 0 : MOUNT_ATTR_RDONLY) | (shown->may_run ? 0 : MOUNT_ATTR_NOEXEC)};
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | (shown->device ? 0 : MOUNT_ATTR_NODEV) | (shown->writable ? 0 : MOUNT_ATTR_RDONLY) | (shown->may_run ? 0 : MOUNT_ATTR_NOEXEC)};
   struct stat status;
   shown->tree = -1;
   // On a merged system /lib is a link into /usr, and made anew.
@@ -141,16 +141,17 @@ static bool show(const struct shown *shown, struct failure *why) {
 }
 
 static bool make_root(const struct request *request, struct failure *why) {
-  struct shown all[] = {{"/usr", "usr", false, false, true, -1}, {"/lib", "lib", false, false, true, -1}, {"/lib64", "lib64", false, false, true, -1},
-    {"/lib32", "lib32", false, false, true, -1}, {"/bin", "bin", false, false, true, -1}, {"/sbin", "sbin", false, false, true, -1},
-    {"/etc/ld.so.cache", "etc/ld.so.cache", false, false, false, -1},
-    {request->directory, "work", true, false, false, -1}, {request->proc == NULL ? "/nowhere" : "/proc", "proc", true, true, false, -1}};
+  struct shown all[] = {{"/usr", "usr", false, false, true, false, -1}, {"/lib", "lib", false, false, true, false, -1}, {"/lib64", "lib64", false, false, true, false, -1},
+    {"/lib32", "lib32", false, false, true, false, -1}, {"/bin", "bin", false, false, true, false, -1}, {"/sbin", "sbin", false, false, true, false, -1},
+    {"/etc/ld.so.cache", "etc/ld.so.cache", false, false, false, false, -1},
+    {"/dev/null", "dev/null", true, false, false, true, -1}, {"/dev/zero", "dev/zero", true, false, false, true, -1},
+    {"/dev/urandom", "dev/urandom", true, false, false, true, -1}, {request->directory, "work", true, false, false, false, -1}, {request->proc == NULL ? "/nowhere" : "/proc", "proc", true, true, false, false, -1}};
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return no("private", why);
   for (size_t i = 0; i < COUNT_OF(all); i++)
     if (!take(&all[i], why)) return false;
   // The new root covers /tmp in this namespace alone.
   if (mount("confined", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k,nr_inodes=64") != 0 || chdir("/tmp") != 0) return no("tmpfs", why);
-  if (mkdir("old", 0700) != 0 || mkdir("etc", 0755) != 0 || mkdir("tmp", 0755) != 0) return no("root", why);
+  if (mkdir("old", 0700) != 0 || mkdir("etc", 0755) != 0 || mkdir("dev", 0755) != 0 || mkdir("tmp", 0755) != 0) return no("root", why);
   if (syscall(SYS_pivot_root, ".", "old") != 0 || chdir("/") != 0) return no("pivot_root", why);
   for (size_t i = 0; i < COUNT_OF(all); i++)
     if (!show(&all[i], why)) return false;
