@@ -25,6 +25,6 @@ else
 fi
 ninja -C "$build"
 
-printf '\nbuild-native: made shifter, shifter-userns, setupRoot, unsetupRoot, shifter-check, shifter-merge, shifter-inflate, shifter-verify, shifter-unsquash, shifter-tree, shifter-open and shifter-disk in %s\n' "$build"
+printf '\nbuild-native: made shifter, shifter-userns, setupRoot, unsetupRoot, shifter-check, shifter-merge, shifter-inflate, shifter-verify, shifter-unsquash, shifter-tree, shifter-open, shifter-confined and shifter-disk in %s\n' "$build"
 printf 'build-native: configuration is read from %s/shifter\n' "$sysconfdir"
 printf 'build-native: install as root: meson install -C %q --no-rebuild\n' "$build"

@@ -56,6 +56,7 @@ test_packages=(
   user-mode-linux # an older kernel to run the helper on, and the reader of disks
   lvm2          # makes disks with logical volumes
   fdisk         # makes partition tables
+  qemu-utils    # makes and converts virtual machines' disks
   perl-base     # bcrypt, for a registry that asks for a password
   squashfuse    # shows images where there is no setuid helper
   xfsprogs      # makes the file systems of per-node caches

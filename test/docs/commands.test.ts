@@ -11,6 +11,8 @@ import { useWorkspace } from '../harness/workspace.js'
 import { busyboxRoot } from '../native/fixture.js'
 import { built, repository } from '../package/dist.js'
 import { allBlocks } from './guides.js'
+import { inFormat } from '../harness/disks.js'
+import { FILE_SYSTEM_SIZE, makeDisk, makeFileSystem, makeSystem, MIB } from '../native/disks/make.js'
 
 /** Commands of blocks marked `no-test`, and why they are not run here. */
 const notRun: ReadonlyArray<readonly [command: RegExp, why: string]> = [
@@ -57,6 +59,12 @@ describe('the guides', () => {
     writeBusybox(workspace.at('os/debian'))
     writeTree(workspace.at('os/debian'), { 'etc/os-release': 'PRETTY_NAME="tree"\n', 'etc/passwd': ['/local/etc/passwd'], 'var/tmp': ['/local/var/tmp'] })
     writeFileSync(workspace.at('chos'), `%SHELLS\ndebian:${workspace.at('os/debian')}\n`, { mode: 0o644 })
+    // The disks of the guide on virtual machines.
+    mkdirSync(workspace.at('vm'))
+    const system = makeSystem(workspace.at('vm/tree'), { 'usr/bin/cat': '-> ../../bin/busybox' })
+    await makeFileSystem('ext4', system, workspace.at('vm/root'))
+    await inFormat('qcow2', workspace.at('vm/root'), workspace.at('vm/rocky9.qcow2'))
+    await makeDisk(workspace.at('vm/two-systems.raw'), 'gpt', [{ at: 1, file: workspace.at('vm/root') }, { at: 1 + FILE_SYSTEM_SIZE / MIB, file: workspace.at('vm/root') }])
     const program = (name: string, line: string) => {
       mkdirSync(workspace.at('bin'), { recursive: true })
       writeFileSync(workspace.at('bin', name), `#!/bin/sh\nexec ${line} "$@"\n`, { mode: 0o755 })
@@ -81,7 +89,7 @@ describe('the guides', () => {
     const lines = blocks.flatMap((block) => commandsOf(block.text))
     // The one image that guides name is made here instead of fetched.
     const layout = `${workspace.at('layout')}:v1`
-    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${layout}`).replaceAll('docker debian:12', `oci ${layout}`).replaceAll('/srv/os', workspace.at('os')).replaceAll('alice', user))
+    const script = lines.map((line) => line.replaceAll('docker:debian:12', `oci:${layout}`).replaceAll('docker debian:12', `oci ${layout}`).replaceAll('/srv/os', workspace.at('os')).replaceAll('/srv/vm', workspace.at('vm')).replaceAll('alice', user))
     const told = script.flatMap((line, i) => [`echo "guide-line ${i}" >&2`, line])
     const result = await run(['sh', '-eu', '-c', told.join('\n')], {
       cwd: work,

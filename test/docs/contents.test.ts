@@ -23,7 +23,7 @@ describe('the guides', () => {
       mkdirSync(at('empty'))
       writeFileSync(at('package.json'), '{"type":"module"}')
       const strict = { strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: true, noEmit: true, resolveJsonModule: true }
-      const entries = { 'shifter-sdk': 'src/index.ts', ...Object.fromEntries(['backends/chos', 'backends/docker'].map((name) => [`shifter-sdk/${name}`, `src/${name}/index.ts`])), 'shifter-sdk/wlm-testkit': 'src/wlm/testkit/index.ts' }
+      const entries = { 'shifter-sdk': 'src/index.ts', ...Object.fromEntries(['backends/chos', 'backends/docker', 'backends/vm'].map((name) => [`shifter-sdk/${name}`, `src/${name}/index.ts`])), 'shifter-sdk/wlm-testkit': 'src/wlm/testkit/index.ts' }
       const paths = Object.fromEntries(Object.entries(entries).map(([name, file]) => [name, [join(repository, file)]]))
       const compilerOptions = { ...strict, target: 'es2022', lib: ['es2023'], module: 'esnext', moduleResolution: 'bundler', moduleDetection: 'force', types: ['node'], paths }
       writeFileSync(at('tsconfig.json'), JSON.stringify({ compilerOptions, files }))
