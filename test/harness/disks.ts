@@ -41,7 +41,7 @@ const logicalVolume = async (fileSystem: string, disk: string, offset: number): 
   const group = `vg${createHash('sha256').update(disk).digest('hex').slice(0, 8)}`
   await runOk(['truncate', '-s', String(FILE_SYSTEM_SIZE + 8 * MIB), volume])
   const loop = (await runOk(['losetup', '--find', '--show', volume])).stdout.trim()
-  const lvm = (program: string, ...args: readonly string[]) => runOk([program, '-qq', '--config', `devices { filter=["a|^${loop}$|","r|.*|"] } backup { backup=0 archive=0 }`, ...args])
+  const lvm = (program: string, ...args: readonly string[]) => runOk(['lvm', program, '--driverloaded', 'n', '-qq', '--config', `devices { filter=["a|^${loop}$|","r|.*|"] } backup { backup=0 archive=0 }`, ...args])
   try {
     await lvm('pvcreate', '--dataalignment', '1m', loop)
     await lvm('vgcreate', '-s', '4m', group, loop)
