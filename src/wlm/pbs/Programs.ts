@@ -3,13 +3,24 @@
  *
  * @module
  */
+import { readFile } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import { errorFields, messageOf, printable, WlmError } from "../../core/Errors.js"
 import * as Process from "../../core/Process.js"
 
-/** Directory of PBS's programs; where the path finds them without it. */
+/** Directory of PBS's programs; without it that of `PBS_EXEC` in `/etc/pbs.conf`, else where the path finds them. */
 export type Programs = string | undefined
+
+const installed: Effect.Effect<Programs> = Effect.promise(() =>
+  readFile("/etc/pbs.conf", "utf8").then(
+    (text) => {
+      const root = /^PBS_EXEC=(\/.*?)\/?\s*$/m.exec(text)?.[1]
+      return root === undefined ? undefined : nodePath.join(root, "bin")
+    },
+    () => undefined
+  )
+)
 
 /** Longer than PBS's own programs wait for a server that is away. */
 const LONGEST = "90 seconds"
@@ -22,7 +33,8 @@ export interface Answer {
 
 /** Runs one to its end; what it says is for the caller to judge. */
 export const ask = (programs: Programs, name: string, args: ReadonlyArray<string>): Effect.Effect<Answer, WlmError> =>
-  Process.output(programs === undefined ? name : nodePath.join(programs, name), args).pipe(
+  (programs === undefined ? installed : Effect.succeed(programs)).pipe(
+    Effect.flatMap((directory) => Process.output(directory === undefined ? name : nodePath.join(directory, name), args)),
     Effect.mapError((fault) => new WlmError(errorFields("WLM_MISSING", `PBS can't be asked: ${messageOf(fault)}`, { cause: fault }))),
     Effect.timeoutFail({ duration: LONGEST, onTimeout: () => new WlmError(errorFields("WLM_MISSING", `PBS's ${name} does not answer within ${LONGEST}`)) }),
     Effect.filterOrFail(
