@@ -9,6 +9,7 @@ export default defineConfig([
       "backends/chos/index": "src/backends/chos/index.ts",
       "backends/vm/index": "src/backends/vm/index.ts",
       "backends/docker/index": "src/backends/docker/index.ts",
+      "wlm/pbs/index": "src/wlm/pbs/index.ts",
       "wlm/slurm/index": "src/wlm/slurm/index.ts",
       "wlm/testkit/index": "src/wlm/testkit/index.ts"
     },

@@ -13,5 +13,5 @@ export { make as referenceDialect, type Needed } from "./gateway/dialect/index.j
 export { Pulls } from "./gateway/Pulls.js"
 export { Authentication, type Identity } from "./gateway/Identity.js"
 export type { Caller } from "./gateway/Policy.js"
-export type { Wanted } from "./gateway/Orders.js"
+export type { Wanted, WantedImport } from "./gateway/Orders.js"
 export { Api, Asking, Authenticated } from "./gateway/v1/Api.js"

@@ -38,7 +38,7 @@ export const ended = (name: string, { status, stderr }: Process.Exit): ErrorFiel
 const KILLED = 128 + 9
 
 /** The package's directory, which holds the native sources too. */
-const packageRoot = (): string | undefined => {
+export const packageRoot = (): string | undefined => {
   let directory = nodePath.dirname(fileURLToPath(import.meta.url))
   for (let levels = 0; levels < 5; levels++) {
     if (existsSync(nodePath.join(directory, "native/meson.build"))) return directory

@@ -21,7 +21,7 @@ import * as ServiceConfig from "./ServiceConfig.js"
 import { SshSettings } from "./SshSettings.js"
 import { Verify } from "./Verify.js"
 import * as VmSettings from "./VmSettings.js"
-import { Conversions, SlurmSettings } from "./WlmSettings.js"
+import { Conversions, PbsSettings, SlurmSettings } from "./WlmSettings.js"
 
 const SystemName = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, { message: () => "a name of letters, digits, '_', '.' and '-'" }))
 
@@ -42,13 +42,16 @@ export interface SystemConfig {
   readonly ssh?: typeof SshSettings.Encoded | undefined
   /** How its Slurm is set up. */
   readonly slurm?: typeof SlurmSettings.Encoded | undefined
+  /** How its PBS is set up. */
+  readonly pbs?: typeof PbsSettings.Encoded | undefined
 }
 const SystemConfig = Schema.Struct({
   imagePath: AbsolutePath,
   publicMode: Schema.optionalWith(Schema.Literal("0600", "0644"), { default: () => "0600" as const }),
   ...ServiceConfig.SystemService,
   ssh: Schema.optional(SshSettings),
-  slurm: Schema.optional(SlurmSettings)
+  slurm: Schema.optional(SlurmSettings),
+  pbs: Schema.optional(PbsSettings)
 })
 
 const limit = Schema.Int.pipe(Schema.positive())
@@ -168,6 +171,8 @@ export interface System {
   readonly ssh: SshSettings | undefined
   /** How its Slurm is set up; undefined where nothing is said of it. */
   readonly slurm: SlurmSettings | undefined
+  /** How its PBS is set up; undefined where nothing is said of it. */
+  readonly pbs: PbsSettings | undefined
 }
 
 /** A site's configuration, ready for use. */
@@ -273,7 +278,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     stateDirectory: config.stateDirectory,
     isPersonal: false,
     prefix: config.prefix,
-    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ssh: undefined, slurm: undefined, ...system }])),
+    systems: new Map(Object.entries(config.systems).map(([name, system]) => [name, { name, isPersonal: false, ssh: undefined, slurm: undefined, pbs: undefined, ...system }])),
     defaultSystem,
     defaultImageType: config.defaultImageType,
     readBack: config.readBack,
@@ -318,7 +323,7 @@ const personal = (): Site => {
     stateDirectory: directory("XDG_STATE_HOME", ".local/state"),
     isPersonal: true,
     prefix: undefined,
-    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", admins: [], munge: "", isPersonal: true, ssh: undefined, slurm: undefined }]]),
+    systems: new Map([["personal", { name: "personal", imagePath: nodePath.join(directory("XDG_DATA_HOME", ".local/share"), "images"), publicMode: "0600", admins: [], munge: "", isPersonal: true, ssh: undefined, slurm: undefined, pbs: undefined }]]),
     defaultSystem: "personal",
     defaultImageType: "docker",
     readBack: "sampled",

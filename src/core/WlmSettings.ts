@@ -33,9 +33,29 @@ export const SlurmSettings = Schema.Struct({
 })
 export type SlurmSettings = typeof SlurmSettings.Type
 
+/** `systems.NAME.pbs`: how the hook of PBS is set up on a system. */
+export const PbsSettings = Schema.Struct({
+  ...Reached,
+  /** Where the native programs are installed on its nodes and its server; `prefix` of the gateway, else `/usr/local`. */
+  prefix: Schema.optional(PlainPath),
+  /** Where the rendered files are put on its server. */
+  directory: Schema.optionalWith(PlainPath, { default: () => "/etc/shifter/pbs" }),
+  /** The first `runDirectory` of the nodes' `runtime.conf`. */
+  runDirectory: Schema.optionalWith(PlainPath, { default: () => "/run/shifter" }),
+  /** How long one of the native programs may take in an event. */
+  seconds: Schema.optionalWith(Schema.Int.pipe(Schema.between(5, 600)), { default: () => 60 }),
+  /** Seconds between two looks of a node after what is left over or outside. */
+  every: Schema.optionalWith(Schema.Int.pipe(Schema.between(30, 86400)), { default: () => 120 }),
+  /** Nodes that run no images: their names, as PBS knows them. */
+  excludeHosts: Schema.optionalWith(Schema.Array(Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/, { message: () => "the name of a host" }))), { default: () => [] }),
+  /** Nodes whose `resources_available.vntype` holds one of these run no images either. */
+  excludeVntypes: Schema.optionalWith(Schema.Array(Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9._-]{1,100}$/, { message: () => "a vnode type" }))), { default: () => [] })
+})
+export type PbsSettings = typeof PbsSettings.Type
+
 /** `conversions`: heavy conversions leave this machine as jobs of a workload manager. */
 export const Conversions = Schema.Struct({
-  wlm: Schema.Literal("slurm"),
+  wlm: Schema.Literal("slurm", "pbs"),
   /** The system whose nodes convert; the default one without it. */
   system: Schema.optional(Schema.String),
   /** A directory that this machine and the nodes see by the same path, of this gateway's account alone. */

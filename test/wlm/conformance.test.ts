@@ -7,6 +7,7 @@ import { adapterCases, type Case, type Complex, jobCases, liveCases, Refused, ty
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { adapter as local } from '../../examples/local-wlm/adapter.js'
 import { conformance, samples as localSamples } from '../../examples/local-wlm/conformance.js'
+import { adapter as pbsAdapter } from '../../src/wlm/pbs/index.js'
 import { adapter as slurmAdapter } from '../../src/wlm/slurm/index.js'
 import { runAs } from '../harness/accounts.js'
 import { mountsOf } from '../harness/leftovers.js'
@@ -34,6 +35,16 @@ const slurmSamples: readonly [Sample, ...Sample[]] = [
   { environment: { ...environment, SPANK_SHIFTER_IMAGE: 'id:abc' }, job: { ...job, nodes: [], request: { image: 'id:abc', volumes: [], writable: [] } } },
   { environment, job: { ...job, nodes: [], request: undefined } },
 ]
+
+const self = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 }
+const asked = { SHIFTER_IMAGE: 'abc', SHIFTER_IMAGEREQUEST: 'id:abc', SHIFTER_IMAGETYPE: 'id', SHIFTER_VOLUME: '/a:/b', SHIFTER_MODULE: 'none' }
+const pbsSamples: readonly [Sample, ...Sample[]] = [
+  { environment: { PBS_JOBID: '12.server', ...asked }, job: { job: '12.server', ...self, nodes: [], request: { image: 'id:abc', volumes: ['/a:/b'], modules: [], writable: [] } } },
+  // The kernel's own line stands for a list of one task.
+  { environment: { PBS_JOBID: '7[1].server', PBS_NODEFILE: '/proc/sys/kernel/ostype' }, job: { job: '7[1].server', ...self, nodes: [{ name: 'Linux', tasks: 1 }], request: undefined } },
+  { environment: { PBS_JOBID: '8.server' }, job: { job: '8.server', ...self, nodes: [], request: undefined } },
+]
+describe('the adapter of PBS', () => each(adapterCases(pbsAdapter({ programs: '/nowhere' }), pbsSamples)))
 
 describe('the adapter of Slurm', () => each(adapterCases(slurmAdapter({ programs: '/nowhere' }), slurmSamples)))
 

@@ -5,6 +5,7 @@
  */
 import { describe } from 'vitest'
 import { type NodeName, NODES } from '../harness/slurm.js'
+import { conformance } from './slurm/conformance.js'
 import { crowd } from './slurm/crowd.js'
 import { elsewhere } from './slurm/elsewhere.js'
 import { faults } from './slurm/faults.js'
@@ -19,6 +20,7 @@ useImages()
 
 describe('a cluster', () => {
   useCluster()
+  describe('the conformance suite', conformance)
   describe('a submission', submission)
   describe('a job with an image', jobs)
   describe('values that a user forges', hostile)

@@ -20,7 +20,7 @@ import * as Shells from "./Shells.js"
 import { siteFile } from "./SiteFile.js"
 import { type From, snapshot, type Snapshot } from "./Tree.js"
 
-export { defaultReference } from "./Default.js"
+export { defaultReference, type Person } from "./Default.js"
 export type { Chos } from "../../core/ChosSettings.js"
 
 /** The source of `chos:` references of a site. */

@@ -59,7 +59,7 @@ Commands:
   token create              make a token for a user; prints its secret, once
   token list                list tokens
   token revoke ID           end a token
-  wlm render NAME           write the files by which a workload manager (slurm) runs jobs in images
+  wlm render NAME           write the files by which a workload manager (slurm, pbs) runs jobs in images
   wlm check NAME            say whether this machine is set up by them
 
 Options:

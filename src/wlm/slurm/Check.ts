@@ -3,10 +3,9 @@
  *
  * @module
  */
-import { lstat, readFile, stat } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
-import { messageOf, systemCode } from "../../core/Errors.js"
+import { asRendered, ofRoot } from "../../core/Installed.js"
 import type { NodeCheck } from "../../core/Udi.js"
 import { ask, type Reached, said } from "./Programs.js"
 import { type Installation, jobProgramOf, pluginOf, render } from "./Rendering.js"
@@ -24,30 +23,6 @@ export const check = (installation: Installation, reached: Reached): Effect.Effe
     const files = yield* Effect.forEach(render(installation), ({ content, mode, name }) => Effect.promise(() => asRendered(nodePath.join(directory, name), content, mode)))
     return [...programs, ...files, ...(yield* settings(installation, reached)), ...(yield* options(installation, reached))]
   })
-
-/** Whoever may write it, or put another in its place, would be root. */
-const ofRoot = async (name: string, file: string): Promise<NodeCheck> => {
-  for (let path = file; ; path = nodePath.dirname(path)) {
-    try {
-      const { mode, uid } = await stat(path)
-      if (uid !== 0) return { name, ok: false, detail: `${path} is uid ${uid}'s, and must be root's` }
-      if ((mode & 0o022) !== 0 && (mode & 0o1000) === 0) return { name, ok: false, detail: `${path} can be written by others than root` }
-    } catch (error) {
-      return { name, ok: false, detail: systemCode(error) === "ENOENT" ? `there is no ${path}` : messageOf(error) }
-    }
-    if (path === "/") return { name, ok: true, detail: file }
-  }
-}
-
-const asRendered = async (file: string, content: string, mode: number): Promise<NodeCheck> => {
-  const name = nodePath.basename(file)
-  const owned = await ofRoot(name, file)
-  if (!owned.ok) return owned
-  const found = (await lstat(file)).mode & 0o777
-  if (found !== mode) return { name, ok: false, detail: `${file} has mode ${found.toString(8)}, not ${mode.toString(8)}` }
-  const text = await readFile(file, "utf8").catch(messageOf)
-  return text === content ? owned : { name, ok: false, detail: `${file} is not what is rendered: another version or configuration has written it` }
-}
 
 /** What `scontrol` tells of Slurm's settings. */
 const settings = (installation: Installation, reached: Reached): Effect.Effect<ReadonlyArray<NodeCheck>> =>

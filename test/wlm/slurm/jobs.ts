@@ -35,17 +35,16 @@ export const jobs = (): void => {
     expect(printed).toBe([1, 2, 3, 4, 5, 6].map((i) => `${i} two 1\n`).join(''))
   })
 
-  it('may be heterogeneous, each component with a root of the image it asked for, which its steps name', async () => {
+  it('may be heterogeneous, each component with the image it asked for', async () => {
     const job = await submit(userA, `#!/bin/sh
 #SBATCH --nodes=1 ${of('one')}
 #SBATCH hetjob
 #SBATCH --nodes=1 ${of('two')}
-srun --het-group=0 ${shifter} cat /which
-srun --het-group=1 ${of('two')} ${shifter} cat /which
-srun --het-group=1 ${of('two')} sh -c "${JOINS}"
+for i in 0 1; do srun --het-group=$i ${shifter} cat /which; srun --het-group=$i sh -c "${JOINS}"; done
+srun --het-group=1 ${of('three')} ${shifter} cat /which
 exec sleep 600
 `)
-    await told(job, /^one\ntwo\n1\n$/)
+    await told(job, /^one\n1\ntwo\n1\nthree\n$/)
     const parts = await fields(job.id)
     expect(await Promise.all(parts.map(({ JobId = '' }) => roots(JobId)))).toEqual([[expect.stringMatching(/ ready$/)], [expect.stringMatching(/ ready$/)]])
     await cluster().root('scancel', '--full', job.id)
@@ -85,7 +84,7 @@ exec sleep 600
   })
 
   it.skipIf(!long)('is taken down when its time is over (long form alone: a minute is the shortest there is)', { timeout: 240_000 }, async () => {
-    const job = await submit(userA, `srun ${shifter} sleep 600`, [of('one'), '--time=1'])
+    const job = await submit(userA, `mkfifo waiting; srun ${shifter} cat /shared/waiting`, [of('one'), '--time=1'])
     await state(job.id, /RUNNING/)
     expect(await ended(job.id, 200)).toEqual(['TIMEOUT'])
   })

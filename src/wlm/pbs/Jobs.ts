@@ -1,0 +1,56 @@
+/**
+ * Jobs of the gateway's own in PBS.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect"
+import type { BatchJob, BatchJobs, BatchState } from "../../core/Batch.js"
+import { errorFields, printable, WlmError } from "../../core/Errors.js"
+import { ask, type Programs, said } from "./Programs.js"
+
+/** `qsub -- program` begins at home and copies its output at the end. What is run are words that this shell does not read. */
+const SCRIPT = 'cd "$1" && exec >"$2" 2>&1 && shift 2 && exec "$@"'
+
+/** `options` are further ones of `qsub`, each a word, such as `-qlarge`. */
+export const jobs = (programs: Programs, options: ReadonlyArray<string>): BatchJobs => ({
+  submit: (job) => submit(programs, [...options, "-N", job.name, "-j", "oe", "-o", "/dev/null", "-r", "n", "--", "/bin/sh", "-c", SCRIPT, "sh", ...wordsOf(job)]),
+  state: (id) =>
+    Effect.flatMap(ask(programs, "qstat", ["-x", "-f", id]), (answer) => {
+      if (answer.status !== 0 && !UNKNOWN.test(answer.stderr)) return failed("qstat", id, answer.stderr)
+      return Effect.succeed(stateOf(id, answer.stdout))
+    }),
+  cancel: (id) =>
+    Effect.flatMap(ask(programs, "qdel", [id]), ({ status, stderr }) => (status === 0 || OVER.test(stderr) || UNKNOWN.test(stderr) ? Effect.void : failed("qdel", id, stderr)))
+})
+
+const wordsOf = ({ command, directory, output }: BatchJob): ReadonlyArray<string> => [directory, output, ...command]
+
+const UNKNOWN = /unknown job id|illegally formed job identifier|invalid job/i
+const OVER = /job has finished|request invalid for state/i
+
+const failed = (program: string, id: string, stderr: string) => new WlmError(errorFields("WLM_FAILED", `PBS's ${program} does not tell of job ${id}: ${said(stderr)}`))
+
+const submit = (programs: Programs, args: ReadonlyArray<string>): Effect.Effect<string, WlmError> =>
+  Effect.gen(function* () {
+    const empty = args.findIndex((word) => word === "" || word.includes("\n"))
+    if (empty >= 0) return yield* new WlmError(errorFields("WLM_REFUSED", "PBS hands a program no argument that is empty or holds a line feed"))
+    const { status, stderr, stdout } = yield* ask(programs, "qsub", args)
+    if (status !== 0) return yield* new WlmError(errorFields("WLM_REFUSED", `PBS does not take the job: ${said(stderr)}`))
+    const [, id] = /^([0-9]{1,12}\.[A-Za-z0-9][A-Za-z0-9._-]{0,99})\n?$/.exec(stdout) ?? []
+    if (id === undefined) return yield* new WlmError(errorFields("WLM_FAILED", `PBS took a job, and told "${printable(stdout.trimEnd())}" instead of its id`))
+    return id
+  })
+
+/** The state of a job by what `qstat -xf` printed: its attributes come one a line, and longer ones go on behind a tab. */
+export const stateOf = (id: string, printed: string): BatchState => {
+  const [first = "", ...lines] = printed.split("\n")
+  if (first.trim() !== `Job Id: ${id}`) return { _tag: "Lost" }
+  const attribute = (name: string) => lines.find((line) => line.startsWith(`    ${name} = `))?.slice(name.length + 7).trim()
+  const state = attribute("job_state") ?? ""
+  if ("QHWT".includes(state) && state !== "") return { _tag: "Waiting" }
+  if (state === "M" || state === "") return { _tag: "Lost" }
+  if (state !== "F" && state !== "X") return { _tag: "Running" }
+  const status = Number(attribute("Exit_status") ?? Number.NaN)
+  if (Number.isInteger(status) && status >= 0) return { _tag: "Ended", status: status < 256 ? status : 128 + (status - 256) }
+  return { _tag: "Ended", status: 1, why: Number.isInteger(status) ? `Exit_status ${status}` : "it never ran" }
+}
