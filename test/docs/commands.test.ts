@@ -24,6 +24,7 @@ const notRun: ReadonlyArray<readonly [command: RegExp, why: string]> = [
   [/^(srun|mpiexec) |^shifter .*--module=/, 'needs an image and modules of a site; test/native/modules.test.ts runs such a program'],
   [/^ssh-keygen |^scp |^awk .* >> \/etc\/shifter\/known_hosts$/, 'needs a cluster, and makes files of a site; test/transports/ssh.test.ts makes its own'],
   [/^qsub |^qmgr |^shifter-gateway wlm (render|check) pbs/, 'needs a complex of PBS; test/wlm/pbs.test.ts does the same where there is one'],
+  [/^shifter-gateway wlm (render|check) slurm/, 'needs a cluster; test/wlm/slurm.test.ts runs the same of the guide of Slurm'],
   [/^npm run demo$/, 'installs a setuid program and makes accounts; it is run by itself'],
   [/^npm test$/, 'is what runs this'],
   [/^scripts\/setup\.sh test$|^npm run (lint|rooms|typecheck|build|docs)$/, 'is a step of scripts/test.sh'],
