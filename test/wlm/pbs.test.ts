@@ -3,7 +3,7 @@
  */
 import * as Effect from 'effect/Effect'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { jobCases } from 'shifter-sdk/wlm-testkit'
@@ -77,6 +77,8 @@ describe.skipIf(reason !== undefined)('a complex of PBS', () => {
     const result = await runAs(as, ['qsub', '-Wblock=true', ...at, ...options, ...words], { env: { PATH, HOME: as.home, USER: as.name, LOGNAME: as.name }, cwd: as.home })
     const id = result.stdout.trim()
     if (id === '') return { id, status: result.status, out: '', err: result.stderr }
+    // PBS tells the end of a job before it has copied its output.
+    if (!options.includes('-J')) await vi.waitFor(() => expect(['out', 'err'].filter((name) => !existsSync(join(directory, name)))).toEqual([]), { timeout: 60_000 })
     const read = (name: string): string => {
       try {
         return readFileSync(join(directory, name), 'utf8')
@@ -174,7 +176,10 @@ describe.skipIf(reason !== undefined)('a complex of PBS', () => {
     await vi.waitFor(async () => expect(await roots()).not.toContain(id), { timeout: 60_000 })
   })
 
-  it.each(jobCases(adapter().batch, '/').map(({ name }, i) => [name, i] as const))("as a place for the gateway's own jobs %s", async (_, i) => {
+  // PBS takes jobs of root where its server says so alone.
+  const rootMay = reason === undefined && /^\s*acl_roots = .*\broot\b/m.test(shell('qmgr -c "list server acl_roots"'))
+  if (reason === undefined && !rootMay) console.log('PBS: the gateway\'s own jobs are skipped, since acl_roots of the server does not name root')
+  it.skipIf(!rootMay).each(jobCases(adapter().batch, '/').map(({ name }, i) => [name, i] as const))("as a place for the gateway's own jobs %s", async (_, i) => {
     await Effect.runPromise(jobCases(adapter().batch, workspace.path)[i]?.check ?? Effect.die('no case'))
   })
 })

@@ -8,8 +8,10 @@ import type { BatchJob, BatchJobs, BatchState } from "../../core/Batch.js"
 import { errorFields, printable, WlmError } from "../../core/Errors.js"
 import { ask, type Programs, said } from "./Programs.js"
 
-/** `qsub -- program` begins at home and copies its output at the end. What is run are words that this shell does not read. */
-const SCRIPT = 'cd "$1" && exec >"$2" 2>&1 && shift 2 && exec "$@"'
+/** `qsub -- program` begins at home, copies its output at the end, loses empty words and cuts others at a line feed: so the words come quoted, in one. */
+const SCRIPT = 'n=$(printf "\\nx"); n=${n%x}; cd "$1" && exec >"$2" 2>&1 && eval "exec $3"'
+
+const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''").replaceAll("\n", "'\"$n\"'")}'`
 
 /** `options` are further ones of `qsub`, each a word, such as `-qlarge`. */
 export const jobs = (programs: Programs, options: ReadonlyArray<string>): BatchJobs => ({
@@ -23,7 +25,7 @@ export const jobs = (programs: Programs, options: ReadonlyArray<string>): BatchJ
     Effect.flatMap(ask(programs, "qdel", [id]), ({ status, stderr }) => (status === 0 || OVER.test(stderr) || UNKNOWN.test(stderr) ? Effect.void : failed("qdel", id, stderr)))
 })
 
-const wordsOf = ({ command, directory, output }: BatchJob): ReadonlyArray<string> => [directory, output, ...command]
+const wordsOf = ({ command, directory, output }: BatchJob): ReadonlyArray<string> => [directory, output, command.map(quoted).join(" ")]
 
 const UNKNOWN = /unknown job id|illegally formed job identifier|invalid job/i
 const OVER = /job has finished|request invalid for state/i
@@ -32,8 +34,6 @@ const failed = (program: string, id: string, stderr: string) => new WlmError(err
 
 const submit = (programs: Programs, args: ReadonlyArray<string>): Effect.Effect<string, WlmError> =>
   Effect.gen(function* () {
-    const empty = args.findIndex((word) => word === "" || word.includes("\n"))
-    if (empty >= 0) return yield* new WlmError(errorFields("WLM_REFUSED", "PBS hands a program no argument that is empty or holds a line feed"))
     const { status, stderr, stdout } = yield* ask(programs, "qsub", args)
     if (status !== 0) return yield* new WlmError(errorFields("WLM_REFUSED", `PBS does not take the job: ${said(stderr)}`))
     const [, id] = /^([0-9]{1,12}\.[A-Za-z0-9][A-Za-z0-9._-]{0,99})\n?$/.exec(stdout) ?? []
