@@ -51,6 +51,8 @@ export const stateOf = (id: string, printed: string): BatchState => {
   if (state === "M" || state === "") return { _tag: "Lost" }
   if (state !== "F" && state !== "X") return { _tag: "Running" }
   const status = Number(attribute("Exit_status") ?? Number.NaN)
+  // A deleted job may have status 0, and one that was deleted before it ran has none.
+  if (attribute("substate") === "91") return { _tag: "Ended", status: status > 0 ? (status < 256 ? status : 128 + (status - 256)) : 1, why: "it was deleted" }
   if (Number.isInteger(status) && status >= 0) return { _tag: "Ended", status: status < 256 ? status : 128 + (status - 256) }
   return { _tag: "Ended", status: 1, why: Number.isInteger(status) ? `Exit_status ${status}` : "it never ran" }
 }
