@@ -63,7 +63,7 @@ export const until = async <A>(what: string, look: () => Promise<A> | A, good: (
 }
 
 /** Processes with these settings in their environment: daemons, steps and tasks of a cluster by its `SLURM_CONF`. */
-const processesWith = (...settings: readonly string[]): number[] =>
+export const processesWith = (...settings: readonly string[]): number[] =>
   readdirSync('/proc').filter((pid) => /^\d+$/.test(pid)).map(Number).filter((pid) => {
     try {
       const environment = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0')

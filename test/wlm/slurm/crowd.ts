@@ -1,7 +1,7 @@
 /** Many jobs of several users at random over both nodes, some cancelled, some killed: nothing is left, and each saw its own image alone. */
 import { afterEach, expect, it } from 'vitest'
 import { run } from '../../harness/process.js'
-import { until } from '../../harness/slurm.js'
+import { processesWith, until } from '../../harness/slurm.js'
 import { of } from './jobs.js'
 import { clean, cluster, ended, long, shifter, submit, users } from './site.js'
 
@@ -42,7 +42,7 @@ export const crowd = (): void => {
       if (fate !== 'ends') {
         if (fate !== 'is cancelled at once') await until(`job ${job.id}`, () => job.output(), (text) => text !== '', 120)
         // That it has ended meanwhile is one more thing that happens.
-        if (fate === 'is killed by root') await run(['sh', '-c', `for pid in $(pgrep -u ${user.uid} -f 'cat /which' | head -n 3); do kill -9 $pid; done`])
+        if (fate === 'is killed by root') await run(['kill', '-9', ...processesWith(`SLURM_CONF=${cluster().conf}`, `SLURM_JOB_ID=${job.id}`).slice(-2).map(String)])
         else await run(['scancel', ...(fate === 'is killed' ? ['--full', '--signal=KILL'] : []), job.id], { env: { ...process.env, SLURM_CONF: cluster().conf } })
       }
       const states = await ended(job.id, 300)
