@@ -27,6 +27,13 @@ export interface Place {
   readonly name: string
 }
 
+/** A disk image in the room where it is worked on. */
+export interface Disk {
+  /** The name of the file that holds it. */
+  readonly file: string
+  readonly place: Place
+}
+
 /** Tells a format: what it is, or undefined where it is none of that format. */
 export type Recognizer = (place: Place) => Effect.Effect<Container | undefined, ImageError>
 

@@ -11,7 +11,8 @@ import { errorFields, ImageError, printable } from "../../core/Errors.js"
 /** Bytes of a descriptor or a manifest that are read. */
 export const documentBytes = 4 * 1024 * 1024
 
-const TAG = /<([A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)((?:\s+[\w.:-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*\/?>/g
+// Each is read in a time that grows with the text alone: what a name may hold, nothing beside it may.
+const TAG = /<([A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)((?:\s+(?:[\w.-]+:)?[\w.-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*\/?>/g
 const ATTRIBUTE = /(?:[\w.-]+:)?([\w.-]+)\s*=\s*(?:"([^"<]*)"|'([^'<]*)')/g
 
 const refused = (name: string, what: string, remedy?: string) =>
@@ -25,9 +26,23 @@ const elements = (text: string, wanted: string): ReadonlyArray<ReadonlyMap<strin
 const predefined: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" }
 const unescaped = (text: string) => text.replace(/&([a-z]+);/g, (whole, name: string) => predefined[name] ?? whole)
 
+/** Without comments, in one pass however many begin. Undefined where one does not end. */
+const uncommented = (text: string): string | undefined => {
+  const pieces: Array<string> = []
+  for (let at = 0; ; ) {
+    const start = text.indexOf("<!--", at)
+    pieces.push(text.slice(at, start < 0 ? undefined : start))
+    if (start < 0) return pieces.join("")
+    const end = text.indexOf("-->", start + 4)
+    if (end < 0) return undefined
+    at = end + 3
+  }
+}
+
 /** The name of the file of the machine's only disk, which lies beside the descriptor. */
 export const diskOf = (descriptor: string, name: string): Either.Either<string, ImageError> => {
-  const text = descriptor.replace(/<!--[\s\S]*?-->/g, "")
+  const text = uncommented(descriptor)
+  if (text === undefined) return refused(name, "has a comment without an end")
   if (/<!DOCTYPE|<!ENTITY|<!\[CDATA\[/i.test(text)) return refused(name, "declares what is not read: a DOCTYPE, an entity or CDATA")
   if (elements(text, "Envelope").length !== 1) return refused(name, "is no OVF envelope")
   if (elements(text, "VirtualSystem").length > 1) return refused(name, "describes several machines", "Give the disk of one of them.")
@@ -39,7 +54,9 @@ export const diskOf = (descriptor: string, name: string): Either.Either<string, 
   const file = files.get(reference)
   const href = file?.get("href")
   if (file === undefined || href === undefined) return refused(name, `names no file for its disk "${printable(reference)}"`)
-  if (file.has("compression") && file.get("compression") !== "identity") return refused(name, "says that its disk is compressed as a whole", "Unpack the disk and give it alone.")
+  const compression = file.get("compression") ?? "identity"
+  // Whether it is, its content says.
+  if (compression !== "identity" && compression !== "gzip") return refused(name, `says that its disk is compressed with "${printable(compression)}"`, "Unpack the disk and give it alone.")
   if (file.has("chunkSize")) return refused(name, "says that its disk is in several pieces", "Join the pieces and give the disk alone.")
   // Nothing that a document names is opened elsewhere.
   if (!/^[^/\\\0]+$/.test(href) || href === "." || href === "..") return refused(name, `names the disk "${printable(href)}", which is no file beside it`)

@@ -32,10 +32,10 @@ const disks: ReadonlyArray<Mark> = [
 
 /** What is given in place of a disk. */
 const others: ReadonlyArray<Mark & { readonly what: string; readonly remedy: string }> = [
-  { ...mark(0, "\x1f\x8b"), what: "is compressed with gzip", remedy: "Unpack it first: gunzip." },
+  { ...mark(0, "\x1f\x8b"), what: "is compressed twice with gzip", remedy: "Unpack it first: gunzip." },
   { ...mark(0, "\xfd7zXZ\0"), what: "is compressed with xz", remedy: "Unpack it first: unxz." },
   { ...mark(0, "BZh"), what: "is compressed with bzip2", remedy: "Unpack it first: bunzip2." },
-  { ...mark(0, "\x28\xb5\x2f\xfd"), what: "is compressed with zstd", remedy: "Unpack it first: unzstd." },
+  { ...mark(0, "\x28\xb5\x2f\xfd"), what: "is compressed twice with zstd", remedy: "Unpack it first: unzstd." },
   { ...mark(0, "hsqs"), what: "is a squashfs, not a disk", remedy: "Import it as custom:NAME." },
   { ...mark(0x8001, "CD001"), what: "is a CD image", remedy: "Install the machine from it, and give the disk that it is installed on." }
 ]

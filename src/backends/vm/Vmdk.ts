@@ -33,15 +33,17 @@ export const vmdk: Recognizer = (place) =>
     const length = Number(header.readBigUInt64LE(36)) * SECTOR
     if (capacity === NOTHING) return yield* refusal(place, "DISK_UNSUPPORTED", "has no data of its own: that of other files is not opened", makeWhole)
     if (at === 0 || length === 0) return yield* refusal(place, "DISK_UNSUPPORTED", "is one extent of a disk of several files", makeWhole)
+    // The converter looks for a parent there alone.
+    if (at !== SECTOR) return yield* refusal(place, "DISK_UNSUPPORTED", "has its descriptor in another place than the second sector", makeWhole)
     yield* checkDescriptor(place, (yield* wholeAt(place, at, Math.min(length, DESCRIPTOR_BYTES))).toString("latin1").split("\0", 1)[0] ?? "")
     return { format: "vmdk", virtualBytes: Number(capacity) * SECTOR }
   })
 
 /** `KEY=VALUE`, the value with or without quotation marks. */
 const settings = (text: string): ReadonlyMap<string, string> =>
-  new Map(text.split(/\r?\n/).flatMap((line) => {
-    const [, key, value] = /^\s*([A-Za-z0-9_.]+)\s*=\s*"?([^"]*)"?\s*$/.exec(line) ?? []
-    return key === undefined || value === undefined ? [] : [[key.toLowerCase(), value] as const]
+  new Map(text.split("\n").flatMap((line) => {
+    const equals = line.indexOf("=")
+    return equals < 0 ? [] : [[line.slice(0, equals).trim().toLowerCase(), line.slice(equals + 1).trim().replaceAll('"', "")] as const]
   }))
 
 const checkDescriptor = (place: Place, text: string) =>

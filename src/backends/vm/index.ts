@@ -12,11 +12,12 @@ import type { ImageRef } from "../../core/ImageRef.js"
 import { oneLayer } from "../../core/OneLayer.js"
 import { defaultVm, type Vm } from "../../core/VmSettings.js"
 import * as Confined from "./Confined.js"
-import { type Container, type Place, refusal } from "./Container.js"
+import { type Container, type Disk, refusal } from "./Container.js"
 import * as Convert from "./Convert.js"
 import { describe } from "./Describe.js"
 import * as DiskReader from "./DiskReader.js"
 import * as Given from "./Given.js"
+import * as Inflate from "./Inflate.js"
 import * as Ova from "./Ova.js"
 import { recognize } from "./Recognize.js"
 
@@ -52,12 +53,13 @@ const resolve = (ref: ImageRef, settings: Vm, options: ResolveOptions): Effect.E
       return yield* new ImageError(errorFields("LIMIT_EXCEEDED", `${name} has ${given.bytes} bytes, more than ${options.limits.blobBytes}`))
     }
     const file = yield* Given.opened(given.path, given.bytes, name)
-    const place = (yield* Ova.isArchive(file)) ? yield* Ova.diskOf(file) : file
-    const container = yield* recognize(place, settings.virtualBytes)
+    const whole = (yield* Ova.isArchive(file)) ? yield* Ova.diskOf(file) : file
+    const image = yield* Inflate.plain(room, { file: Given.GIVEN, place: whole }, options)
+    const container = yield* recognize(image.place, settings.virtualBytes)
     const blob = { digest: given.digest, bytes: given.bytes, stored: undefined }
     options.onProgress({ _tag: "Layer", digest: given.digest, received: given.bytes, bytes: given.bytes, cached: true })
     // Once, whatever the merger asks for.
-    const disk = yield* Effect.cached(read(room, place, container, settings, { ...options, partition }))
+    const disk = yield* Effect.cached(read(room, image, container, settings, { ...options, partition }))
     const stream = yield* oneLayer(given.digest, Effect.map(disk, ({ archive }) => archive), options)
     return {
       sourceDigest: given.digest,
@@ -88,10 +90,10 @@ const chosen = ({ reference }: ImageRef, { file, partition }: ResolveOptions): E
     return { path, partition: wanted }
   })
 
-const read = (room: Confined.Room, place: Place, container: Container, settings: Vm, options: ResolveOptions): Effect.Effect<DiskReader.ReadDisk, ImageError> =>
+const read = (room: Confined.Room, { file, place }: Disk, container: Container, settings: Vm, options: ResolveOptions): Effect.Effect<DiskReader.ReadDisk, ImageError> =>
   Effect.gen(function* () {
     if (container.virtualBytes < 512) return yield* refusal(place, "DISK_INVALID", "has less than a sector")
-    const raw = yield* Convert.toRaw(room, Given.GIVEN, place, container, settings)
+    const raw = yield* Convert.toRaw(room, file, place, container, settings)
     const disk = yield* DiskReader.read(room, raw, place.name, settings, options)
     for (const replayed of disk.replayed) {
       options.onProgress({ _tag: "Warning", message: `The file system ${replayed} was not unmounted: its journal was replayed on a copy, and what was not in it yet is not there.` })

@@ -1,5 +1,6 @@
 /** What is refused of a disk before any tool opens it, and what each refusal says. Nothing that a header names is read. */
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { linkSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { gzipSync } from 'node:zlib'
 import { Errors, importImage, lookupImage, pullImage } from 'shifter-sdk'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { descriptor, inFormat, makeOva } from '../../harness/disks.js'
@@ -57,6 +58,8 @@ describe('a disk that names another file is refused', () => {
     ['a sparse VMDK of the type of several files', sparse(vmdkText('RW 32768 SPARSE "a.vmdk"', '', 'twoGbMaxExtentSparse')), 'DISK_UNSUPPORTED', /twoGbMaxExtentSparse/],
     ['a sparse VMDK with two extents', sparse(vmdkText('RW 32768 SPARSE "a.vmdk"\nRW 32768 SPARSE "b.vmdk"')), 'DISK_UNSUPPORTED', /names extents in other files/],
     ['a VMDK snapshot', sparse(vmdkText('RW 32768 SPARSE "a.vmdk"', 'parentFileNameHint="/etc/shadow"\n')), 'DISK_UNSUPPORTED', /is a snapshot/],
+    ['a VMDK snapshot whose text takes for ever to be matched', sparse(vmdkText('RW 32768 SPARSE "a.vmdk"', `x= ${' '.repeat(9000)}"y\nparentFileNameHint="/etc/shadow"\n`)), 'DISK_UNSUPPORTED', /is a snapshot/],
+    ['a sparse VMDK whose text is where the converter does not look', async () => changed(await made('-f', 'vmdk', 'FILE', '16M'), (bytes) => bytes.writeBigUInt64LE(2n, 28)), 'DISK_UNSUPPORTED', /descriptor in another place/],
     ['a sparse VMDK without data', async () => changed(await made('-f', 'vmdk', 'FILE', '16M'), (bytes) => bytes.writeBigUInt64LE(0n, 12)), 'DISK_UNSUPPORTED', /has no data of its own/],
     ['a VDI with a parent', async () => changed(await made('-f', 'vdi', 'FILE', '16M'), (bytes) => bytes.fill(7, 0x1b8, 0x1c8)), 'DISK_UNSUPPORTED', /is a snapshot/],
     ['a differencing VDI', async () => changed(await made('-f', 'vdi', 'FILE', '16M'), (bytes) => bytes.writeUInt32LE(4, 0x4c)), 'DISK_UNSUPPORTED', /is a snapshot/],
@@ -73,7 +76,11 @@ describe('what is no disk', () => {
   it.each<readonly [what: string, make: () => Promise<string> | string, code: Errors.ErrorCode, said: RegExp]>([
     ['nothing', () => file('', 0), 'DISK_INVALID', /no disk image that is known/],
     ['a text', () => file('#!/bin/sh\n'.repeat(100), 0), 'DISK_INVALID', /no disk image that is known/],
-    ['gzip', () => file(Buffer.from('1f8b08', 'hex')), 'DISK_UNSUPPORTED', /compressed with gzip.*gunzip/],
+    ['gzip that is none', () => file(Buffer.from('1f8b08', 'hex')), 'DISK_INVALID', /which is compressed, can't be unpacked: it is no valid gzip stream/],
+    ['gzip of gzip', () => file(gzipSync(gzipSync('disk')), 0), 'DISK_UNSUPPORTED', /compressed twice with gzip/],
+    ['xz', () => file(Buffer.from('fd377a585a00', 'hex')), 'DISK_UNSUPPORTED', /compressed with xz.*unxz/],
+    ['a qcow2 whose first table is larger than any', async () => changed(await made('-f', 'qcow2', 'FILE', '16M'), (bytes) => bytes.writeUInt32BE(0xffffffff, 36)), 'DISK_INVALID', /can't be converted: .*L1 table/],
+    ['a VDI of more blocks than its size has', async () => changed(await made('-f', 'vdi', 'FILE', '16M'), (bytes) => bytes.writeUInt32LE(0x7fffffff, 0x180)), 'DISK_INVALID', /can't be converted/],
     ['a squashfs', () => file('hsqs'), 'DISK_UNSUPPORTED', /custom:NAME/],
     ['a disk of 1 PiB', () => made('-f', 'qcow2', '-o', 'cluster_size=2M', 'FILE', '1P'), 'LIMIT_EXCEEDED', /has 1125899906842624 bytes, more than 1099511627776.*vm\.virtualBytes/],
     ['a qcow2 that is cut off', async () => { const path = await inFormat('qcow2', work.at('ext4'), work.at('whole.qcow2')); truncateSync(path, 400_000); return path }, 'DISK_INVALID', /The disk of vm:/],
@@ -100,6 +107,15 @@ describe('an OVA', () => {
     ['that names a file that it has not', ovf(descriptor('other.vmdk')), 'DISK_INVALID', /has no file "other\.vmdk"/],
     ['of two disks', ovf(descriptor('disk1.vmdk', '<Disk ovf:diskId="d2" ovf:fileRef="file1"/>')), 'DISK_UNSUPPORTED', /names 2 disks.*tar/],
     ['with an entity', ovf(`<!DOCTYPE x [<!ENTITY y SYSTEM "file:///etc/shadow">]>${descriptor('disk1.vmdk')}`), 'DISK_INVALID', /declares what is not read/],
+    ['with comments that never end', ovf('<!--'.repeat(1_000_000)), 'DISK_INVALID', /has a comment without an end/],
+    ['with names that take for ever to be matched', ovf(`<File ${'a'.repeat(3_000_000)}:b:c=""/>`), 'DISK_INVALID', /is no OVF envelope/],
+    ['compressed in a way that is not known', ovf(descriptor('disk1.vmdk').replace('ovf:href', 'ovf:compression="rar" ovf:href')), 'DISK_UNSUPPORTED', /compressed with "rar"/],
+    ['in pieces', ovf(descriptor('disk1.vmdk').replace('ovf:href', 'ovf:chunkSize="1" ovf:href')), 'DISK_UNSUPPORTED', /in several pieces/],
+    ['of two machines', ovf(descriptor('disk1.vmdk').replace('<VirtualSystem ', '<VirtualSystem ovf:id="other"/><VirtualSystem ')), 'DISK_UNSUPPORTED', /describes several machines/],
+    ['whose manifest is none', () => ova((directory) => writeFileSync(`${directory}/vm.mf`, 'MD5(vm.ovf)= 00')), 'DISK_INVALID', /manifest of .* is malformed at "MD5/],
+    ['whose disk is a link out of it', () => ova((directory) => { rmSync(`${directory}/disk1.vmdk`); symlinkSync('../../../etc/shadow', `${directory}/disk1.vmdk`) }), 'DISK_INVALID', /the link "disk1\.vmdk" leads out of it/],
+    ['whose disk is a link to /etc/shadow', () => ova((directory) => { rmSync(`${directory}/disk1.vmdk`); symlinkSync('/etc/shadow', `${directory}/disk1.vmdk`) }), 'DISK_INVALID', /has no file "disk1\.vmdk"/],
+    ['whose disk is another name of its descriptor', () => ova((directory) => { rmSync(`${directory}/disk1.vmdk`); linkSync(`${directory}/vm.ovf`, `${directory}/disk1.vmdk`) }), 'DISK_INVALID', /has no file "disk1\.vmdk"/],
     ['without a descriptor', async () => { const path = work.at('plain.tar'); await runOk(['tar', '-cf', path, '-C', work.at('tree'), '.']); return path }, 'DISK_INVALID', /without an OVF descriptor.*custom:NAME/],
   ])('%s is refused', async (_, make, code, said) => {
     const error = await failure(pullImage(`vm:${await make()}`, { config: site() }))

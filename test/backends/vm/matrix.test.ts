@@ -1,6 +1,6 @@
 /**
  * Disks of every format, layout and file system: each becomes an image that holds what its tree held, and runs. A few of the combinations by default, so
- * that each format, layout and file system is among them; all with SHIFTER_VM_MATRIX=all, as `npm run test:vm` does.
+ * that each format, layout and file system is among them; all with SHIFTER_TEST_VM=1, as `npm run test:vm` does.
  */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ const all: readonly Combination[] = formats.flatMap((format) => layouts.flatMap(
 const some: readonly Combination[] = [
   ['raw', 'bare', 'ext4'], ['qcow2', 'MBR', 'xfs'], ['vmdk', 'MBR logical', 'btrfs'], ['vdi', 'GPT', 'ext4'], ['vhd', 'GPT+LVM', 'ext4'], ['vhdx', 'GPT', 'btrfs'], ['ova', 'GPT', 'xfs'],
 ]
-const isWhole = process.env['SHIFTER_VM_MATRIX'] === 'all'
+const isWhole = process.env['SHIFTER_TEST_VM'] === '1'
 if (!isWhole) console.log(`${some.length} of ${all.length} combinations; all: npm run test:vm`)
 
 const work = useWorkspace('vm-matrix')
