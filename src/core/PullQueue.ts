@@ -39,6 +39,9 @@ export interface PullOrder {
   readonly import?: ImportOrder | undefined
 }
 
+/** Warnings of a pull that are kept: a tree has one for each kind of name that is not as it was. */
+export const WARNINGS_MOST = 24
+
 /** What is shown of a running pull; replaced as a whole, about once a second. */
 export interface PullProgress {
   readonly phase: Phase
@@ -53,7 +56,7 @@ export interface PullProgress {
   readonly packed: number
   /** It waits for another pull of the same image. */
   readonly isWaiting: boolean
-  /** What a person should know, at most the last ten. */
+  /** What a person should know, at most the last {@link WARNINGS_MOST}. */
   readonly warnings: ReadonlyArray<string>
 }
 
