@@ -342,11 +342,21 @@ static void other_names(void **state) {
   tar_header(&archive, '1', "usr/x", "boot/x", 0);
   put_file(&archive, "usr/.wh.y", "y", 1);
   tar_header(&archive, '1', "usr/y", "usr/.wh.y", 0);
-  AUTO_RESULT result;
+  tar_header(&archive, '2', "opt/local", "../local/x", 0);
+  tar_header(&archive, '1', "usr/local2", "opt/local", 0);
+  tar_header(&archive, '1', "etc/local2", "opt/local", 0);
+  tar_header(&archive, '2', "usr/sh", "/chos/bin/sh", 0);
+  tar_header(&archive, '1', "etc/sh", "usr/sh", 0);
+  AUTO_RESULT result, replaced;
   convert_archive(&archive, &wide, &result);
-  expect_listing(&result, "- 644 bin/sh 208\n");
+  expect_listing(&result, "- 644 bin/sh 208\nl 644 opt/local -> ../local/x\nl 644 usr/local2 -> ../local/x\nl 644 usr/sh -> /bin/sh\nl 644 etc/sh -> /bin/sh\n");
+  expect_said(&result, "note site-link etc/local2 -> ../local/x\n");
   expect_said(&result, "note linked usr/x -> boot/x\n");
   expect_said(&result, "note linked usr/y -> usr/.wh.y\n");
+  // The last of a name counts.
+  tar_header(&archive, '5', "bin/sh", "", 0);
+  convert_archive(&archive, &wide, &replaced);
+  assert_int_equal(replaced.why.code, ERROR_TREE_INVALID);
 }
 
 static void archive_refusals(void **state) {

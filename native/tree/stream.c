@@ -151,7 +151,14 @@ static enum stream_step put_again(struct stream *stream, const struct path *path
   if (first == NULL || (!first->written && first->note == NOTE_NONE)) return tar_fault(why, text_of(path), path->text.length, "is a hard link to nothing before it"), STREAM_FAULT;
   bool by_name = first->note == NOTE_PSEUDO || first->note == NOTE_RESERVED;
   if (!first->written) return leave_out(stream, path, by_name ? NOTE_LINKED : (enum tree_note)first->note, by_name ? text_of(target) : NULL);
-  if (first->target != NULL) return put_link(stream, path, entry, first->target, strlen(first->target), why);
+  if (first->target != NULL) {
+    // A link of its own, which where it is may lead elsewhere.
+    struct tar_entry link = *entry;
+    link.type = TAR_SYMLINK;
+    link.link = first->target;
+    link.link_length = strlen(first->target);
+    return stream_entry(stream, path, &link, NULL, why);
+  }
   struct name *name = name_of(stream, path);
   name->kind = first->kind;
   name->written = true;
@@ -179,6 +186,7 @@ static enum stream_step put_kept(struct stream *stream, const struct path *path,
   struct name *name = name_of(stream, path);
   name->written = true;
   name->target = NULL;
+  name->kind = (struct elf_kind){0};
   if (entry->mtime > stream->newest && entry->type == TAR_REGULAR) stream->newest = entry->mtime;
   stream->current = name;
   stream->content.length = 0;
