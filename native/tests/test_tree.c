@@ -345,11 +345,17 @@ static void other_names(void **state) {
   tar_header(&archive, '2', "opt/local", "../local/x", 0);
   tar_header(&archive, '1', "usr/local2", "opt/local", 0);
   tar_header(&archive, '1', "etc/local2", "opt/local", 0);
+  tar_header(&archive, '2', "var/run", "/local/run", 0);
+  tar_header(&archive, '1', "usr/run", "var/run", 0);
+  tar_header(&archive, '1', "var/lock", "etc/local2", 0);
+  tar_header(&archive, '2', "etc/motd", "/local/motd", 0);
+  tar_header(&archive, '1', "usr/motd", "etc/motd", 0);
   tar_header(&archive, '2', "usr/sh", "/chos/bin/sh", 0);
   tar_header(&archive, '1', "etc/sh", "usr/sh", 0);
   AUTO_RESULT result, replaced;
   convert_archive(&archive, &wide, &result);
-  expect_listing(&result, "- 644 bin/sh 208\nl 644 opt/local -> ../local/x\nl 644 usr/local2 -> ../local/x\nl 644 usr/sh -> /bin/sh\nl 644 etc/sh -> /bin/sh\n");
+  expect_listing(&result, "- 644 bin/sh 208\nl 644 opt/local -> ../local/x\nl 644 usr/local2 -> ../local/x\n"
+    "d 755 var/run\nl 644 usr/run -> /local/run\nd 755 var/lock\nl 644 usr/motd -> /local/motd\nl 644 usr/sh -> /bin/sh\nl 644 etc/sh -> /bin/sh\n");
   expect_said(&result, "note site-link etc/local2 -> ../local/x\n");
   expect_said(&result, "note linked usr/x -> boot/x\n");
   expect_said(&result, "note linked usr/y -> usr/.wh.y\n");
@@ -372,6 +378,7 @@ static void archive_refusals(void **state) {
     {'1', "x", "../bin/sh", "its target has a '..'", ERROR_LAYER_INVALID},
     {'2', ".", "x", "is the root and no directory", ERROR_LAYER_INVALID},
     {'2', "x", "", "link", ERROR_LAYER_INVALID},
+    {'1', "x", ".", "is a hard link to", ERROR_LAYER_INVALID},
     {'5', "1/2/3/4/5/6/7/8/9", "", "more than 8 components", ERROR_LIMIT_EXCEEDED},
     {'5', "d9", "", "", ERROR_TREE_INVALID}, // and nothing else is wrong
   };

@@ -16,10 +16,11 @@
 struct name {
   struct node node;
   struct name *next_link;
-  const char *target; // of a symbolic link
+  const char *target; // of a symbolic link, as it is written
+  const char *came;   // and as it came
   struct elf_kind kind;
   uint8_t note;       // why it was left out
-  bool written, listed;
+  bool written, listed, is_directory;
 };
 
 struct library {
@@ -118,7 +119,9 @@ static bool put(struct stream *stream, const struct path *path, const struct tar
 // A directory that is emptied has no time of its own: whatever came and went in it changed it.
 static enum stream_step put_empty(struct stream *stream, const struct path *path, uint32_t mode, struct failure *why) {
   const struct tar_entry directory = {.type = TAR_DIRECTORY, .mode = mode};
-  name_of(stream, path)->written = true;
+  struct name *name = name_of(stream, path);
+  name->written = name->is_directory = true;
+  name->target = NULL;
   return put(stream, path, &directory, why) ? STREAM_LEFT_OUT : STREAM_FAULT;
 }
 
@@ -128,6 +131,7 @@ static enum stream_step put_link(struct stream *stream, const struct path *path,
   link.link = target;
   link.link_length = length;
   name->written = true;
+  name->is_directory = false;
   name->target = arena_copy(&stream->arena, target, length);
   if (!name->listed) {
     name->listed = true;
@@ -144,24 +148,27 @@ static enum stream_step leave_out(struct stream *stream, const struct path *path
   return STREAM_LEFT_OUT;
 }
 
-// Another name of a file goes the way of the first, whose content is the only one that there is.
+// Another name of a file goes the way of the first, whose content is the only one that there is. One of a symbolic link is a link of its own: where
+// it is, it may lead elsewhere.
 static enum stream_step put_again(struct stream *stream, const struct path *path, const struct tar_entry *entry, const struct path *target, struct failure *why) {
   const struct node *node = tree_find(&stream->names, target);
   const struct name *first = (const struct name *)(const void *)node;
+  if (first != NULL && first->came != NULL) {
+    struct tar_entry link = *entry;
+    link.type = TAR_SYMLINK;
+    link.link = first->came;
+    link.link_length = strlen(first->came);
+    return stream_entry(stream, path, &link, NULL, why);
+  }
+  if (first != NULL && first->is_directory) return tar_fault(why, text_of(path), path->text.length, "is a hard link to a directory"), STREAM_FAULT;
   if (first == NULL || (!first->written && first->note == NOTE_NONE)) return tar_fault(why, text_of(path), path->text.length, "is a hard link to nothing before it"), STREAM_FAULT;
   bool by_name = first->note == NOTE_PSEUDO || first->note == NOTE_RESERVED;
   if (!first->written) return leave_out(stream, path, by_name ? NOTE_LINKED : (enum tree_note)first->note, by_name ? text_of(target) : NULL);
-  if (first->target != NULL) {
-    // A link of its own, which where it is may lead elsewhere.
-    struct tar_entry link = *entry;
-    link.type = TAR_SYMLINK;
-    link.link = first->target;
-    link.link_length = strlen(first->target);
-    return stream_entry(stream, path, &link, NULL, why);
-  }
   struct name *name = name_of(stream, path);
   name->kind = first->kind;
   name->written = true;
+  name->is_directory = false;
+  name->target = name->came = NULL;
   struct tar_entry link = *entry;
   link.link = text_of(target);
   link.link_length = target->text.length;
@@ -185,6 +192,7 @@ static enum stream_step put_kept(struct stream *stream, const struct path *path,
   }
   struct name *name = name_of(stream, path);
   name->written = true;
+  name->is_directory = entry->type == TAR_DIRECTORY;
   name->target = NULL;
   name->kind = (struct elf_kind){0};
   if (entry->mtime > stream->newest && entry->type == TAR_REGULAR) stream->newest = entry->mtime;
@@ -209,6 +217,7 @@ enum stream_step stream_entry(struct stream *stream, const struct path *path, co
   stream->current = NULL;
   if (!is_within(stream, path, why)) return STREAM_FAULT;
   const char *link = entry->type == TAR_SYMLINK ? entry->link : NULL;
+  if (entry->type != TAR_LINK) name_of(stream, path)->came = link == NULL ? NULL : arena_copy(&stream->arena, link, entry->link_length);
   AUTO_RULING ruling;
   tree_rule(text_of(path), link, &ruling);
   bool is_directory = entry->type == TAR_DIRECTORY;
