@@ -126,8 +126,8 @@ export class PullQueue extends Context.Tag("shifter-sdk/PullQueue")<
     readonly take: (runner: string, limits: QueueLimits, place?: string) => Effect.Effect<Taken | undefined, CatalogError>
     /** Extends the lease and says how far it is. `Lost`: it is another's. `Cancelled`: nobody wants it any more. */
     readonly renew: (taken: Taken, progress: PullProgress | undefined) => Effect.Effect<"Held" | "Cancelled" | "Lost", CatalogError>
-    /** Ends it; false: it was another's. One that was cancelled meanwhile stays so. */
-    readonly finish: (taken: Taken, outcome: PullOutcome) => Effect.Effect<boolean, CatalogError>
+    /** Ends it; false: it was another's. One that was cancelled meanwhile stays so. `progress` is the last, with what was said since the lease was renewed. */
+    readonly finish: (taken: Taken, outcome: PullOutcome, progress?: PullProgress) => Effect.Effect<boolean, CatalogError>
     /** Puts it back, to be begun in so many milliseconds; one that is put back by a process that ends loses no attempt. `progress` is shown while it waits. */
     readonly putBack: (taken: Taken, delay: number, countsAsAttempt: boolean, progress?: PullProgress) => Effect.Effect<void, CatalogError>
     /** This runner lives, and so does the place where it keeps uploads. */
