@@ -143,6 +143,11 @@ static bool write_regular(struct walker *walk, int directory, const char *name, 
   if (!attributes_read(walk, fd, &attributes)) return false;
   struct tar_entry entry = entry_of(walk, TAR_REGULAR, status);
   entry.size = (uint64_t)status->st_size;
+  // A sparse file claims what it likes; nobody waits for its zeros.
+  if (entry.size > walk->output.most - walk->output.written) {
+    walk->output.failed = walk->output.too_long = true;
+    return output_fault(&walk->output, walk->why);
+  }
   entry.attributes = attributes.items;
   entry.attribute_count = attributes.count;
   return write_header(walk, &entry) && write_content(walk, fd, entry.size);
