@@ -260,7 +260,7 @@ static int refuse(const struct failure *why) {
   buffer_byte(&line, '\n');
   // Who reads nothing for so long is told nothing.
   struct pollfd room = {STDOUT_FILENO, POLLOUT, 0};
-  bool ignored = poll(&room, 1, 5000) == 1 && write_all(STDOUT_FILENO, line.at, line.length);
+  bool ignored = poll(&room, 1, 2000) == 1 && write_all(STDOUT_FILENO, line.at, line.length);
   (void)ignored;
   return 1;
 }
