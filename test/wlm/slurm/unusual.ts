@@ -64,6 +64,11 @@ export const unusual = (): void => {
     expect(await cluster().root('squeue', '--noheader')).toBe('')
   })
 
+  it('nodes and tasks are told inside by variables, and by no file', async () => {
+    const printed = await said(userA, 'srun', of('one'), '--nodes=2', '--ntasks=3', shifter, 'sh', '-c', 'echo $SLURM_JOB_NODELIST $SLURM_TASKS_PER_NODE $SLURM_STEP_TASKS_PER_NODE; test ! -e /var/hostsfile')
+    expect(printed).toBe('n[1-2] 2,1 2,1\n'.repeat(3))
+  })
+
   describe('a step', () => {
     it('with --no-shifter has no image, whatever its job has', async () => {
       expect(await batch(userA, 'srun --no-shifter sh -c "env | grep -c SHIFTER_IMAGE"; srun env | grep -c ^SHIFTER_IMAGE', of('one'))).toMatch(/^0\n[^]*3\n$/)
