@@ -25,6 +25,12 @@ else
 fi
 ninja -C "$build"
 
-printf '\nbuild-native: made shifter, shifter-userns, setupRoot, unsetupRoot, shifter-check, shifter-merge, shifter-inflate, shifter-verify, shifter-unsquash, shifter-tree, shifter-open, shifter-confined and shifter-disk in %s\n' "$build"
+# What a user or an administrator starts, and what those start (shifter_slurm.so and shifter-task only where Slurm's headers are).
+made=()
+for name in shifter shifter-userns setupRoot unsetupRoot shifter-check shifter-job shifter_slurm.so shifter-task shifter-pbs shifter-merge shifter-inflate shifter-verify shifter-unsquash \
+  shifter-tree shifter-open shifter-confined shifter-disk shifter-disk-guest; do
+  if [[ -e $build/$name ]]; then made+=("$name"); fi
+done
+printf '\nbuild-native: made %s in %s\n' "$(printf '%s, ' "${made[@]}" | sed 's/, $//; s/\(.*\), /\1 and /')" "$build"
 printf 'build-native: configuration is read from %s/shifter\n' "$sysconfdir"
 printf 'build-native: install as root: meson install -C %q --no-rebuild\n' "$build"

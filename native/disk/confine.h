@@ -2,5 +2,5 @@
 #pragma once
 #include "policy/failure.h"
 
-// Takes every right and most system calls away, for good; limits files and processor time.
-bool confine(uint64_t file_most, uint64_t seconds, struct failure *why) MUST_USE;
+// Takes every right and most system calls away, for good; limits files, processor time, and memory, which is the guest's in MiB.
+bool confine(uint64_t memory, uint64_t file_most, uint64_t seconds, struct failure *why) MUST_USE;

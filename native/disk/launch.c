@@ -20,6 +20,7 @@
 #include "disk/confine.h"
 #include "mechanism/open.h"
 
+#define READY 3           // the descriptor to say it by
 #define MEMORY_BESIDES 48 // MiB of the root for what is not the guest's memory
 
 static bool no(const char *step, struct failure *why) {
@@ -115,7 +116,8 @@ static bool make_root(const struct launch *launch, struct failure *why) {
 static bool place_descriptors(const struct launch *launch, struct failure *why) {
   // The first three are taken already (see main), so none of these is among them.
   if (dup2(launch->voice, STDOUT_FILENO) < 0 || dup2(launch->log, STDERR_FILENO) < 0) return no("descriptors", why);
-  return syscall(SYS_close_range, 3U, ~0U, 0U) == 0 || no("descriptors", why);
+  if (dup2(launch->ready, READY) < 0) return no("descriptors", why);
+  return syscall(SYS_close_range, READY + 1U, ~0U, 0U) == 0 || no("descriptors", why);
 }
 
 static _Noreturn void run_kernel(const struct launch *launch) {
@@ -142,11 +144,15 @@ static bool die_with(int parent) {
 // The first process of the namespace: it starts the kernel, waits for whatever is left to it, and ends when the kernel does.
 static _Noreturn void be_first(const struct launch *launch, uid_t uid, gid_t gid) {
   struct failure why = {0};
+  // When the host has no memory left, this is what it ends first.
+  bool chosen = put("/proc/self/oom_score_adj", "1000");
+  (void)chosen;
   bool ready = (die_with(-1) || no("prctl", &why)) && map_account(uid, gid, &why) && make_root(launch, &why) &&
-               confine(launch->file_most, launch->seconds, &why);
+               confine(launch->memory, launch->file_most, launch->seconds, &why);
   AUTO_BUFFER word = {0};
   buffer_text(&word, ready ? "+" : why.what);
-  if (!write_all(launch->ready, word.at, word.length) || !ready || !place_descriptors(launch, &why)) _exit(1);
+  // Nothing listens any more when the parent died before its death was to be told of.
+  if (!place_descriptors(launch, &why) || !write_all(READY, word.at, word.length) || !ready || close(READY) != 0) _exit(1);
   pid_t kernel = fork();
   if (kernel == 0) {
     if (!die_with(1)) _exit(1);

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "disk/guest.h"
+#include "disk/tell.h"
 
 #define ROOM ((size_t)1 << 20)
 #define ALIGNMENT 4096
-#define TOLD_EVERY ((uint64_t)64 << 20)
 
 bool output_open(struct output *output, uint64_t most, struct failure *why) {
   // Past the page cache: what is written is never read again.
@@ -30,7 +30,7 @@ static bool flush(struct output *output) {
     done += (size_t)n;
   }
   output->used = 0;
-  if (output->written - output->told < TOLD_EVERY) return true;
+  if (output->written - output->told < TELL_EVERY) return true;
   AUTO_BUFFER line = {0};
   buffer_print(&line, "progress %llu", (unsigned long long)output->written);
   guest_tell(&line);

@@ -78,12 +78,20 @@ static bool add_mbr(const struct disk_input *disk, struct partition_table *table
   return true;
 }
 
-// Each table of the chain has a logical partition, placed from itself, and the next table, placed from the extended partition.
+static bool is_among(uint64_t at, const uint64_t *tables, unsigned count) {
+  for (unsigned i = 0; i < count; i++)
+    if (tables[i] == at) return true;
+  return false;
+}
+
+// Each table of the chain has a logical partition, placed from itself, and the next table, placed from the extended partition. The next one may lie
+// before it: whoever deletes a partition and makes a smaller one in its place has that.
 static bool read_logical(const struct disk_input *disk, struct partition_table *table, uint32_t extended, unsigned *number, uint32_t signature,
   struct failure *why) {
-  uint64_t at = extended;
+  uint64_t at = extended, tables[MOST_LOGICAL];
   for (unsigned i = 0; i < MOST_LOGICAL; i++) {
     unsigned char sector[512];
+    tables[i] = at;
     if (!disk_read(disk, at * table->sector, sector, sizeof sector) || !has_mark(sector))
       return fail(why, ERROR_DISK_INVALID, "the table of logical partition %u is no table", *number);
     uint64_t next = 0;
@@ -94,7 +102,7 @@ static bool read_logical(const struct disk_input *disk, struct partition_table *
       else if (!add_mbr(disk, table, (*number)++, at + entry.start, entry.sectors, signature, why)) return false;
     }
     if (next == 0) return true;
-    if (next <= at) return fail(why, ERROR_DISK_INVALID, "the tables of its logical partitions lead back to each other");
+    if (is_among(next, tables, i + 1)) return fail(why, ERROR_DISK_INVALID, "the tables of its logical partitions lead back to each other");
     at = next;
   }
   return fail(why, ERROR_DISK_INVALID, "it has more than %d logical partitions", MOST_LOGICAL);

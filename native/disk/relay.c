@@ -3,6 +3,15 @@
 #include <string.h>
 
 #define LOG_MOST ((size_t)64 << 10)
+#define LINES_MOST 1000 // of information: an honest guest has no more patterns, candidates and facts to tell of
+
+// Each is a good piece further than the one before, so there are only so many.
+static bool goes_on(struct relay *relay) {
+  uint64_t bytes = relay->last.bytes;
+  if (bytes > relay->most || bytes - relay->progress < TELL_EVERY || bytes < relay->progress) return false;
+  relay->progress = bytes;
+  return true;
+}
 
 bool relay_voice(struct relay *relay, const char *at, size_t length, struct buffer *out, struct failure *why) {
   for (size_t i = 0; i < length; i++) {
@@ -16,8 +25,10 @@ bool relay_voice(struct relay *relay, const char *at, size_t length, struct buff
       case TOLD_WRONG: return fail(why, ERROR_READER_FAILED, "the reader tells what no reader tells");
       case TOLD_DONE:
       case TOLD_FAULT: relay->ended = true; break;
-      case TOLD_INFORMATION:
       case TOLD_PROGRESS:
+      case TOLD_INFORMATION:
+        if (relay->last.kind == TOLD_PROGRESS ? !goes_on(relay) : ++relay->lines > LINES_MOST)
+          return fail(why, ERROR_READER_FAILED, "the reader tells more than a reader has to tell");
         buffer_visible(out, relay->line.at);
         buffer_byte(out, '\n');
         break;

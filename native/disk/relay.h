@@ -7,6 +7,9 @@
 struct relay {
   struct buffer line; // what came of the next one
   struct buffer log;  // the last of the kernel's
+  uint64_t most;      // bytes that the archive may have
+  uint64_t progress;  // bytes that were told of
+  unsigned lines;     // of information so far
   bool ended;         // `done` or `fault` was told: nothing follows
   struct told_line last;
 };

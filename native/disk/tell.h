@@ -2,7 +2,8 @@
 #pragma once
 #include "policy/failure.h"
 
-#define TELL_MOST 4096 // bytes of a line
+#define TELL_MOST 4096                   // bytes of a line
+#define TELL_EVERY ((uint64_t)64 << 20) // bytes from one `progress` to the next, at least
 
 // A word of a line: visible, without blanks; - for none.
 void tell_word(struct buffer *line, const char *text);

@@ -41,7 +41,7 @@ struct walker {
 static bool broken(struct walker *walk, const char *step) {
   if (walk->output.failed) return output_fault(&walk->output, walk->why);
   if (errno == ENOMEM) return fail(walk->why, ERROR_LIMIT_EXCEEDED, "the file system needs more memory than the reader has");
-  return fail(walk->why, ERROR_DISK_INVALID, "%s: %s (%s)", walk->path.at, strerror(errno), step);
+  return fail(walk->why, ERROR_DISK_INVALID, "%s (%s): %s", strerror(errno), step, walk->path.at);
 }
 
 static bool remember(struct walker *walk, size_t bytes) {
@@ -143,6 +143,11 @@ static bool write_regular(struct walker *walk, int directory, const char *name, 
   if (!attributes_read(walk, fd, &attributes)) return false;
   struct tar_entry entry = entry_of(walk, TAR_REGULAR, status);
   entry.size = (uint64_t)status->st_size;
+  // A sparse file claims what it likes; nobody waits for its zeros.
+  if (entry.size > walk->output.most - walk->output.written) {
+    walk->output.failed = walk->output.too_long = true;
+    return output_fault(&walk->output, walk->why);
+  }
   entry.attributes = attributes.items;
   entry.attribute_count = attributes.count;
   return write_header(walk, &entry) && write_content(walk, fd, entry.size);
@@ -189,7 +194,7 @@ static bool write_directory(struct walker *walk, int fd, const struct stat *stat
 static bool walk_directory(struct walker *walk, int fd, const struct stat *status, unsigned depth);
 
 static bool visit_directory(struct walker *walk, int directory, const char *name, const struct stat *status, unsigned depth) {
-  if (depth == MOST_DEPTH) return fail(walk->why, ERROR_LIMIT_EXCEEDED, "%s lies deeper than %d directories", walk->path.at, MOST_DEPTH);
+  if (depth == MOST_DEPTH) return fail(walk->why, ERROR_LIMIT_EXCEEDED, "a directory lies deeper than %d others: %s", MOST_DEPTH, walk->path.at);
   AUTO_FD fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return broken(walk, "open");
   return walk_directory(walk, fd, status, depth + 1);

@@ -23,7 +23,7 @@ static bool read_bytes(void *from, uint64_t offset, void *into, size_t length) {
 }
 
 static void relay(const uint8_t *data, size_t size) {
-  struct relay relay = {0};
+  struct relay relay = {.most = LARGEST_SIZE};
   struct failure why = {0};
   AUTO_BUFFER out = {0};
   for (size_t at = 0; at < size; at += 7)

@@ -209,7 +209,7 @@ trees = {
     "wide": b"\1" + program(True, banner),
     "narrow": b"\1" + program(False, banner),
     "archive": tree(("lib/libc.so.6", file, {"data": program(True, banner)}), ("etc/shadow", file, {"data": b"x"}), ("s", link, {"linkname": "etc/shadow"})),
-    "links": tree(("a", symlink, {"linkname": "/proc/chos/link/b"}), ("b", symlink, {"linkname": "/b"}), ("var/run", symlink, {"linkname": "/local/x"}), ("h", link, {"linkname": "bin/sh"})),
+    "links": tree(("a", symlink, {"linkname": "/proc/chos/link/b"}), ("b", symlink, {"linkname": "/b"}), ("var/run", symlink, {"linkname": "/local/x"}), ("h", link, {"linkname": "bin/sh"}), ("c", link, {"linkname": "a"}), ("etc/d", link, {"linkname": "var/run"})),
 }
 
 for name, of in (("merge", seeds), ("blob", blobs), ("unsquash", images), ("tree", trees), *policy.items()):

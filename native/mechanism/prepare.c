@@ -317,5 +317,8 @@ bool prepared_set_up(const struct preparation *asked, struct failure *why) {
   prepared_key(&entry, key);
   AUTO_FD run = run_make(asked->run_directory, why);
   AUTO_FD directory = run < 0 ? -1 : job_lock(run, asked->job, prepared_text(&entry, PREPARED_UID), why);
-  return directory >= 0 && set_up_locked(asked, run, directory, &entry, key, why);
+  if (directory < 0) return false;
+  if (set_up_locked(asked, run, directory, &entry, key, why)) return true;
+  job_leave(run, asked->job, prepared_text(&entry, PREPARED_UID));
+  return false;
 }

@@ -12,6 +12,8 @@ bool prepare_failed(const char *step, struct failure *why);
 // Descriptors of directories that root alone can change, or -1 with errno.
 int run_open(const char *path) MUST_USE;
 int job_open(int run, const char *job, const char *uid) MUST_USE; // uid NULL: the job's directory
+// Removes the directories of the job, and of the user in it where there is one, as far as they hold nothing.
+void job_leave(int run, const char *job, const char *uid);
 // The lock on a directory, waited for a bounded time.
 bool lock_take(int directory, int milliseconds) MUST_USE;
 bool entry_read(int directory, const char *name, struct prepared *entry, struct failure *why) MUST_USE;

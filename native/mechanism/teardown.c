@@ -43,14 +43,20 @@ static bool tear_down_job(int run, const struct pins *pins, const char *job, str
   return done;
 }
 
+void job_leave(int run, const char *job, const char *uid) {
+  AUTO_FD above = uid == NULL ? -1 : job_open(run, job, NULL);
+  AUTO_FD jobs = openat(run, JOBS, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (uid != NULL && above >= 0) unlinkat(above, uid, AT_REMOVEDIR);
+  if (jobs >= 0) unlinkat(jobs, job, AT_REMOVEDIR);
+}
+
 bool prepared_tear_down(const char *run_directory, const char *job, const char *uid, struct failure *why) {
   AUTO_FD run = run_open(run_directory);
   if (run < 0) return errno == ENOENT || prepare_failed(run_directory, why);
   struct pins pins;
   pins_open(run, &pins);
   bool done = uid != NULL ? tear_down_user(run, &pins, job, uid, why) : tear_down_job(run, &pins, job, why);
-  AUTO_FD jobs = openat(run, JOBS, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (jobs >= 0) unlinkat(jobs, job, AT_REMOVEDIR); // as soon as no user is left
+  job_leave(run, job, NULL);
   pins_sweep_lost(&pins, run);
   pins_close(run, &pins);
   return done;

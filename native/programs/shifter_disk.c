@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -73,6 +74,7 @@ static bool read_options(int argc, char **argv, struct options *options, struct 
   for (int i = 1; i < argc; i += 2)
     if (i + 1 == argc || !option(options, argv[i], argv[i + 1])) return fail(why, ERROR_USAGE, "%s is no option of --help, or its value is none", argv[i]);
   if (options->disk == NULL || options->output == NULL) return fail(why, ERROR_USAGE, "--disk and --output are needed");
+  if (options->partition != NULL && has_control(options->partition, strlen(options->partition))) return fail(why, ERROR_USAGE, "--partition is no name");
   if (options->memory < MEMORY_LEAST || options->memory > MEMORY_MOST)
     return fail(why, ERROR_USAGE, "--memory is from %d to %d", MEMORY_LEAST, MEMORY_MOST);
   return true;
@@ -182,6 +184,28 @@ static bool start(struct session *session, const struct buffer *archive, struct 
   return started;
 }
 
+static bool cut_short(const struct session *session, struct failure *why) {
+  if (session->polled[SOURCE_SIGNAL].revents != 0) return fail(why, ERROR_CANCELLED, "a signal ended it"), true;
+  if (session->polled[SOURCE_CLOCK].revents == 0) return false;
+  return fail(why, ERROR_LIMIT_EXCEEDED, "the disk was not read within %llu seconds", (unsigned long long)session->options->seconds), true;
+}
+
+// No more at once than a pipe that takes anything takes: signals and the clock count while nobody reads, too.
+static bool say(struct session *session, const struct buffer *out, struct failure *why) {
+  for (size_t done = 0; done < out->length;) {
+    struct pollfd polled[] = {session->polled[SOURCE_SIGNAL], session->polled[SOURCE_CLOCK], {STDOUT_FILENO, POLLOUT, 0}};
+    if (poll(polled, COUNT_OF(polled), -1) < 0 && errno != EINTR) return fail(why, ERROR_RESOURCE, "the reader can't be watched: %s", strerror(errno));
+    session->polled[SOURCE_SIGNAL].revents = polled[0].revents;
+    session->polled[SOURCE_CLOCK].revents = polled[1].revents;
+    if (cut_short(session, why)) return false;
+    if (polled[2].revents == 0) continue;
+    size_t length = out->length - done < PIPE_BUF ? out->length - done : PIPE_BUF;
+    if (!write_all(STDOUT_FILENO, out->at + done, length)) return fail(why, ERROR_CANCELLED, "nobody listens");
+    done += length;
+  }
+  return true;
+}
+
 static bool hear(struct session *session, enum source source, struct failure *why) {
   char piece[4096];
   AUTO_BUFFER out = {0};
@@ -196,7 +220,7 @@ static bool hear(struct session *session, enum source source, struct failure *wh
   if (source == SOURCE_VOICE && !relay_voice(&session->relay, piece, (size_t)n, &out, why)) return false;
   if (source == SOURCE_READY && piece[0] != '+') return fail(why, ERROR_READER_FAILED, "%.*s", (int)n, piece);
   if (source == SOURCE_READY) drop_scratch(session);
-  return out.length == 0 || write_all(STDOUT_FILENO, out.at, out.length) || fail(why, ERROR_CANCELLED, "nobody listens");
+  return say(session, &out, why);
 }
 
 // Until the guest has had its last word, died, or had its time.
@@ -205,9 +229,7 @@ static bool listen_to(struct session *session, struct failure *why) {
   while (!session->relay.ended) {
     if (polled[SOURCE_VOICE].fd < 0 && polled[SOURCE_LOG].fd < 0) return relay_died(&session->relay, why);
     if (poll(polled, SOURCES, -1) < 0 && errno != EINTR) return fail(why, ERROR_RESOURCE, "the reader can't be watched: %s", strerror(errno));
-    if (polled[SOURCE_SIGNAL].revents != 0) return fail(why, ERROR_CANCELLED, "a signal ended it");
-    if (polled[SOURCE_CLOCK].revents != 0)
-      return fail(why, ERROR_LIMIT_EXCEEDED, "the disk was not read within %llu seconds", (unsigned long long)session->options->seconds);
+    if (cut_short(session, why)) return false;
     for (enum source source = SOURCE_READY; source < SOURCES; source++)
       if (polled[source].fd >= 0 && polled[source].revents != 0 && !hear(session, source, why)) return false;
   }
@@ -236,19 +258,22 @@ static int refuse(const struct failure *why) {
   buffer_print(&line, "fault %s ", error_name(why->code));
   buffer_visible(&line, why->what);
   buffer_byte(&line, '\n');
-  bool ignored = write_all(STDOUT_FILENO, line.at, line.length);
+  // Who reads nothing for so long is told nothing.
+  struct pollfd room = {STDOUT_FILENO, POLLOUT, 0};
+  bool ignored = poll(&room, 1, 2000) == 1 && write_all(STDOUT_FILENO, line.at, line.length);
   (void)ignored;
   return 1;
 }
 
-static bool tell_done(const struct told_line *done, struct failure *why) {
+static bool tell_done(struct session *session, struct failure *why) {
+  const struct told_line *done = &session->relay.last;
   AUTO_BUFFER line = {0};
   buffer_print(&line, "done %llu %llu\n", (unsigned long long)done->bytes, (unsigned long long)done->entries);
-  return write_all(STDOUT_FILENO, line.at, line.length) || fail(why, ERROR_CANCELLED, "nobody listens");
+  return say(session, &line, why);
 }
 
 static bool read_disk(const struct options *options, struct failure *why) {
-  struct session session = {.options = options};
+  struct session session = {.options = options, .relay = {.most = options->bytes}};
   sigset_t signals;
   AUTO_BUFFER archive = {0};
   AUTO_FD output = -1;
@@ -258,7 +283,7 @@ static bool read_disk(const struct options *options, struct failure *why) {
   if (!check_disk(options->disk, why) || !initramfs_make(options->partition, options->entries, options->bytes, &archive, why) ||
       !watch(&session, &signals, why) || !make_output(options, &output, why))
     return false;
-  bool done = convert(&session, &archive, output, why) && tell_done(&session.relay.last, why);
+  bool done = convert(&session, &archive, output, why) && tell_done(&session, why);
   if (!done) unlink(options->output);
   relay_free(&session.relay);
   buffer_free(&session.scratch);
@@ -273,6 +298,7 @@ int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "--version") == 0) return puts("shifter-disk " PROGRAM_VERSION) >= 0 ? 0 : 1;
   if (!standard_descriptors_open()) return 1;
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); // a limit on the size of files is a failure like a full disk
   umask(077);
   if (!read_options(argc, argv, &options, &why) || !become(options.user, &why)) return refuse(&why);
   // After the change of the account, which would take it back.

@@ -32,6 +32,7 @@ static const char help[] =
     "  fault CODE WHAT\n";
 
 #define OUTPUT 3
+#define HOLE_LEAST ((size_t)64 << 10)
 #define MEMORY_MOST ((rlim_t)8 << 30)
 
 struct options {
@@ -65,10 +66,28 @@ static bool read_options(int argc, char **argv, struct options *options) {
 
 // What the system said of the last write that failed.
 static int write_error;
+// Whether the output is a file with nothing behind its position: there many zeros are a hole, which takes no room.
+static bool makes_holes;
+
+static bool look_at_output(void) {
+  struct stat status;
+  int flags = fcntl(OUTPUT, F_GETFL);
+  off_t position = lseek(OUTPUT, 0, SEEK_CUR);
+  return flags >= 0 && (flags & O_APPEND) == 0 && fstat(OUTPUT, &status) == 0 && S_ISREG(status.st_mode) && position >= status.st_size;
+}
+
+static bool is_zeros(const unsigned char *at, size_t length) {
+  return length >= HOLE_LEAST && at[0] == 0 && memcmp(at, at + 1, length - 1) == 0;
+}
+
+static bool make_hole(size_t length) {
+  off_t end = lseek(OUTPUT, (off_t)length, SEEK_CUR);
+  return end >= 0 && ftruncate(OUTPUT, end) == 0;
+}
 
 static bool write_output(void *to, const void *at, size_t length) {
   (void)to;
-  if (write_all(OUTPUT, at, length)) return true;
+  if (makes_holes && is_zeros(at, length) ? make_hole(length) : write_all(OUTPUT, at, length)) return true;
   write_error = errno;
   return false;
 }
@@ -96,7 +115,7 @@ static bool stay_below(int root, struct failure *why) {
 
 static bool read_directory(const struct options *options, uint64_t key, struct stream *stream, struct report *report, struct failure *why) {
   // The last is qsort's, which asks how much memory there is.
-  static const int opening[] = {SYS_openat2, SYS_openat, SYS_newfstatat, SYS_fstat, SYS_statx, SYS_getdents64, SYS_readlinkat, SYS_lseek, SYS_fcntl, SYS_sysinfo};
+  static const int opening[] = {SYS_openat2, SYS_openat, SYS_newfstatat, SYS_fstat, SYS_statx, SYS_getdents64, SYS_readlinkat, SYS_lseek, SYS_ftruncate, SYS_fcntl, SYS_sysinfo};
   const struct walk_limits limits = {options->directory_entries, (size_t)options->depth};
   AUTO_FD root = walk_open(options->tree, &limits, why);
   if (root < 0 || !stay_below(root, why) || !sandbox_enter_with(opening, COUNT_OF(opening), why)) return false;
@@ -107,13 +126,14 @@ static bool read_directory(const struct options *options, uint64_t key, struct s
 }
 
 static bool read_archive(const struct options *options, const struct stream_limits *limits, struct stream *stream, struct failure *why) {
+  static const int placing[] = {SYS_lseek, SYS_ftruncate};
   struct stat status;
   if (fstat(STDIN_FILENO, &status) != 0 || !S_ISREG(status.st_mode)) return fail(why, ERROR_USAGE, "standard input is no regular file");
   const struct blob_limits inflated = {.inflated = options->bytes, .ratio = options->ratio};
   CLEANUP(blob_close) struct blob *blob = blob_open(STDIN_FILENO, 0, (uint64_t)status.st_size, &inflated);
   char digest[SHA256_HEX];
   // To its end: what follows an archive is damaged too if it is cut.
-  return sandbox_enter(why) && archive_read(blob_input(blob), limits, stream, why) && blob_digest(blob, digest, why);
+  return sandbox_enter_with(placing, COUNT_OF(placing), why) && archive_read(blob_input(blob), limits, stream, why) && blob_digest(blob, digest, why);
 }
 
 static bool convert(const struct options *options, uint64_t key, struct report *report, struct failure *why) {
@@ -134,6 +154,7 @@ int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "--version") == 0) return puts("shifter-tree " PROGRAM_VERSION) >= 0 ? 0 : 1;
   signal(SIGPIPE, SIG_IGN);
   blob_prepare();
+  makes_holes = look_at_output();
   bool ready = read_options(argc, argv, &options) || fail(&why, ERROR_USAGE, "the options are not those of --help");
   ready = ready && (getrandom(&key, sizeof key, 0) == (ssize_t)sizeof key || fail(&why, ERROR_RESOURCE, "no random numbers: %s", strerror(errno)));
   if (ready && limit_self(&why) && convert(&options, key, &report, &why)) return 0;

@@ -35,8 +35,8 @@ static bool open_pipes(struct pipes *pipes) {
 }
 
 // Like a command that the user himself gives: srun holds signals back that its child must get. `answer` and `report`: what becomes standard
-// output and REPORT_FD, or -1. 0, or an error number.
-static int start(const char *program, char *const *argv, int answer, int report, pid_t *child) {
+// output and REPORT_FD. `apart`: in a process group of its own, so that it gets what we hand on and nothing else. 0, or an error number.
+static int start(const char *program, char *const *argv, int answer, int report, bool apart, pid_t *child) {
   posix_spawn_file_actions_t files;
   posix_spawnattr_t attributes;
   sigset_t none, usual;
@@ -45,11 +45,12 @@ static int start(const char *program, char *const *argv, int answer, int report,
   for (int signal = 1; signal < SIGRTMIN; signal++)
     if (signal != SIGKILL && signal != SIGSTOP) sigaddset(&usual, signal);
   if (posix_spawn_file_actions_init(&files) != 0 || posix_spawnattr_init(&attributes) != 0) return ENOMEM;
-  int wrong = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  if (apart) sigaddset(&none, SIGTTOU); // it shows its progress from there, whatever the terminal is set to
+  int wrong = posix_spawnattr_setflags(&attributes, (short)(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | (apart ? POSIX_SPAWN_SETPGROUP : 0)));
   if (wrong == 0) wrong = posix_spawnattr_setsigmask(&attributes, &none);
   if (wrong == 0) wrong = posix_spawnattr_setsigdefault(&attributes, &usual);
-  if (wrong == 0 && answer >= 0) wrong = posix_spawn_file_actions_adddup2(&files, answer, STDOUT_FILENO);
-  if (wrong == 0 && report >= 0) wrong = posix_spawn_file_actions_adddup2(&files, report, REPORT_FD);
+  if (wrong == 0) wrong = posix_spawn_file_actions_adddup2(&files, answer, STDOUT_FILENO);
+  if (wrong == 0) wrong = posix_spawn_file_actions_adddup2(&files, report, REPORT_FD);
   if (wrong == 0) wrong = posix_spawnp(child, program, &files, &attributes, argv, environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
@@ -80,7 +81,7 @@ bool ask_resolve(const char *image, char **id, struct failure *why) {
   AUTO_BUFFER answer = {0}, report = {0};
   pid_t child;
   if (!open_pipes(&answers) || !open_pipes(&reports)) return fail(why, ERROR_RESOURCE, "pipe: %s", strerror(errno));
-  int wrong = start(program, argv, answers.to, reports.to, &child);
+  int wrong = start(program, argv, answers.to, reports.to, false, &child);
   if (wrong != 0) return fail(why, ERROR_NATIVE_MISSING, "%s: %s", program, strerror(wrong));
   cleanup_fd(&answers.to);
   cleanup_fd(&reports.to);
@@ -98,11 +99,6 @@ static int64_t now(void) {
   return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-static bool is_from_terminal(int signals) {
-  struct signalfd_siginfo got;
-  return read(signals, &got, sizeof got) == (ssize_t)sizeof got && got.ssi_code == SI_KERNEL;
-}
-
 enum end { ENDED, ENDED_BY_TIME, ENDED_BY_SIGNAL };
 
 // Until the other end of `life` is closed, which the child has. What asks this one to end, or the end of its time, is handed on, and then there is a bound.
@@ -117,14 +113,19 @@ static enum end watch(int life, int signals, uint64_t seconds, pid_t child) {
     if (ready > 0 && wait[0].revents != 0) return end;
     if (ready == 0 && left > INT32_MAX) continue;
     if (end != ENDED || ready < 0) { // it does not give up
-      kill(child, SIGKILL);
+      kill(-child, SIGKILL);
       return end;
     }
     end = ready == 0 ? ENDED_BY_TIME : ENDED_BY_SIGNAL;
-    // What a terminal sends, it sends to the child too, which would take a second one for impatience.
-    if (ready == 0 || !is_from_terminal(signals)) kill(child, SIGINT);
+    kill(-child, SIGINT); // once: it would take a second one for impatience
     until = now() + GRACE_SECONDS * 1000;
   }
+}
+
+// A wrapper may have sent several, of which the second one would end us before we tell what became of the pull.
+static void take_signals(int signals) {
+  struct signalfd_siginfo got;
+  while (read(signals, &got, sizeof got) == (ssize_t)sizeof got) continue;
 }
 
 bool ask_pull(const char *program, const char *image, uint64_t seconds, struct failure *why) {
@@ -138,12 +139,13 @@ bool ask_pull(const char *program, const char *image, uint64_t seconds, struct f
   sigaddset(&ending, SIGTERM);
   sigaddset(&ending, SIGHUP);
   if (pthread_sigmask(SIG_BLOCK, &ending, &before) != 0) return fail(why, ERROR_RESOURCE, "signals: %s", strerror(errno));
-  AUTO_FD signals = signalfd(-1, &ending, SFD_CLOEXEC);
+  AUTO_FD signals = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
   AUTO_PIPES life = {-1, -1};
-  int wrong = signals < 0 || !open_pipes(&life) ? errno : start(program, argv, -1, life.to, &child);
+  int wrong = signals < 0 || !open_pipes(&life) ? errno : start(program, argv, STDERR_FILENO, life.to, true, &child); // nothing of it is among what sbatch --parsable prints
   cleanup_fd(&life.to);
   enum end end = wrong == 0 ? watch(life.from, signals, seconds, child) : ENDED;
   int status = wrong == 0 ? wait_for(child) : -1;
+  if (end == ENDED_BY_SIGNAL) take_signals(signals);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (wrong != 0 || (WIFEXITED(status) && WEXITSTATUS(status) == NOT_STARTED))
     return fail(why, ERROR_NATIVE_MISSING, "%s: %s", program, strerror(wrong != 0 ? wrong : ENOENT));

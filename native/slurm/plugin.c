@@ -1,6 +1,7 @@
 // shifter_slurm.so: the SPANK plugin. It gives sbatch, salloc and srun the options of images, has the image resolved and the request checked
 // where the job is submitted, and leaves the answer in variables: for shifter in the job's environment, for prologue and epilogue in what
 // Slurm hands on to them. In slurmstepd, which is root, it reads no text of a user's; what it sets there is Slurm's own.
+#include <errno.h>
 #include <slurm/spank.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,11 +49,17 @@ static int refuse(const struct failure *why) {
   return -1;                                         // Slurm goes on after any other number
 }
 
+// Which makes jobs of its lines, but asks no plugin what their options mean: the image would be forgotten without a word.
+static bool in_scrontab(struct failure *why) {
+  return strcmp(program_invocation_short_name, "scrontab") == 0 &&
+         !fail(why, ERROR_OPTION_UNAVAILABLE, "scrontab has no options of images; have the job run srun --image=... shifter COMMAND, or sbatch");
+}
+
 static int take_option(int value, const char *text, int remote) {
   struct failure why;
   if (remote != 0 && (value == SUBMIT_IMAGE || value == SUBMIT_NO_SHIFTER)) step_has_own = true;
   if (remote != 0 || value < 0 || value >= SUBMIT_OPTION_COUNT) return 0; // resolved where the step was submitted
-  return submit_option_take(&options, (enum submit_option)value, text, &why) ? 0 : refuse(&why);
+  return !in_scrontab(&why) && submit_option_take(&options, (enum submit_option)value, text, &why) ? 0 : refuse(&why);
 }
 
 // --- Submission ---

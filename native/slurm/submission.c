@@ -6,6 +6,8 @@
 #include "policy/environment.h"
 #include "policy/module.h"
 
+#define MOST_VALUE_BYTES 65536 // of one variable
+
 const char *const submit_variables[VARIABLE_COUNT] = {
     [VARIABLE_IMAGETYPE] = "SHIFTER_IMAGETYPE", [VARIABLE_IMAGE] = "SHIFTER_IMAGE",   [VARIABLE_IMAGEREQUEST] = "SHIFTER_IMAGEREQUEST",
     [VARIABLE_VOLUME] = "SHIFTER_VOLUME",       [VARIABLE_MODULE] = "SHIFTER_MODULE", [VARIABLE_ENTRYPOINT] = "SHIFTER_ENTRYPOINT"};
@@ -105,6 +107,15 @@ static bool take_volumes_and_modules(const struct arguments *arguments, const st
   return good;
 }
 
+// The kernel starts no program with a variable of 128 KiB, and Slurm takes a node out of service whose prologue can't be started.
+static bool check_sizes(const struct submission *submission, struct failure *why) {
+  for (size_t i = 0; i < VARIABLE_COUNT; i++) {
+    size_t size = submission->values[i] == NULL ? 0 : strlen(submission->values[i]);
+    if (size > MOST_VALUE_BYTES) return fail(why, ERROR_USAGE, "%s would have %zu bytes, and %d are the most that a job can be given", submit_variables[i], size, MOST_VALUE_BYTES);
+  }
+  return true;
+}
+
 bool submission_make(const struct submit_options *options, const struct config *config, char *const *environment, struct submission *out,
                      struct failure *why) {
   const struct arguments arguments = {.image = options->image, .volumes = options->volumes, .modules = options->modules};
@@ -112,7 +123,7 @@ bool submission_make(const struct submit_options *options, const struct config *
   if (options->given[SUBMIT_IMAGE_PULL] && options->image == NULL) return fail(why, ERROR_USAGE, "--image-pull needs --image");
   if (!take_image(&arguments, config, environment, out, why) || !take_volumes_and_modules(&arguments, config, environment, out, why)) return false;
   if (options->given[SUBMIT_ENTRYPOINT]) replace(&out->values[VARIABLE_ENTRYPOINT], options->entrypoint != NULL ? options->entrypoint : ENTRYPOINT_OF_IMAGE);
-  return true;
+  return check_sizes(out, why);
 }
 
 void submission_image(const struct submission *submission, struct buffer *out) {

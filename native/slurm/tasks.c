@@ -9,8 +9,11 @@
 
 #define VALUE_BYTES 512 // of an image's name only whether there is one is asked
 
-// There since Slurm 23.11.
-extern spank_err_t spank_prepend_task_argv(spank_t spank, int argc, const char *argv[]) __attribute__((weak));
+// There since Slurm 23.11, and not needed before.
+#if SLURM_VERSION_NUMBER < SLURM_VERSION_NUM(23, 11, 0)
+extern spank_err_t spank_prepend_task_argv(spank_t spank, int argc, const char *argv[]);
+#endif
+#pragma weak spank_prepend_task_argv
 
 void tasks_name_job(spank_t spank) {
   uint32_t job = 0;
@@ -96,13 +99,13 @@ bool tasks_run_inside(spank_t spank, struct failure *why) {
   if (!is_step(spank) || !has_image(spank)) return true;
   if (spank_get_item(spank, S_JOB_ARGV, &count, &argv) != ESPANK_SUCCESS || count < 1 || argv == NULL) return true;
   if (inside_is_shifter(argv[0])) return true;
+  bool shifter_everywhere = false, multi_prog = inside_is_multi_prog(count, argv, &shifter_everywhere);
+  if (multi_prog && shifter_everywhere) return true;
   if (spank_prepend_task_argv != NULL)
     return spank_prepend_task_argv(spank, 2, (const char **)(uintptr_t)before) == ESPANK_SUCCESS || fail(why, ERROR_WLM_FAILED, "spank_prepend_task_argv");
   // Older ones have nothing for it. The list of words is this process's own, which is about to execute them: shifter-task takes the place
   // of the first one, which it is told by a variable.
-  bool shifter_everywhere = false;
-  if (inside_is_multi_prog(count, argv, &shifter_everywhere))
-    return shifter_everywhere || fail(why, ERROR_OPTION_UNAVAILABLE, "--multi-prog: before Slurm 23.11 its programs are not run inside by themselves; write shifter into its file");
+  if (multi_prog) return fail(why, ERROR_OPTION_UNAVAILABLE, "--multi-prog: before Slurm 23.11 its programs are not run inside by themselves; write shifter into its file");
   if (spank_setenv(spank, INSIDE_VARIABLE, argv[0], 1) != ESPANK_SUCCESS) return fail(why, ERROR_WLM_FAILED, "the task's environment can't be changed");
   argv[0] = memory_copy(TASK_PROGRAM, sizeof TASK_PROGRAM - 1);
   return true;

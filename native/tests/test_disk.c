@@ -53,6 +53,27 @@ static void test_logical_partitions(void **state) {
   assert_string_equal(table.items[2].uuid, "00000000-06");
 }
 
+// Who makes a partition in the place of a deleted one has a chain that goes back.
+static void test_logical_partitions_out_of_order(void **state) {
+  (void)state;
+  struct failure why = {0};
+  CLEANUP(partitions_free) struct partition_table table = {0};
+  memset(disk, 0, sizeof disk);
+  mbr_put(0, 0, 0x05, 64, 512);
+  mbr_put(64, 0, 0x83, 2, 8);
+  mbr_put(64, 1, 0x05, 200, 64);
+  mbr_put(264, 0, 0x83, 2, 8);
+  mbr_put(264, 1, 0x05, 100, 64);
+  mbr_put(164, 0, 0x83, 2, 8);
+  assert_true(partitions_read(&input, &table, &why));
+  assert_int_equal(table.count, 3);
+  assert_int_equal(table.items[2].offset, 166 * 512);
+  mbr_put(164, 1, 0x05, 200, 64); // a circle of two
+  partitions_free(&table);
+  assert_false(partitions_read(&input, &table, &why));
+  assert_string_equal(why.what, "the tables of its logical partitions lead back to each other");
+}
+
 static void test_damaged_tables(void **state) {
   (void)state;
   struct failure why = {0};
@@ -168,8 +189,31 @@ static void test_relay(void **state) {
   assert_string_equal(why.what, "its kernel gave up on the disk: no");
 }
 
+// What a guest that is no reader any more may tell is limited in number.
+static void test_relay_flood(void **state) {
+  (void)state;
+  struct relay relay = {.most = UINT64_C(1) << 30};
+  struct failure why = {0};
+  size_t lines = 0;
+  bool heard = true;
+  for (; heard && lines < 100000; lines++) {
+    AUTO_BUFFER out = {0};
+    heard = relay_voice(&relay, "fact title x\n", 13, &out, &why);
+  }
+  assert_int_equal(lines, 1001);
+  assert_string_equal(why.what, "the reader tells more than a reader has to tell");
+  relay_free(&relay);
+  static const char *const wrong[] = {"progress 67108863\n", "progress 67108864\nprogress 67108865\n", "progress 134217728\nprogress 1\n", "progress 2147483648\n"};
+  for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+    AUTO_BUFFER out = {0};
+    CLEANUP(relay_free) struct relay next = {.most = UINT64_C(1) << 30};
+    assert_false(relay_voice(&next, wrong[i], strlen(wrong[i]), &out, &why));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_logical_partitions), cmocka_unit_test(test_damaged_tables), cmocka_unit_test(test_group),
-    cmocka_unit_test(test_group_damaged), cmocka_unit_test(test_fstab), cmocka_unit_test(test_strip), cmocka_unit_test(test_told), cmocka_unit_test(test_relay)};
+    cmocka_unit_test(test_group_damaged), cmocka_unit_test(test_fstab), cmocka_unit_test(test_strip), cmocka_unit_test(test_told), cmocka_unit_test(test_relay),
+    cmocka_unit_test(test_relay_flood), cmocka_unit_test(test_logical_partitions_out_of_order)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <slurm/spank.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -317,6 +318,34 @@ static void refusals(void **state) {
   }
 }
 
+// A prologue with a variable that the kernel takes none of can't be started, and Slurm drains the node of such a one.
+static void sizes(void **state) {
+  (void)state;
+  for (int large = 0; large < 2; large++) {
+    begin(S_CTX_ALLOCATOR, "");
+    for (int i = 0; i < 40; i++) {
+      AUTO_BUFFER volume = {0};
+      buffer_print(&volume, "/%0*d:/x%d", large ? 2000 : 1000, i, i);
+      assert_int_equal(give("volume", volume.at), 0);
+    }
+    assert_int_equal(give("image", "debian:12"), 0);
+    check((submit("") < 0) == (large == 1) && says("USAGE") == (large == 1), large ? "large" : "small");
+    assert_int_equal(slurm.control.count, large ? 0 : 4);
+    end();
+  }
+}
+
+// Its jobs are made without asking plugins what options mean.
+static void scrontab(void **state) {
+  (void)state;
+  char *name = program_invocation_short_name, itself[] = "scrontab";
+  program_invocation_short_name = itself;
+  begin(S_CTX_ALLOCATOR, "");
+  assert_true(give("image", "debian:12") < 0 && says("OPTION_UNAVAILABLE") && says("srun"));
+  end();
+  program_invocation_short_name = name;
+}
+
 static int pull(const char *image, const char *time) {
   AUTO_BUFFER words = {0};
   buffer_print(&words, "shifterimg=%s/shifterimg", directory);
@@ -327,7 +356,16 @@ static int pull(const char *image, const char *time) {
 
 static void pulls(void **state) {
   (void)state;
-  assert_int_equal(pull("debian:12", NULL), 0);
+  // What it prints is nothing of what sbatch prints.
+  char printed[16];
+  int before = dup(STDOUT_FILENO), output = memfd_create("output", MFD_CLOEXEC);
+  assert_true(before >= 0 && output >= 0 && dup2(output, STDOUT_FILENO) >= 0);
+  int status = pull("debian:12", NULL);
+  assert_true(dup2(before, STDOUT_FILENO) >= 0);
+  assert_int_equal(status, 0);
+  assert_int_equal(pread(output, printed, sizeof printed, 0), 0);
+  close(before);
+  close(output);
   assert_string_equal(getenv("SHIFTER_IMAGE"), ID);
   end();
   assert_true(pull("broken:1", "2h") < 0 && says("NATIVE_FAILED"));
@@ -378,9 +416,9 @@ static void run_step(const struct step *step, const char *words) {
 static void tasks(void **state) {
   (void)state;
 #ifdef WITH_PREPEND
-  const int mixed = INSIDE, all = INSIDE;
+  const int mixed = INSIDE;
 #else
-  const int mixed = REFUSED, all = AS_IT_IS;
+  const int mixed = REFUSED;
 #endif
   const struct step steps[] = {{0, "SHIFTER_IMAGE", {"hostname", "-f"}, INSIDE},
                                {7, "SLURM_SPANK_SHIFTER_IMAGEREQUEST", {"./a b"}, INSIDE},
@@ -389,7 +427,7 @@ static void tasks(void **state) {
                                {0, "SHIFTER_IMAGE", {"/usr/bin/shifter", "hostname"}, AS_IT_IS},
                                {0, "SHIFTER_IMAGE", {"python", "a\nb"}, INSIDE},
                                {0, "SHIFTER_IMAGE", {"file", "# two\n0 hostname\n1-2 shifter hostname\n"}, mixed},
-                               {0, "SHIFTER_IMAGE", {"file", "# two\n\n0 shifter hostname\n* /usr/bin/shifter x\n"}, all},
+                               {0, "SHIFTER_IMAGE", {"file", "# two\n\n0 shifter hostname\n* /usr/bin/shifter x\n"}, AS_IT_IS},
                                {0xfffffffb, "SHIFTER_IMAGE", {"/spool/slurm_script"}, AS_IT_IS},
                                {0xfffffffa, "SHIFTER_IMAGE", {"/bin/sh"}, AS_IT_IS}};
   for (size_t i = 0; i < COUNT_OF(steps); i++) {
@@ -418,7 +456,7 @@ static int make_programs(void **state) {
   snprintf(standin_shifter, sizeof standin_shifter, "%s/shifter", directory);
   write_program("shifter", "#!/bin/sh\n[ \"$1 $2 $#\" = '--report-fd=3 --resolve 3' ] || exit 70\ncase $3 in\n  docker:debian:12) echo " ID ";;\n  docker:other:1 | id:" OTHER ") echo " OTHER
              ";;\n  docker:silent:1) exit 3;;\n  *) echo 'IMAGE_NOT_FOUND there is no image' >&3; exit 1;;\nesac\n");
-  write_program("shifterimg", "#!/bin/sh\n[ \"$1 $#\" = 'pull 2' ] || exit 70\ncase $2 in\n  docker:endless:1) exec sleep 1000;;\n  docker:interrupting:1) kill -TERM $PPID; exec sleep 1000;;\n"
+  write_program("shifterimg", "#!/bin/sh\n[ \"$1 $#\" = 'pull 2' ] || exit 70\ncase $2 in\n  docker:endless:1) exec sleep 1000;;\n  docker:debian:12) echo the id;;\n  docker:interrupting:1) kill -TERM $PPID; exec sleep 1000;;\n"
              "  docker:broken:1) exit 4;;\nesac\n");
   return 0;
 }
@@ -454,6 +492,7 @@ int main(int argc, char **argv) {
   plugin.exit = symbol(module, "slurm_spank_exit");
   if (plugin.init == NULL || plugin.post_opt == NULL || plugin.task_init == NULL || plugin.exit == NULL) return 1;
   const struct CMUnitTest tests[] = {cmocka_unit_test(registration), cmocka_unit_test(variables), cmocka_unit_test(environment),
-                                     cmocka_unit_test(refusals),     cmocka_unit_test(pulls),     cmocka_unit_test(tasks)};
+                                     cmocka_unit_test(refusals),     cmocka_unit_test(pulls),     cmocka_unit_test(tasks),
+                                     cmocka_unit_test(sizes),        cmocka_unit_test(scrontab)};
   return cmocka_run_group_tests(tests, make_programs, remove_programs);
 }

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +40,10 @@ static void rulings(void **state) {
     {"lib/modules", NULL, TREE_EMPTY, NOTE_PSEUDO, NULL},
     {"lib/modules/5/x", NULL, TREE_DROP, NOTE_PSEUDO, NULL},
     {"lib/modules-load.d", NULL, TREE_KEEP, NOTE_NONE, NULL},
+    {"var/log/lastlog", NULL, TREE_DROP, NOTE_PSEUDO, NULL},
+    {"var/log/wtmp", NULL, TREE_DROP, NOTE_PSEUDO, NULL},
+    {"var/log/btmp-2026", NULL, TREE_DROP, NOTE_PSEUDO, NULL},
+    {"var/log/messages", NULL, TREE_KEEP, NOTE_NONE, NULL},
     {"var/tmp", NULL, TREE_EMPTY, NOTE_PSEUDO, NULL},
     {"etc/shadow", NULL, TREE_DROP, NOTE_SECRET, NULL},
     {"etc/shadow-", NULL, TREE_DROP, NOTE_SECRET, NULL},
@@ -64,6 +69,8 @@ static void rulings(void **state) {
     {"var/tmp", "/local/var/tmp", TREE_DIRECTORY, NOTE_SITE_DIRECTORY, NULL},
     {"var/run", "/local/var/run", TREE_DIRECTORY, NOTE_SITE_DIRECTORY, NULL},
     {"tmp", "/local/tmp", TREE_DIRECTORY, NOTE_SITE_DIRECTORY, NULL},
+    {"etc", "/local/etc", TREE_DIRECTORY, NOTE_SITE_DIRECTORY, NULL},
+    {"var", "local/var", TREE_DIRECTORY, NOTE_SITE_DIRECTORY, NULL},
     {"tmp", "/var/tmp", TREE_KEEP, NOTE_NONE, NULL},
     {"usr/a", "/local/a", TREE_KEEP, NOTE_NONE, NULL},
     {"etc/shadow", "/local/etc/shadow", TREE_DROP, NOTE_SECRET, NULL},
@@ -303,6 +310,61 @@ static void archives(void **state) {
   assert_null(strstr(result.said.at, "dangling there"));
 }
 
+// What is told of links: those of which what they led to is not there any more.
+static void links_to_nothing(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *target;
+    bool told;
+  } rows[] = {{"etc/passwd", "/local/etc/passwd", false}, {"by-root", "/etc/passwd", false}, {"by-place", "etc/passwd", false}, {"etc/motd", "/local/etc/motd", false},
+    {"motd", "etc/motd", true}, {"motd2", "motd", true}, {"opt", "/local/opt", true}, {"program", "opt/bin/program", true}, {"boot/kernel", "x", false}, {"kernel", "boot/kernel", true},
+    {"never", "etc/none", false}, {"mounts", "/mounts2", false}, {"mounts2", "proc/mounts", false}, {"etc/group2", "/etc/group", false}, {"etc/groups", "/etc/groups2", true},
+    {"var/run", "/local/var/run", false}, {"pid", "var/run", false}, {"pid2", "/var/run/x.pid", true}};
+  AUTO_BUFFER archive = {0};
+  put_shell(&archive, "bin/sh");
+  for (size_t i = 0; i < COUNT_OF(rows); i++) tar_header(&archive, '2', rows[i].name, rows[i].target, 0);
+  AUTO_RESULT result;
+  convert_archive(&archive, &wide, &result);
+  assert_true(result.whole);
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    AUTO_BUFFER line = {0};
+    buffer_print(&line, "note dangling %s -> %s\n", rows[i].name, rows[i].target);
+    if ((strstr(result.said.at, line.at) != NULL) != rows[i].told) fail_row("%s -> %s in:\n%s", rows[i].name, rows[i].target, result.said.at);
+  }
+}
+
+// A file is left out by the name that the rules name; a secret by all its names, and what an archive has no other content of.
+static void other_names(void **state) {
+  (void)state;
+  AUTO_BUFFER archive = {0};
+  put_shell(&archive, "bin/sh");
+  put_file(&archive, "boot/x", "x", 1);
+  tar_header(&archive, '1', "usr/x", "boot/x", 0);
+  put_file(&archive, "usr/.wh.y", "y", 1);
+  tar_header(&archive, '1', "usr/y", "usr/.wh.y", 0);
+  tar_header(&archive, '2', "opt/local", "../local/x", 0);
+  tar_header(&archive, '1', "usr/local2", "opt/local", 0);
+  tar_header(&archive, '1', "etc/local2", "opt/local", 0);
+  tar_header(&archive, '2', "var/run", "/local/run", 0);
+  tar_header(&archive, '1', "usr/run", "var/run", 0);
+  tar_header(&archive, '1', "var/lock", "etc/local2", 0);
+  tar_header(&archive, '2', "etc/motd", "/local/motd", 0);
+  tar_header(&archive, '1', "usr/motd", "etc/motd", 0);
+  tar_header(&archive, '2', "usr/sh", "/chos/bin/sh", 0);
+  tar_header(&archive, '1', "etc/sh", "usr/sh", 0);
+  AUTO_RESULT result, replaced;
+  convert_archive(&archive, &wide, &result);
+  expect_listing(&result, "- 644 bin/sh 208\nl 644 opt/local -> ../local/x\nl 644 usr/local2 -> ../local/x\n"
+    "d 755 var/run\nl 644 usr/run -> /local/run\nd 755 var/lock\nl 644 usr/motd -> /local/motd\nl 644 usr/sh -> /bin/sh\nl 644 etc/sh -> /bin/sh\n");
+  expect_said(&result, "note site-link etc/local2 -> ../local/x\n");
+  expect_said(&result, "note linked usr/x -> boot/x\n");
+  expect_said(&result, "note linked usr/y -> usr/.wh.y\n");
+  // The last of a name counts.
+  tar_header(&archive, '5', "bin/sh", "", 0);
+  convert_archive(&archive, &wide, &replaced);
+  assert_int_equal(replaced.why.code, ERROR_TREE_INVALID);
+}
+
 static void archive_refusals(void **state) {
   (void)state;
   static const struct {
@@ -316,6 +378,7 @@ static void archive_refusals(void **state) {
     {'1', "x", "../bin/sh", "its target has a '..'", ERROR_LAYER_INVALID},
     {'2', ".", "x", "is the root and no directory", ERROR_LAYER_INVALID},
     {'2', "x", "", "link", ERROR_LAYER_INVALID},
+    {'1', "x", ".", "is a hard link to", ERROR_LAYER_INVALID},
     {'5', "1/2/3/4/5/6/7/8/9", "", "more than 8 components", ERROR_LIMIT_EXCEEDED},
     {'5', "d9", "", "", ERROR_TREE_INVALID}, // and nothing else is wrong
   };
@@ -425,6 +488,25 @@ static void directories(void **state) {
   remove_tree();
 }
 
+static void other_names_of_directories(void **state) {
+  (void)state;
+  static const char *const pairs[][2] = {{"etc/fstab", "etc/table"}, {"usr/.wh.x", "usr/x"}, {"etc/shadow", "etc/zz"}};
+  begin_tree();
+  make_directory("etc", 0755);
+  make_directory("usr", 0755);
+  for (size_t i = 0; i < COUNT_OF(pairs); i++) {
+    char from[128], to[128];
+    make_file(pairs[i][0], "x", 1, 0644);
+    at(from, pairs[i][0]), at(to, pairs[i][1]);
+    assert_int_equal(link(from, to), 0);
+  }
+  AUTO_RESULT result;
+  convert_directory(tree, &wide_walk, &result);
+  expect_listing(&result, "d 755 .\nd 755 bin\n- 755 bin/sh 208\nd 755 etc\n- 644 etc/table 1\nd 755 usr\n- 644 usr/x 1\n");
+  expect_said(&result, "note secret etc/zz\n");
+  remove_tree();
+}
+
 // What happens to the tree at the moment when the stream is written that far.
 struct disturbance {
   uint64_t when, written;
@@ -503,6 +585,54 @@ static void disturbed(void **state) {
   }
 }
 
+// A file that grows out of what is read at once, right behind the reading.
+static void (*behind_reading)(void);
+
+ssize_t pread(int fd, void *to, size_t length, off_t from) {
+  ssize_t got = syscall(SYS_pread64, fd, to, length, from);
+  void (*happens)(void) = behind_reading;
+  behind_reading = NULL;
+  if (happens != NULL) happens();
+  return got;
+}
+
+static void grow(void) {
+  char path[128];
+  at(path, "small");
+  assert_int_equal(truncate(path, 5 << 20), 0);
+}
+
+static void shrink(void) {
+  char path[128];
+  at(path, "small");
+  assert_int_equal(truncate(path, 1), 0);
+}
+
+static void settled(void **state) {
+  (void)state;
+  static const struct {
+    void (*happens)(void);
+    unsigned size;
+  } rows[] = {{grow, 5 << 20}, {shrink, 1}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    begin_tree();
+    // The shell is read behind it.
+    char from[128], to[128];
+    make_file("small", "four", 4, 0644);
+    at(from, "bin"), at(to, "usr");
+    assert_int_equal(rename(from, to), 0);
+    make_link("bin", "usr");
+    behind_reading = rows[i].happens;
+    AUTO_RESULT result;
+    convert_directory(tree, &wide_walk, &result);
+    AUTO_BUFFER expected = {0};
+    buffer_print(&expected, "d 755 .\nl 777 bin -> usr\n- 644 small %u\nd 755 usr\n- 755 usr/sh 208\n", rows[i].size);
+    expect_listing(&result, expected.at);
+    assert_null(strstr(result.said.at, "changed"));
+    remove_tree();
+  }
+}
+
 // Somebody exchanges what is read for what must not be, as fast as he can.
 static atomic_bool exchanging;
 
@@ -533,7 +663,7 @@ static void races(void **state) {
   atomic_store(&exchanging, true);
   pthread_t thread;
   assert_int_equal(pthread_create(&thread, NULL, exchange, NULL), 0);
-  for (int i = 0; i < 300; i++) {
+  for (int i = 0; i < 1000; i++) {
     AUTO_RESULT result;
     convert_directory(tree, &wide_walk, &result);
     if (!result.whole) fail_row("%s", result.why.what);
@@ -569,6 +699,7 @@ static void roots(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rulings), cmocka_unit_test(programs), cmocka_unit_test(libraries), cmocka_unit_test(archives),
-    cmocka_unit_test(archive_refusals), cmocka_unit_test(directories), cmocka_unit_test(disturbed), cmocka_unit_test(races), cmocka_unit_test(roots)};
+    cmocka_unit_test(links_to_nothing), cmocka_unit_test(other_names), cmocka_unit_test(archive_refusals), cmocka_unit_test(directories),
+    cmocka_unit_test(other_names_of_directories), cmocka_unit_test(disturbed), cmocka_unit_test(settled), cmocka_unit_test(races), cmocka_unit_test(roots)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,12 @@ static const struct rule rules[] = {
   {"afs", TREE_DROP, NOTE_PSEUDO},
   {"etc/fstab", TREE_DROP, NOTE_PSEUDO},
   {"etc/mtab", TREE_DROP, NOTE_PSEUDO},
+  // Records of logins: another machine's users, and as large as the highest uid.
+  {"var/log/lastlog", TREE_DROP, NOTE_PSEUDO},
+  {"var/log/faillog", TREE_DROP, NOTE_PSEUDO},
+  {"var/log/tallylog", TREE_DROP, NOTE_PSEUDO},
+  {"var/log/[bw]tmp", TREE_DROP, NOTE_PSEUDO},
+  {"var/log/[bw]tmp[-.]*", TREE_DROP, NOTE_PSEUDO},
   {"etc/shadow", TREE_DROP, NOTE_SECRET},
   {"etc/shadow[-.~]*", TREE_DROP, NOTE_SECRET},
   {"etc/gshadow", TREE_DROP, NOTE_SECRET},
@@ -44,7 +50,7 @@ static const struct rule rules[] = {
 };
 
 static const char *const note_names[NOTE_COUNT] = {"none", "pseudo", "secret", "site-link", "site-directory", "rewritten", "loop", "dangling", "reserved", "special",
-  "private", "unreadable", "mount", "vanished", "changed"};
+  "linked", "private", "unreadable", "mount", "vanished", "changed"};
 
 const char *tree_note_name(enum tree_note note) {
   return note_names[note];
@@ -139,7 +145,8 @@ static void rule_link(const char *path, const char *target, struct tree_ruling *
       *ruling = (struct tree_ruling){.fate = TREE_DROP, .note = NOTE_SITE_LINK};
       return;
     }
-    if (below(path, "var") || (rule != NULL && rule->fate == TREE_EMPTY)) {
+    bool is_root = strcmp(path, "etc") == 0 || strcmp(path, "var") == 0; // the runtime puts files there
+    if (is_root || below(path, "var") || (rule != NULL && rule->fate == TREE_EMPTY)) {
       bool shared = strcmp(path, "tmp") == 0 || strcmp(path, "var/tmp") == 0;
       *ruling = (struct tree_ruling){.fate = TREE_DIRECTORY, .note = NOTE_SITE_DIRECTORY, .mode = shared ? 01777 : 0755};
       return;

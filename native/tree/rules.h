@@ -12,9 +12,10 @@ enum tree_note {
   NOTE_SITE_DIRECTORY, // a link into /local that became an empty directory
   NOTE_REWRITTEN, // a link through /proc/chos/link or /chos
   NOTE_LOOP,      // a link that would lead to itself without CHOS
-  NOTE_DANGLING,  // an absolute link to nothing
+  NOTE_DANGLING,  // a link to nothing: an absolute one, or one that led to what is left out
   NOTE_RESERVED,  // a name that stands for a removed file in layers
   NOTE_SPECIAL,   // devices, FIFOs, sockets
+  NOTE_LINKED,    // another name of a file that an archive holds under a name that is left out
   // What was found while it was read.
   NOTE_PRIVATE,    // not everyone may read it
   NOTE_UNREADABLE, // everyone may, but for the account that reads

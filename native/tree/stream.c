@@ -16,10 +16,11 @@
 struct name {
   struct node node;
   struct name *next_link;
-  const char *target; // of a symbolic link
+  const char *target; // of a symbolic link, as it is written
+  const char *came;   // and as it came
   struct elf_kind kind;
   uint8_t note;       // why it was left out
-  bool written, listed;
+  bool written, listed, is_directory;
 };
 
 struct library {
@@ -40,7 +41,7 @@ struct stream {
   int64_t newest;
   struct arena arena;
   struct tree names;
-  struct name *first_link, *last_link; // absolute ones
+  struct name *first_link, *last_link; // in the order in which they came
   struct name *current;                // the file whose content comes
   struct buffer content;               // of a C library
   bool is_library;
@@ -118,7 +119,9 @@ static bool put(struct stream *stream, const struct path *path, const struct tar
 // A directory that is emptied has no time of its own: whatever came and went in it changed it.
 static enum stream_step put_empty(struct stream *stream, const struct path *path, uint32_t mode, struct failure *why) {
   const struct tar_entry directory = {.type = TAR_DIRECTORY, .mode = mode};
-  name_of(stream, path)->written = true;
+  struct name *name = name_of(stream, path);
+  name->written = name->is_directory = true;
+  name->target = NULL;
   return put(stream, path, &directory, why) ? STREAM_LEFT_OUT : STREAM_FAULT;
 }
 
@@ -128,8 +131,9 @@ static enum stream_step put_link(struct stream *stream, const struct path *path,
   link.link = target;
   link.link_length = length;
   name->written = true;
+  name->is_directory = false;
   name->target = arena_copy(&stream->arena, target, length);
-  if (target[0] == '/' && !name->listed) {
+  if (!name->listed) {
     name->listed = true;
     if (stream->last_link == NULL) stream->first_link = name;
     else stream->last_link->next_link = name;
@@ -144,16 +148,27 @@ static enum stream_step leave_out(struct stream *stream, const struct path *path
   return STREAM_LEFT_OUT;
 }
 
-// Another name of a file goes the way of the first.
+// Another name of a file goes the way of the first, whose content is the only one that there is. One of a symbolic link is a link of its own: where
+// it is, it may lead elsewhere.
 static enum stream_step put_again(struct stream *stream, const struct path *path, const struct tar_entry *entry, const struct path *target, struct failure *why) {
   const struct node *node = tree_find(&stream->names, target);
   const struct name *first = (const struct name *)(const void *)node;
+  if (first != NULL && first->came != NULL) {
+    struct tar_entry link = *entry;
+    link.type = TAR_SYMLINK;
+    link.link = first->came;
+    link.link_length = strlen(first->came);
+    return stream_entry(stream, path, &link, NULL, why);
+  }
+  if (first != NULL && first->is_directory) return tar_fault(why, text_of(path), path->text.length, "is a hard link to a directory"), STREAM_FAULT;
   if (first == NULL || (!first->written && first->note == NOTE_NONE)) return tar_fault(why, text_of(path), path->text.length, "is a hard link to nothing before it"), STREAM_FAULT;
-  if (!first->written) return leave_out(stream, path, (enum tree_note)first->note, NULL);
-  if (first->target != NULL) return put_link(stream, path, entry, first->target, strlen(first->target), why);
+  bool by_name = first->note == NOTE_PSEUDO || first->note == NOTE_RESERVED;
+  if (!first->written) return leave_out(stream, path, by_name ? NOTE_LINKED : (enum tree_note)first->note, by_name ? text_of(target) : NULL);
   struct name *name = name_of(stream, path);
   name->kind = first->kind;
   name->written = true;
+  name->is_directory = false;
+  name->target = name->came = NULL;
   struct tar_entry link = *entry;
   link.link = text_of(target);
   link.link_length = target->text.length;
@@ -177,7 +192,9 @@ static enum stream_step put_kept(struct stream *stream, const struct path *path,
   }
   struct name *name = name_of(stream, path);
   name->written = true;
+  name->is_directory = entry->type == TAR_DIRECTORY;
   name->target = NULL;
+  name->kind = (struct elf_kind){0};
   if (entry->mtime > stream->newest && entry->type == TAR_REGULAR) stream->newest = entry->mtime;
   stream->current = name;
   stream->content.length = 0;
@@ -200,6 +217,7 @@ enum stream_step stream_entry(struct stream *stream, const struct path *path, co
   stream->current = NULL;
   if (!is_within(stream, path, why)) return STREAM_FAULT;
   const char *link = entry->type == TAR_SYMLINK ? entry->link : NULL;
+  if (entry->type != TAR_LINK) name_of(stream, path)->came = link == NULL ? NULL : arena_copy(&stream->arena, link, entry->link_length);
   AUTO_RULING ruling;
   tree_rule(text_of(path), link, &ruling);
   bool is_directory = entry->type == TAR_DIRECTORY;
@@ -255,11 +273,35 @@ bool stream_content_end(struct stream *stream, struct failure *why) {
 
 // --- the end ---------------------------------------------------------------------------------------------------------------------
 
-// What is at the end of a name, links followed as in a root file system; NULL where there is nothing.
-static const struct name *resolve(const struct stream *stream, const struct node *from, const char *target) {
+// Where a name leads, links followed as in a root file system.
+struct lead {
+  const struct name *end; // NULL: to nothing
+  bool of_node;           // but for what the runtime shows of the node itself
+  bool left_out;          // to what was in the tree
+  bool absolute;          // by a link from the root
+};
+
+// What the runtime shows or gives is there whatever the image holds.
+static bool is_of_node(const struct node *directory, const char *part, size_t length) {
+  static const char *const places[] = {"proc", "sys", "dev", "run", "tmp"}, *const files[] = {"passwd", "group", "hosts", "resolv.conf", "nsswitch.conf"};
+  CLEANUP(path_free) struct path path = {0};
+  tree_path(directory, &path);
+  path_add(&path, part, length);
+  const char *top = path_component(&path, 0, &length);
+  for (size_t i = 0; i < COUNT_OF(places); i++)
+    if (text_is(top, length, places[i])) return true;
+  if (path.count != 2 || !text_is(top, length, "etc")) return false;
+  const char *file = path_component(&path, 1, &length);
+  for (size_t i = 0; i < COUNT_OF(files); i++)
+    if (text_is(file, length, files[i])) return true;
+  return false;
+}
+
+static struct lead follow(const struct stream *stream, const struct node *from, const char *target) {
   AUTO_BUFFER rest = {0};
   buffer_text(&rest, target);
-  const struct node *node = target[0] == '/' ? stream->names.root : from;
+  struct lead lead = {.absolute = target[0] == '/'};
+  const struct node *node = lead.absolute ? stream->names.root : from;
   size_t at = 0;
   for (int hops = 0;;) {
     at += strspn(rest.at + at, "/");
@@ -274,38 +316,36 @@ static const struct name *resolve(const struct stream *stream, const struct node
     }
     const struct node *child = tree_child(&stream->names, node, part, length);
     const struct name *name = (const struct name *)(const void *)child;
-    if (name == NULL || (!name->written && child->first == NULL)) return NULL;
+    if (name == NULL || (!name->written && child->first == NULL)) {
+      lead.of_node = is_of_node(node, part, length);
+      lead.left_out = name != NULL;
+      return lead;
+    }
     if (name->target == NULL) {
       node = child;
       continue;
     }
-    if (++hops > HOPS) return NULL;
+    if (++hops > HOPS) return lead;
     AUTO_BUFFER led = {0};
     buffer_text(&led, name->target);
     buffer_byte(&led, '/');
     buffer_text(&led, rest.at + at);
-    if (name->target[0] == '/') node = stream->names.root;
+    if (name->target[0] == '/') node = stream->names.root, lead.absolute = true;
     buffer_free(&rest);
     rest = (struct buffer){steal(&led.at), led.length, led.room};
     at = 0;
   }
-  return (const struct name *)(const void *)node;
+  lead.end = (const struct name *)(const void *)node;
+  return lead;
 }
 
-// What the runtime shows of the node itself is there whatever the image holds.
-static bool is_of_node(const char *target) {
-  static const char *const places[] = {"proc", "sys", "dev", "run", "tmp"};
-  target += strspn(target, "/");
-  size_t length = strcspn(target, "/");
-  for (size_t i = 0; i < COUNT_OF(places); i++)
-    if (text_is(target, length, places[i])) return true;
-  return false;
-}
-
+// A relative link to what the tree never held is as it was.
 static void tell_dangling(struct stream *stream) {
   CLEANUP(path_free) struct path path = {0};
   for (const struct name *link = stream->first_link; link != NULL; link = link->next_link) {
-    if (link->target == NULL || is_of_node(link->target) || resolve(stream, link->node.parent, link->target) != NULL) continue;
+    if (link->target == NULL) continue;
+    struct lead lead = follow(stream, link->node.parent, link->target);
+    if (lead.end != NULL || lead.of_node || !(lead.absolute || lead.left_out)) continue;
     tree_path(&link->node, &path);
     report_note(stream->report, NOTE_DANGLING, path.text.at, link->target);
   }
@@ -325,7 +365,7 @@ static void tell_facts(struct stream *stream, struct elf_kind kind) {
 }
 
 bool stream_finish(struct stream *stream, struct failure *why) {
-  const struct name *shell = resolve(stream, stream->names.root, "/bin/sh");
+  const struct name *shell = follow(stream, stream->names.root, "/bin/sh").end;
   if (shell == NULL || shell->kind.machine == 0) return fail(why, ERROR_TREE_INVALID, "it has no /bin/sh that is a program: it is no system");
   tell_dangling(stream);
   tell_facts(stream, shell->kind);

@@ -28,5 +28,5 @@ bool stream_content(struct stream *stream, const unsigned char *at, uint64_t len
 bool stream_content_end(struct stream *stream, struct failure *why) MUST_USE;
 // What an entry is left out for that its name does not tell.
 void stream_note(struct stream *stream, enum tree_note note, const struct path *path);
-// Tells facts and dangling links, and ends the archive and the report. FILE_INVALID: there is no /bin/sh in it.
+// Tells facts and links to nothing, and ends the archive and the report. FILE_INVALID: there is no /bin/sh in it.
 bool stream_finish(struct stream *stream, struct failure *why) MUST_USE;

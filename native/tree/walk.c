@@ -97,25 +97,11 @@ static struct tar_entry header_of(const struct stat *status, enum tar_type type)
   return (struct tar_entry){.type = type, .mode = status->st_mode & 07777, .size = type == TAR_REGULAR ? (uint64_t)status->st_size : 0, .mtime = status->st_mtim.tv_sec};
 }
 
-static bool copy_small(struct reading *reading, int file, struct stat *status, struct failure *why) {
-  struct stat after = *status;
-  ssize_t got = 0;
-  for (int i = 0; i < TRIES; i++) {
-    *status = after;
-    if (status->st_size > (off_t)READ_WHOLE) break;
-    got = read_at(file, reading->piece, (size_t)status->st_size, 0);
-    if (got < 0 || fstat(file, &after) != 0) {
-      stream_note(reading->stream, NOTE_UNREADABLE, &reading->path);
-      return true;
-    }
-    if (is_same(status, &after) && got == status->st_size) break;
-  }
-  if (!is_same(status, &after)) stream_note(reading->stream, NOTE_CHANGED, &reading->path);
-  struct tar_entry header = header_of(status, TAR_REGULAR);
-  header.size = (uint64_t)got;
-  enum stream_step step = stream_entry(reading->stream, &reading->path, &header, NULL, why);
-  if (step != STREAM_TAKEN) return step == STREAM_LEFT_OUT;
-  return stream_content(reading->stream, reading->piece, (uint64_t)got, why) && stream_content_end(reading->stream, why);
+// Where a file's next bytes are, at most at `end`: a hole is not read.
+static uint64_t skip_hole(int file, uint64_t from, uint64_t end) {
+  off_t data = lseek(file, (off_t)from, SEEK_DATA);
+  if (data < 0) return errno == ENXIO ? end : from;
+  return (uint64_t)data < end ? (uint64_t)data : end;
 }
 
 // What is missing at its end is zeros: its size is written already.
@@ -124,6 +110,12 @@ static bool copy_large(struct reading *reading, int file, const struct stat *sta
   enum stream_step step = stream_entry(reading->stream, &reading->path, &header, NULL, why);
   if (step != STREAM_TAKEN) return step == STREAM_LEFT_OUT;
   for (uint64_t at = 0; at < header.size;) {
+    uint64_t data = skip_hole(file, at, header.size);
+    if (data > at) {
+      if (!stream_content(reading->stream, NULL, data - at, why)) return false;
+      at = data;
+      continue;
+    }
     size_t wanted = header.size - at < READ_WHOLE ? (size_t)(header.size - at) : READ_WHOLE;
     ssize_t got = read_at(file, reading->piece, wanted, at);
     if (got < 0) return fail(why, ERROR_TREE_UNREADABLE, "\"%.500s\" can't be read: %s", reading->path.text.at, strerror(errno));
@@ -136,6 +128,28 @@ static bool copy_large(struct reading *reading, int file, const struct stat *sta
   struct stat after;
   if (fstat(file, &after) != 0 || !is_same(status, &after)) stream_note(reading->stream, NOTE_CHANGED, &reading->path);
   return stream_content_end(reading->stream, why);
+}
+
+static bool copy_small(struct reading *reading, int file, struct stat *status, struct failure *why) {
+  struct stat after = *status;
+  ssize_t got = 0;
+  bool settled = false;
+  for (int i = 0; i < TRIES && !settled; i++) {
+    *status = after;
+    if (status->st_size > (off_t)READ_WHOLE) return copy_large(reading, file, status, why); // it grew
+    got = read_at(file, reading->piece, (size_t)status->st_size, 0);
+    if (got < 0 || fstat(file, &after) != 0) {
+      stream_note(reading->stream, NOTE_UNREADABLE, &reading->path);
+      return true;
+    }
+    settled = is_same(status, &after) && got == status->st_size;
+  }
+  if (!settled) stream_note(reading->stream, NOTE_CHANGED, &reading->path);
+  struct tar_entry header = header_of(status, TAR_REGULAR);
+  header.size = (uint64_t)got;
+  enum stream_step step = stream_entry(reading->stream, &reading->path, &header, NULL, why);
+  if (step != STREAM_TAKEN) return step == STREAM_LEFT_OUT;
+  return stream_content(reading->stream, reading->piece, (uint64_t)got, why) && stream_content_end(reading->stream, why);
 }
 
 // What was seen is what is opened: by the descriptor, since a device or a FIFO does something when it is opened.
@@ -153,8 +167,17 @@ static bool again(struct reading *reading, const struct link *link, const struct
   return stream_entry(reading->stream, &reading->path, &entry, &first, why) != STREAM_FAULT;
 }
 
+static bool leave_to_rules(struct reading *reading, const struct stat *status, struct failure *why) {
+  const struct tar_entry header = header_of(status, TAR_REGULAR);
+  return stream_entry(reading->stream, &reading->path, &header, NULL, why) != STREAM_FAULT;
+}
+
 static bool regular(struct reading *reading, int place, struct stat *status, struct failure *why) {
   struct link **slot = NULL;
+  AUTO_RULING ruling;
+  tree_rule(reading->path.text.at, NULL, &ruling);
+  // A secret is left out by all its names, anything else by the name that the rules name.
+  if (ruling.fate != TREE_KEEP && ruling.note != NOTE_SECRET) return leave_to_rules(reading, status, why);
   if (status->st_nlink > 1) {
     struct link *link = arena_get(&reading->arena, sizeof *link);
     *link = (struct link){.key = {status->st_dev, status->st_ino}};
@@ -164,12 +187,7 @@ static bool regular(struct reading *reading, int place, struct stat *status, str
     link->length = (uint32_t)reading->path.text.length;
     *slot = link;
   }
-  AUTO_RULING ruling;
-  tree_rule(reading->path.text.at, NULL, &ruling);
-  if (ruling.fate != TREE_KEEP) {
-    const struct tar_entry header = header_of(status, TAR_REGULAR);
-    return stream_entry(reading->stream, &reading->path, &header, NULL, why) != STREAM_FAULT;
-  }
+  if (ruling.fate != TREE_KEEP) return leave_to_rules(reading, status, why);
   if ((status->st_mode & S_IROTH) == 0) {
     stream_note(reading->stream, NOTE_PRIVATE, &reading->path);
     return true;

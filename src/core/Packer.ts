@@ -8,6 +8,7 @@ import { open } from "node:fs/promises"
 import { availableParallelism } from "node:os"
 import * as nodePath from "node:path"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -28,7 +29,7 @@ export interface PackOptions {
 export class Packer extends Context.Tag("shifter-sdk/Packer")<
   Packer,
   {
-    /** What it writes. Asked once a process; fails with `TOOL_MISSING` or `TOOL_UNSUITABLE`. */
+    /** What it writes. Asked until it has been told once; fails with `TOOL_MISSING` or `TOOL_UNSUITABLE`. */
     readonly profile: Effect.Effect<PackingProfile, PackerError>
     /**
      * Packs what `write` writes to the descriptor it is given, a tar stream, and returns its result. When the packer fails, its error is
@@ -50,9 +51,10 @@ export const tar2sqfsEnvironment = { SOURCE_DATE_EPOCH: "0" }
 export const layerTar2sqfs: Layer.Layer<Packer> = Layer.effect(
   Packer,
   Effect.gen(function* () {
-    const profile = yield* Effect.cached(version)
+    // What fails or is interrupted is asked again by the next who wants it.
+    const [known, forget] = yield* Effect.cachedInvalidateWithTTL(version, Duration.infinity)
     return Packer.of({
-      profile,
+      profile: Effect.tapErrorCause(known, () => forget),
       pack: (write, options) => Effect.scoped(pack(write, options))
     })
   })

@@ -94,6 +94,8 @@ export const scoped = (...args: Parameters<typeof start>): Effect.Effect<Process
     (process) =>
       Effect.promise(() => {
         process.kill()
+        // Nobody may read what it printed any more, and a pipe with something in it does not close.
+        process.stdout?.destroy()
         return process.exit
       })
   )

@@ -261,6 +261,8 @@ const imported = (pointed: Effect.Effect<string | undefined, TransportError>, sy
     if (request.verify === true && !(yield* transport.isSound(system, record))) {
       return yield* new GatewayError(errorFields("IMAGE_CORRUPT", `The image ${record.id} on ${system.name} is not what its record says`, { remedy: "Import it again." }))
     }
+    // An image that was imported under this name, or one of a tree that the site lists no more.
+    if (nowhere.code === "TREE_NOT_FOUND") onProgress({ _tag: "Warning", message: `${nowhere.what}: the image stays what it is.` })
     if (request.allowUids !== undefined || request.allowGids !== undefined) {
       onProgress({ _tag: "Warning", message: "The image was imported: the access list of a pull has no effect." })
     }

@@ -39,6 +39,9 @@ export interface PullOrder {
   readonly import?: ImportOrder | undefined
 }
 
+/** Warnings of a pull that are kept: a tree has one for each kind of name that is not as it was. */
+export const WARNINGS_MOST = 24
+
 /** What is shown of a running pull; replaced as a whole, about once a second. */
 export interface PullProgress {
   readonly phase: Phase
@@ -53,7 +56,7 @@ export interface PullProgress {
   readonly packed: number
   /** It waits for another pull of the same image. */
   readonly isWaiting: boolean
-  /** What a person should know, at most the last ten. */
+  /** What a person should know, at most the last {@link WARNINGS_MOST}. */
   readonly warnings: ReadonlyArray<string>
 }
 
@@ -123,8 +126,8 @@ export class PullQueue extends Context.Tag("shifter-sdk/PullQueue")<
     readonly take: (runner: string, limits: QueueLimits, place?: string) => Effect.Effect<Taken | undefined, CatalogError>
     /** Extends the lease and says how far it is. `Lost`: it is another's. `Cancelled`: nobody wants it any more. */
     readonly renew: (taken: Taken, progress: PullProgress | undefined) => Effect.Effect<"Held" | "Cancelled" | "Lost", CatalogError>
-    /** Ends it; false: it was another's. One that was cancelled meanwhile stays so. */
-    readonly finish: (taken: Taken, outcome: PullOutcome) => Effect.Effect<boolean, CatalogError>
+    /** Ends it; false: it was another's. One that was cancelled meanwhile stays so. `progress` is the last, with what was said since the lease was renewed. */
+    readonly finish: (taken: Taken, outcome: PullOutcome, progress?: PullProgress) => Effect.Effect<boolean, CatalogError>
     /** Puts it back, to be begun in so many milliseconds; one that is put back by a process that ends loses no attempt. `progress` is shown while it waits. */
     readonly putBack: (taken: Taken, delay: number, countsAsAttempt: boolean, progress?: PullProgress) => Effect.Effect<void, CatalogError>
     /** This runner lives, and so does the place where it keeps uploads. */

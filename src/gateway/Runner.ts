@@ -135,21 +135,21 @@ export const make = ({ ended, gateway, name, queue, secrets, site, uploads }: Ru
     const concluded = (taken: Taken, { standing }: Running, exit: Exit.Exit<ImageRecord, GatewayError>) =>
       Effect.gen(function* () {
         const { pull } = taken
-        if (Exit.isSuccess(exit)) return yield* finish(taken, { _tag: "Done", imageId: exit.value.id }, exit)
+        if (Exit.isSuccess(exit)) return yield* finish(taken, { _tag: "Done", imageId: exit.value.id }, exit, standing)
         const failure = Cause.failureOption(exit.cause)
         if (failure._tag === "None") yield* Effect.logError("A pull ended with a defect", exit.cause)
         const error = failure._tag === "Some" ? failure.value : new GatewayError(errorFields("INTERNAL", `The pull of ${pull.order.reference} ended with a defect`))
         if (!Retry.mayPass(error) || pull.attempts >= policy.attempts) {
-          return yield* finish(taken, { _tag: "Failed", code: error.code, what: error.what, remedy: error.remedy }, Exit.fail(error))
+          return yield* finish(taken, { _tag: "Failed", code: error.code, what: error.what, remedy: error.remedy }, Exit.fail(error), standing)
         }
         const delay = yield* Retry.delay(policy, pull.attempts, error)
         const why = `${pull.attempts} of ${policy.attempts} failed, and the next is in ${Math.ceil(delay / 1000)} s: ${error.code}: ${error.what}`
         yield* told(queue.putBack(taken, delay, true, standing.again(why)))
       })
 
-    const finish = (taken: Taken, outcome: PullOutcome, exit: Exit.Exit<ImageRecord, GatewayError>) =>
+    const finish = (taken: Taken, outcome: PullOutcome, exit: Exit.Exit<ImageRecord, GatewayError>, standing: Standing.Standing) =>
       Effect.gen(function* () {
-        const isOurs = yield* told(queue.finish(taken, outcome))
+        const isOurs = yield* told(queue.finish(taken, outcome, standing.now()))
         if (isOurs === false) yield* Metric.increment(Metrics.leaseLosses)
         if (isOurs !== true) return
         secrets.forget(taken.pull.id)

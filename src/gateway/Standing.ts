@@ -5,9 +5,7 @@
  */
 import { printable } from "../core/Errors.js"
 import type { ProgressEvent } from "../core/Progress.js"
-import type { PullProgress } from "../core/PullQueue.js"
-
-const WARNINGS = 10
+import { type PullProgress, WARNINGS_MOST } from "../core/PullQueue.js"
 
 export interface Standing {
   readonly add: (event: ProgressEvent) => void
@@ -30,7 +28,7 @@ export const make = (said: ReadonlyArray<string> = []): Standing => {
   let warnings = said
   const warn = (text: string, replaces?: string) => {
     const warning = printable(text)
-    warnings = [...warnings.filter((other) => other !== warning && (replaces === undefined || !other.startsWith(replaces))), warning].slice(-WARNINGS)
+    warnings = [...warnings.filter((other) => other !== warning && (replaces === undefined || !other.startsWith(replaces))), warning].slice(-WARNINGS_MOST)
   }
   return {
     add: (event) => {

@@ -66,6 +66,16 @@ export const writeBusybox = (root: string): void => {
   for (const name of ['sh', 'cat', 'ls', 'env', 'readlink', 'stat', 'id', 'test', 'echo', 'find']) linkSync(join(root, 'bin/busybox'), join(root, 'bin', name))
 }
 
+/** A C library of 64 bits, from before programs could do without a call of the kernel at a fixed address. */
+export const oldLibrary = (): Buffer => {
+  const library = Buffer.concat([Buffer.alloc(64), Buffer.from('\nGNU C Library stable release version 2.5, by\0')])
+  library.write('\x7fELF', 'latin1')
+  library.set([2, 1, 1], 4)
+  library.writeUInt16LE(3, 16)
+  library.writeUInt16LE(62, 18)
+  return library
+}
+
 /** Links of the site's files, as CHOS trees have them. */
 export const siteLinks: Entries = {
   ...Object.fromEntries(

@@ -1,55 +1,16 @@
 /**
  * shifter-disk: systems on disks of Debian's tools, read by a kernel in a process. What comes out is compared with what went in, entry by entry.
  */
-import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, chownSync, copyFileSync, createReadStream, existsSync, linkSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, truncateSync, writeFileSync, writeSync, closeSync } from 'node:fs'
+import { chmodSync, createReadStream, linkSync, mkdirSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync, writeSync, closeSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Account, ensureTestAccounts } from '../harness/accounts.js'
-import { DEFAULT_PREFIX } from '../harness/native.js'
-import { type ProcessResult, run, runOk } from '../harness/process.js'
-import { useWorkspace } from '../harness/workspace.js'
+import { run, runOk } from '../harness/process.js'
 import { type FileSystem, FILE_SYSTEM_SIZE, listing, makeDisk, makeFileSystem, makeSystem, MIB, mounted, OF_THE_MACHINE, place, put } from './disks/make.js'
+import { PROGRAM, useReader } from './disks/reader.js'
 
-const PROGRAM = join(DEFAULT_PREFIX, 'bin/shifter-disk')
-const workspace = useWorkspace('disk')
-let account: Account
-let scratch: string
-let runs = 0
-
-interface Read extends ProcessResult {
-  readonly lines: readonly string[]
-  /** The archive's file, which is there when it ended well. */
-  readonly archive: string
-}
-
-const read = async (disk: string, ...options: readonly string[]): Promise<Read> => {
-  const archive = join(scratch, `${(runs += 1)}.tar`)
-  const result = await run([PROGRAM, '--disk', disk, '--output', archive, '--scratch', scratch, '--user', `${account.uid}:${account.gid}`, ...options], { timeoutMs: 110_000 })
-  return { ...result, lines: result.stdout.trimEnd().split('\n'), archive }
-}
-
-/** The last line of one that fails; nothing is left of it. */
-const fault = async (disk: string, ...options: readonly string[]): Promise<string> => {
-  const { status, lines, archive } = await read(disk, ...options)
-  expect([status, existsSync(archive)]).toEqual([1, false])
-  expect(readdirSync(scratch).filter((name) => name.startsWith('.'))).toEqual([])
-  return lines.at(-1) ?? ''
-}
-
-/** The archive's tree, as the system's own tar unpacks it. */
-const unpacked = async ({ stdout, status, archive }: Read): Promise<readonly string[]> => {
-  expect(status, stdout).toBe(0)
-  const directory = `${archive}.tree`
-  mkdirSync(directory)
-  await runOk(['tar', '-xpf', archive, '-C', directory])
-  const entries = await listing(directory)
-  rmSync(directory, { recursive: true })
-  rmSync(archive)
-  return entries
-}
+const { account, fault, fileAt, read, scratch, unpacked } = useReader('disk')
 
 const sha256 = async (file: string): Promise<string> => {
   const hash = createHash('sha256')
@@ -57,14 +18,9 @@ const sha256 = async (file: string): Promise<string> => {
   return hash.digest('hex')
 }
 
-const fileAt = (name: string): string => workspace.at(name)
 let wanted: readonly string[]
 
 beforeAll(async () => {
-  ;({ service: account } = await ensureTestAccounts())
-  scratch = workspace.at('scratch')
-  mkdirSync(scratch)
-  chownSync(scratch, account.uid, account.gid)
   const tree = makeSystem(fileAt('tree'))
   chmodSync(join(tree, 'usr/bin'), 0o711)
   writeFileSync(join(tree, 'usr/bin/tool'), 'x'.repeat(1_500_000), { mode: 0o750 })
@@ -95,7 +51,7 @@ describe('layouts', () => {
     expect(result.lines[0]).toMatch(new RegExp(`^found ${name} ${type} l-${type} [0-9a-f-]{36} Debian GNU/Linux 12 \\(bookworm\\)$`))
     expect(result.lines).toEqual(expect.arrayContaining([`root ${name} ${type}`, 'fact os debian', 'fact version 12', 'fact architecture amd64', 'fact path /usr/bin:/bin', 'stripped etc/shadow 1', 'stripped lib/modules 1', 'stripped boot 1']))
     expect(result.lines.at(-1)).toMatch(/^done \d+ \d+$/)
-    expect(statSync(result.archive).uid).toBe(account.uid)
+    expect(statSync(result.archive).uid).toBe(account().uid)
     expect(await unpacked(result)).toEqual(wanted)
     expect(await sha256(disk)).toBe(before)
     rmSync(disk)
@@ -299,81 +255,10 @@ describe('refused', () => {
 
   it('options that are none, root as the reader, a file that is there', async () => {
     expect((await run([PROGRAM, '--disk', fileAt('ext4')])).stdout).toBe('fault USAGE --disk and --output are needed\n')
-    expect((await run([PROGRAM, '--disk', fileAt('ext4'), '--output', join(scratch, 'x')])).stdout).toBe('fault USAGE root gives the account to become: --user UID:GID, neither of them 0\n')
-    writeFileSync(join(scratch, 'taken'), 'mine')
-    const result = await run([PROGRAM, '--disk', fileAt('ext4'), '--output', join(scratch, 'taken'), '--scratch', scratch, '--user', `${account.uid}:${account.gid}`])
+    expect((await run([PROGRAM, '--disk', fileAt('ext4'), '--output', join(scratch(), 'x')])).stdout).toBe('fault USAGE root gives the account to become: --user UID:GID, neither of them 0\n')
+    writeFileSync(join(scratch(), 'taken'), 'mine')
+    const result = await run([PROGRAM, '--disk', fileAt('ext4'), '--output', join(scratch(), 'taken'), '--scratch', scratch(), '--user', `${account().uid}:${account().gid}`])
     expect(result.stdout).toMatch(/^fault USAGE .*taken can't be made: File exists\n$/)
-    expect(readFileSync(join(scratch, 'taken'), 'utf8')).toBe('mine')
+    expect(readFileSync(join(scratch(), 'taken'), 'utf8')).toBe('mine')
   })
-})
-
-describe('the process', () => {
-  /** Every process whose program is the launcher or what it started. */
-  const processes = (): readonly string[] => readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((name) => {
-    try {
-      return readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(scratch) || readlinkSync(`/proc/${name}/root`).includes(scratch)
-    } catch {
-      return false
-    }
-  })
-
-  const begin = async (...wrapper: readonly string[]) => {
-    const archive = join(scratch, `${(runs += 1)}.tar`)
-    const argv = [...wrapper, PROGRAM, '--disk', fileAt('ext4'), '--output', archive, '--scratch', scratch, '--user', `${account.uid}:${account.gid}`]
-    const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] })
-    const ended = new Promise<void>((resolve) => child.stdout.on('close', resolve))
-    await new Promise((resolve) => child.stdout.once('data', resolve))
-    return { child, ended, archive }
-  }
-
-  it('leaves neither a process nor a file when it is told to end', async () => {
-    const { child, ended, archive } = await begin()
-    child.kill('SIGTERM')
-    await ended
-    expect([existsSync(archive), processes()]).toEqual([false, []])
-  })
-
-  it('ends with its parent', async () => {
-    const { child, ended, archive } = await begin('sh', '-c', '"$@"; exit 0', 'sh')
-    child.kill('SIGKILL')
-    await ended
-    expect([existsSync(archive), processes()]).toEqual([false, []])
-  })
-})
-
-describe('damaged file systems', () => {
-  /** The same changes each time: a generator of numbers with a seed. */
-  const numbers = (seed: number) => () => {
-    seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0
-    return seed
-  }
-  // 100 of each with SHIFTER_TEST_VM=1, as `npm run test:vm` sets it.
-  const rounds = process.env['SHIFTER_TEST_VM'] === '1' ? 100 : 2
-
-  it.each(['ext4', 'xfs', 'btrfs'] as const)(`%s: ${rounds} of them end with an archive or a fault`, async (type) => {
-    const ends: Record<string, number> = {}
-    for (let round = 0; round < rounds; round += 1) {
-      const next = numbers(round * 7919 + type.length)
-      const disk = fileAt(`fuzz-${type}.raw`)
-      copyFileSync(fileAt(type), disk)
-      const fd = openSync(disk, 'r+')
-      // Where the metadata of a new file system is: in what of the file is no hole.
-      const { stdout } = await runOk(['filefrag', '-e', disk]).catch(() => ({ stdout: '' }))
-      const extents = [...stdout.matchAll(/^ +\d+: +(\d+)\.\. +(\d+):/gm)].map(([, first, last]) => [Number(first) * 4096, (Number(last) + 1) * 4096] as const)
-      for (let change = 0; change < 24; change += 1) {
-        const [first, end] = extents[next() % Math.max(1, extents.length)] ?? [0, MIB]
-        const at = change < 4 ? next() % 4096 : first + (next() % (end - first))
-        writeSync(fd, Buffer.from([next() >>> 8]), 0, 1, at)
-      }
-      closeSync(fd)
-      const { status, lines, archive } = await read(disk, '--seconds', '60')
-      const last = lines.at(-1) ?? ''
-      expect(last, `round ${round}`).toMatch(/^(done \d+ \d+|fault (DISK_\w+|LIMIT_EXCEEDED|READER_FAILED|PLATFORM_NOT_FOUND) .+)$/)
-      expect([status, existsSync(archive)]).toEqual(last.startsWith('done') ? [0, true] : [1, false])
-      rmSync(archive, { force: true })
-      const end = last.split(' ').slice(0, last.startsWith('done') ? 1 : 2).join(' ')
-      ends[end] = (ends[end] ?? 0) + 1
-    }
-    console.info(`${type}: ${Object.entries(ends).map(([end, count]) => `${end} ${count}`).join(', ')}`)
-  }, 900_000)
 })

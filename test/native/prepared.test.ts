@@ -233,7 +233,11 @@ describe('volumes, modules and files of a prepared root', () => {
     // A volume is checked like a rank's own: with the user's rights, and never over what is the site's.
     expect(refused(await setup('82', userB, image.reference, '-v', `${first}:/etc/x`))).toBe('VOLUME_INVALID')
     expect(refused(await setup('82', userB, image.reference, '-v', `${userA.home}/no-such:/data`))).toBe('VOLUME_FAILED')
-    for (const job of ['81', '82']) await takeDown(`--job=${job}`)
+    // What is refused leaves nothing that would have to be taken down, and of others what they have.
+    expect(readdirSync(join(RUN, 'jobs'))).toEqual(['81'])
+    expect(refused(await setup('81', userA, image.reference, '-v', `${userA.home}/no-such:/data`))).toBe('VOLUME_FAILED')
+    expect(entries('81')).toHaveLength(1)
+    await takeDown('--job=81')
     await expectNothing()
   })
 

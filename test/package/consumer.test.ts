@@ -1,5 +1,5 @@
 /** The packed package, installed by npm into a project of a user's own. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { writeLayout } from '../harness/ociLayout.js'
@@ -71,7 +71,9 @@ describe('a consumer of the packed package', () => {
 
   it('builds the native programs of the package and pulls with them', async () => {
     const built = await runOk(['npx', 'shifter-build-native'], { cwd: workspace.path, timeoutMs: 240_000 })
-    const programs = ['shifter', 'shifter-userns', 'setupRoot', 'unsetupRoot', 'shifter-check', 'shifter-merge', 'shifter-inflate', 'shifter-verify', 'shifter-unsquash', 'shifter-open']
+    const ofSlurm = existsSync('/usr/include/slurm/spank.h') ? ['shifter_slurm.so', 'shifter-task'] : []
+    const programs = ['shifter', 'shifter-userns', 'setupRoot', 'unsetupRoot', 'shifter-check', 'shifter-job', ...ofSlurm, 'shifter-pbs', 'shifter-merge', 'shifter-inflate', 'shifter-verify',
+      'shifter-unsquash', 'shifter-tree', 'shifter-open', 'shifter-confined', 'shifter-disk', 'shifter-disk-guest']
     const [, named = ''] = /^build-native: made (.*) in \//m.exec(built.stdout) ?? []
     expect(named.split(/, | and /)).toEqual(programs)
     writeLayout(workspace.at('layout'), { tag: 'v1', layers: [[{ name: 'f', type: 'file', data: 'x' }]] })

@@ -13,8 +13,10 @@ import { guide } from './slurm/guide.js'
 import { hostile } from './slurm/hostile.js'
 import { jobs } from './slurm/jobs.js'
 import { pmi2, pmix } from './slurm/mpi.js'
+import { pulling } from './slurm/pulling.js'
 import { CLUSTER, runDirectory, useCluster, useImages } from './slurm/site.js'
 import { submission } from './slurm/submission.js'
+import { unusual } from './slurm/unusual.js'
 
 useImages()
 
@@ -27,6 +29,8 @@ describe('a cluster', () => {
   describe('when something goes wrong', faults)
   describe('an MPI program, started by PMI2', pmi2)
   describe('a crowd', crowd)
+  describe('what is rarer', unusual)
+  describe('--image-pull from a gateway', pulling)
 })
 
 /** Each node with a run directory and a `/tmp` of its own, as on a machine of its own. */

@@ -7,19 +7,20 @@ import { type ErrorCode, isErrorCode } from "../../core/Errors.js"
 
 /** What became of names, in the order in which it is told. */
 const kinds = {
-  unreadable: "could not be read by the account that converts, and are left out",
-  private: "are not for everyone to read, and are left out",
-  secret: "are keys or password files, and are left out",
-  changed: "were changed while they were read",
-  vanished: "went away while the tree was read",
-  mount: "lie on other file systems, and are left out",
-  "site-link": "are links into /local that are left out: the runtime gives files of its own",
-  "site-directory": "are links into /local that became empty directories",
-  rewritten: "are links through CHOS that now lead there directly",
-  loop: "are links that would lead to themselves without CHOS, and are left out",
-  dangling: "are absolute links to nothing",
-  reserved: "have names that stand for removed files in layers, and are left out",
-  special: "are devices, FIFOs or sockets, and are left out"
+  unreadable: "Left out of the tree, as the account that converts can't read them",
+  private: "Left out of the tree, as not everyone may read them",
+  secret: "Left out of the tree, as keys or password files",
+  changed: "Changed while the tree was read",
+  vanished: "Gone while the tree was read",
+  mount: "Left out of the tree, as they lie on other file systems",
+  "site-link": "Left out of the tree, as links of etc into /local",
+  "site-directory": "Empty directories now, that were links into /local",
+  rewritten: "Links through CHOS, that lead there directly now",
+  loop: "Left out of the tree, as links that lead to themselves without CHOS",
+  dangling: "Links to nothing",
+  reserved: "Left out of the tree, as names that stand for removed files in layers",
+  linked: "Left out of the tree, as hard links to what is left out",
+  special: "Left out of the tree, as devices, FIFOs or sockets"
 } as const
 type Kind = keyof typeof kinds
 
@@ -78,7 +79,7 @@ export const some = ({ counts, notes }: Report, kind: Kind): string => {
 export const warnings = (report: Report): ReadonlyArray<string> =>
   Object.entries(kinds).flatMap(([kind, what]) => {
     const count = isKind(kind) ? report.counts.get(kind) : undefined
-    return count === undefined || !isKind(kind) ? [] : [`${count} names of the tree ${what}: ${some(report, kind)}`]
+    return count === undefined || !isKind(kind) ? [] : [`${what} (${count}): ${some(report, kind)}`]
   })
 
 /** What the tree wants of the nodes that it is to run on. `release` is this machine's kernel. */

@@ -176,13 +176,13 @@ export const make = (database: Database): Effect.Effect<typeof PullQueue.Service
           })
         ),
 
-      finish: ({ lease, pull }, outcome) =>
+      finish: ({ lease, pull }, outcome, progress) =>
         change((sql) =>
           Effect.gen(function* () {
             const failed = outcome._tag === "Failed" ? outcome : undefined
             const ended = yield* sql`UPDATE queue SET state = ${outcome._tag.toLowerCase()}, image_id = ${outcome._tag === "Done" ? outcome.imageId : null},
               code = ${failed?.code ?? null}, what = ${failed === undefined ? null : printable(failed.what)}, remedy = ${failed === undefined ? null : printable(failed.remedy)},
-              lease_until = NULL, changed = ${clock(sql)} WHERE id = ${pull.id} AND lease = ${lease} AND state = 'running' RETURNING id`
+              progress = COALESCE(${progress === undefined ? null : progressText(progress)}, progress), lease_until = NULL, changed = ${clock(sql)} WHERE id = ${pull.id} AND lease = ${lease} AND state = 'running' RETURNING id`
             if (ended.length > 0) return { result: true, ids: [pull.id] }
             // It was cancelled meanwhile; or this is the second time that this is done, and the first one was committed.
             return { result: (yield* sql`SELECT id FROM queue WHERE id = ${pull.id} AND lease = ${lease}`).length > 0, ids: [] }

@@ -12,7 +12,7 @@ import { CatalogError, errorFields } from "../../core/Errors.js"
 import { MetadataFields } from "../../core/ImageRecord.js"
 import { ImportSource } from "../../core/Import.js"
 import { phases } from "../../core/Progress.js"
-import type { PullOrder, PullOutcome, PullProgress, QueuedPull } from "../../core/PullQueue.js"
+import { type PullOrder, type PullOutcome, type PullProgress, type QueuedPull, WARNINGS_MOST } from "../../core/PullQueue.js"
 import type { Dialect } from "./Database.js"
 
 const Ids = Schema.Array(Schema.Int)
@@ -86,9 +86,8 @@ export const requestText = (order: PullOrder): string =>
     import: order.import
   })
 
-/** At most the last ten warnings are kept. */
 export const progressText = (progress: PullProgress): string =>
-  encodeProgress({ ...progress, imageId: progress.imageId, warnings: progress.warnings.slice(-10) })
+  encodeProgress({ ...progress, imageId: progress.imageId, warnings: progress.warnings.slice(-WARNINGS_MOST) })
 
 /** Rows as the queue tells them. `where` also says their order and how many. */
 export const select = (sql: SqlClient.SqlClient, dialect: Dialect, where: Fragment): Effect.Effect<ReadonlyArray<QueuedPull & { readonly seq: number }>, SqlError | CatalogError> => {

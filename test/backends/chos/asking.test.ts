@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { Pulls } from '../../../src/gateway/Pulls.js'
 import { defaultReference } from '../../../src/backends/chos/index.js'
 import { runAs } from '../../harness/accounts.js'
-import { chosSite, contents, pulled as pull, writeBusybox, writeTree } from '../../harness/chosSite.js'
+import { chosSite, contents, oldLibrary, pulled as pull, writeBusybox, writeTree } from '../../harness/chosSite.js'
 import { failure } from '../../harness/gateway.js'
 import { DEFAULT_PREFIX, SHARED_IMAGE_PATH } from '../../harness/native.js'
 import { own, service, userA } from '../../harness/people.js'
@@ -45,6 +45,38 @@ describe('a user of a service', () => {
       expect(outcomeOf(yield* pulled(somebody(1002), 'chos:local'))).toBe('TREE_UNSAFE')
     }))
     expect((await inspectImage('chos:a', { config })).record).toMatchObject({ access: 'public', owner: 1001 })
+  })
+
+  it('is told of every kind of name that is not as it was, and of a tree that is listed no more', async () => {
+    const odd = work.at('os/odd')
+    writeBusybox(odd)
+    writeTree(odd, {
+      'etc/shadow': 'x', 'etc/zz': 'x', 'etc/motd': ['/local/etc/motd'], 'var/run': ['/local/var/run'], 'usr/a': ['/chos/bin'], 'usr/b': ['/chos/usr/b'], 'usr/c': ['/none'], 'usr/.wh.d': 'x',
+      'data/': null, 'lib64/libc-2.5.so': oldLibrary(),
+    })
+    chmodSync(join(odd, 'etc/zz'), 0o600)
+    await runOk(['mkfifo', join(odd, 'usr/fifo')])
+    await runOk(['mount', '-t', 'tmpfs', 'chos-test', join(odd, 'data')])
+    try {
+      const { config, shells } = site({ users: 'all' })
+      writeFileSync(shells, `%SHELLS\nodd:${odd}\n`, { mode: 0o644 })
+      await withPulls(config, {}, Effect.gen(function* () {
+        const done = yield* pulled(somebody(1001), 'chos:odd')
+        expect(outcomeOf(done)).toBe('done')
+        const said = done.progress?.warnings.map((each) => each.split(' (')[0]) ?? []
+        expect(said).toEqual([
+          'Left out of the tree, as not everyone may read them', 'Left out of the tree, as keys or password files', 'Left out of the tree, as they lie on other file systems', 'Left out of the tree, as links of etc into /local',
+          'Empty directories now, that were links into /local', 'Links through CHOS, that lead there directly now', 'Left out of the tree, as links that lead to themselves without CHOS', 'Links to nothing',
+          'Left out of the tree, as names that stand for removed files in layers', 'Left out of the tree, as devices, FIFOs or sockets', "The tree's C library",
+        ])
+        writeFileSync(shells, '%SHELLS\n', { mode: 0o644 })
+        const delisted = yield* pulled(somebody(1001), 'chos:odd')
+        expect(outcomeOf(delisted)).toBe('done')
+        expect(delisted.progress?.warnings).toEqual([`There is no tree "odd" in %SHELLS of ${shells}: the image stays what it is.`])
+      }))
+    } finally {
+      await runOk(['umount', join(odd, 'data')])
+    }
   })
 
   it('is told where the site does not say so', async () => {
@@ -95,7 +127,7 @@ describe('an account without rights', () => {
       expect(refused.stderr).toMatch(/The tree of chos:a: 1 of its names can't be read by this account, though everyone may: etc\/unreadable/)
       const skipped = await asService({ unreadable: 'skip' })
       expect(skipped, skipped.stderr).toMatchObject({ status: 0 })
-      expect(skipped.stderr).toContain('1 names of the tree could not be read by the account that converts, and are left out: etc/unreadable')
+      expect(skipped.stderr).toContain('Left out of the tree, as the account that converts can\'t read them (1): etc/unreadable')
       expect(skipped.stdout).toContain(id)
     } finally {
       rmSync(join(tree, 'etc/unreadable'))
@@ -132,7 +164,7 @@ describe('an archive of a tree', () => {
     expect(found.get('etc/private')).toBe('-rw-------')
     expect(found.get('var/tmp')).toBe('drwxrwxrwt')
     expect(found.get('lib')).toBe('lrwxrwxrwx -> /bin')
-    expect(warnings).toContainEqual('1 names of the tree are keys or password files, and are left out: etc/shadow')
+    expect(warnings).toContainEqual('Left out of the tree, as keys or password files (1): etc/shadow')
     expect(await runAs(userA, [join(DEFAULT_PREFIX, 'bin/shifter'), '--image=chos:mine', 'sh', '-c', 'cat /etc/os-release; echo "$CHOS"'])).toMatchObject({ status: 0, stdout: 'PRETTY_NAME="Test image"\nmine\n' })
     expect((await importImage('chos:mine', file, { config })).id).toBe(image.id)
     // There is nowhere to pull it from: it stays what it is.
@@ -188,7 +220,7 @@ describe('the image of who names none', () => {
     expect(await ask({ defaults: true }, { home })).toBe('CONFIG_INVALID')
   })
 
-  it.each(['dash', 'bash'])('is named by the profile script, in %s', async (shell) => {
+  it.each(['dash', 'bash', 'zsh'])('is named by the profile script, in %s', async (shell) => {
     const { config } = site()
     await pull('chos:a', { ...config, systems: { test: { imagePath: SHARED_IMAGE_PATH } } })
     // As a login shell reads it: a file that everyone may read.
@@ -205,7 +237,24 @@ describe('the image of who names none', () => {
     const show = 'echo "${SHIFTER_IMAGEREQUEST:-none} ${shifter_chos:-unset}"'
     expect((await login({ CHOS: 'local' }, show)).stdout).toBe('none unset\n')
     expect((await login({ SHIFTER_IMAGEREQUEST: 'docker:x' }, show)).stdout).toBe('docker:x unset\n')
+    // An option decides over it.
+    expect((await login({ CHOS: 'no-such' }, `${DEFAULT_PREFIX}/bin/shifter --image=chos:a cat /etc/os-release`))).toMatchObject({ status: 0, stdout: 'PRETTY_NAME="tree"\n' })
+    expect((await login({ CHOS: 'no-such' })).stderr).toContain('chos:no-such')
     expect((await login({ CHOS: 'a\u0007b' }, show))).toMatchObject({ stdout: 'none unset\n', stderr: expect.stringContaining('is no text') as string })
+    // Whatever the file is: nobody who logs in waits, runs what it says, or has an environment that no program starts with.
+    const file = join(home, '.chos')
+    const chosen = async (content: string | Buffer) => { writeFileSync(file, content); return login({}, `/bin/true; ${show}`) }
+    expect((await chosen('  a \t\nb\n')).stdout).toBe('chos:a unset\n')
+    expect((await chosen('$(echo a >&2)`id`;*\n')).stdout).toBe('chos:$(echo a >&2)`id`;* unset\n')
+    expect((await chosen('\n')).stdout).toBe('none unset\n')
+    expect((await chosen('\u001b[31ma'))).toMatchObject({ stdout: 'none unset\n', stderr: expect.stringContaining('is no text') as string })
+    expect((await chosen('x'.repeat(300_000)))).toMatchObject({ status: 0, stdout: 'none unset\n', stderr: expect.stringContaining('is longer than 80 characters') as string })
+    chmodSync(file, 0)
+    expect(await login({}, show)).toMatchObject({ status: 0, stdout: 'none unset\n', stderr: '' })
+    rmSync(file)
+    await runOk(['mkfifo', '-m', '644', file])
+    expect(await login({}, show)).toMatchObject({ status: 0, stdout: 'none unset\n' })
+    expect((await runAs(userA, ['env', '-u', 'HOME', '-u', 'CHOS', shell, '-euc', `. ${script}; ${show}`]))).toMatchObject({ status: 0, stdout: 'none unset\n' })
     expect((await runOk(['env', `HOME=${home}`, 'CHOS=a', shell, '-euc', `. ${script}; ${show}`])).stdout).toBe('none unset\n')
   })
 })

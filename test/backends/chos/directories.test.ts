@@ -1,11 +1,12 @@
 /** What a site's list and its trees must be, and what of a tree is not entered, followed or taken. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pullImage } from 'shifter-sdk'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { chosSite, contents, pulled, writeBusybox, writeTree } from '../../harness/chosSite.js'
+import { chosSite, contents, oldLibrary, pulled, writeBusybox, writeTree } from '../../harness/chosSite.js'
 import { failure } from '../../harness/gateway.js'
+import { DEFAULT_PREFIX } from '../../harness/native.js'
 import { userA } from '../../harness/people.js'
 import { runOk } from '../../harness/process.js'
 import { useWorkspace } from '../../harness/workspace.js'
@@ -112,12 +113,7 @@ describe('a directory', () => {
   })
 
   it('with an old C library of a new kernel is taken, with a word for the nodes', async () => {
-    const library = Buffer.concat([Buffer.alloc(64), Buffer.from('\nGNU C Library stable release version 2.5, by\0')])
-    library.write('\x7fELF', 'latin1')
-    library.set([2, 1, 1], 4)
-    library.writeUInt16LE(3, 16)
-    library.writeUInt16LE(62, 18)
-    const { config } = await treeOf((root) => { writeTree(root, { 'lib64/libc-2.5.so': library, 'lib64/libc.so.6': ['libc-2.5.so'] }) })
+    const { config } = await treeOf((root) => { writeTree(root, { 'lib64/libc-2.5.so': oldLibrary(), 'lib64/libc.so.6': ['libc-2.5.so'] }) })
     const { image, warnings } = await pulled('chos:a', config)
     expect(Object.fromEntries(image.labels)).toMatchObject({ 'chos.glibc': '2.5' })
     expect(warnings).toContainEqual(expect.stringContaining('(2.5) calls the kernel at a fixed address'))
@@ -134,10 +130,10 @@ describe('a directory', () => {
       const found = await contents(image, join(config.systems.test.imagePath))
       expect(found.get('data')).toBe('drwxr-xr-x')
       expect([...found.keys()].filter((name) => /^(data|usr)\//.test(name))).toEqual([])
-      expect(warnings).toContainEqual('2 names of the tree lie on other file systems, and are left out: data, usr')
+      expect(warnings).toContainEqual('Left out of the tree, as they lie on other file systems (2): data, usr')
       await runOk(['umount', join(root, 'usr')])
       const second = await pulled('chos:a', config)
-      expect(second.warnings).toContainEqual('2 names of the tree lie on other file systems, and are left out: data, usr/file')
+      expect(second.warnings).toContainEqual('Left out of the tree, as they lie on other file systems (2): data, usr/file')
     } finally {
       await runOk(['sh', '-c', 'umount -l "$1/usr" 2>/dev/null; umount -l "$1/usr/file" 2>/dev/null; umount "$1/data"', 'sh', root])
     }
@@ -150,6 +146,28 @@ describe('a directory', () => {
     expect(found.get('usr/passwd')).toMatch(/^l/)
     expect([...found.keys()].filter((name) => name.startsWith('usr/out/') || name.startsWith('opt/'))).toEqual([])
   })
+
+  it('with a sparse file takes no more room than what is in it, but behind what is in a file already', async () => {
+    const tree = async (size: number) => (await treeOf((at) => { writeFileSync(join(at, 'usr/sparse'), 'begin'); truncateSync(join(at, 'usr/sparse'), size); appendFileSync(join(at, 'usr/sparse'), 'end') })).root
+    const bounds = '--bytes 9000000000 --entries 1000 --directory-entries 1000 --depth 16 --name-bytes 4095'
+    const converted = async (root: string, file: string) => {
+      const { stdout } = await runOk(['sh', '-c', `"$1" --tree "$2" ${bounds} 3>>"$3"`.replace('>>', existsSync(file) ? '>>' : '>'), 'sh', join(DEFAULT_PREFIX, 'bin/shifter-tree'), root, file], { timeoutMs: 120_000 })
+      const [, length, digest] = /^done (\d+) \d+ ([0-9a-f]{64})$/m.exec(stdout) ?? []
+      return { length: Number(length), digest }
+    }
+    const hashed = async (file: string, from: number) => (await runOk(['sh', '-c', 'tail -c "+$2" "$1" | sha256sum', 'sh', file, String(from)], { timeoutMs: 120_000 })).stdout.slice(0, 64)
+    const file = work.at('sparse.tar')
+    const made = await converted(await tree(2 ** 31), file)
+    const { blocks, size } = statSync(file)
+    expect(size).toBe(made.length)
+    expect(blocks * 512).toBeLessThan(2 ** 25)
+    expect(await hashed(file, 1)).toBe(made.digest)
+    const behind = work.at('behind.tar')
+    writeFileSync(behind, 'x')
+    const appended = await converted(await tree(2 ** 23), behind)
+    expect(statSync(behind).size).toBe(appended.length + 1)
+    expect(await hashed(behind, 2)).toBe(appended.digest)
+  }, 200_000)
 
   it.each([
     ['a bound of bytes', { inflatedBytes: 1000 }, /more than 1000 bytes/],
