@@ -123,9 +123,9 @@ class Tasks(HookTest):
     def test_a_path_that_is_not_ascii(self):
         source = os.path.join(self.pbs.directory, "ü")
         os.makedirs(source)
-        job = self.submit(script="#!/bin/sh\nls -d /mnt/ü\n", resources={"shifter_volumes": source + ":/mnt/ü"})
+        job = self.submit(script="#!/bin/sh\ntest -d /mnt/ü && echo there\n", resources={"shifter_volumes": source + ":/mnt/ü"})
         self.pbs.locale = "C"
-        self.assertEqual(self.pbs.run(job).out, "/mnt/ü\n")
+        self.assertEqual(self.pbs.run(job).out, "there\n")
 
     def test_a_log_that_does_not_work_stops_nothing(self):
         self.pbs.python = "3.10"
