@@ -79,6 +79,7 @@ describe.skipIf(found === undefined)('a complex of PBS', () => {
   // A node that has the hook, and no longer its programs, sets itself offline; so each has lost the hook before the programs go.
   afterAll(async () => {
     deleteJobs([userA, userB])
+    await server.back?.()
     await qmgr('delete hook shifter')
     await vi.waitFor(async () => {
       // A pbs_mom that is told so while a job's end is dealt with answers that it did, and keeps the hook until it is told again.
@@ -88,7 +89,6 @@ describe.skipIf(found === undefined)('a complex of PBS', () => {
       })
     }, { timeout: 240_000, interval: 1_000 })
     clearMarks()
-    await server.back?.()
   }, 600_000)
 
   it('runs a script inside of its image, and keeps its status', async () => {
