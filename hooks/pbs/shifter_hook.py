@@ -42,6 +42,7 @@ ARGUMENT = re.compile(r"<jsdl-hpcpa:Argument>(.*?)</jsdl-hpcpa:Argument>", re.DO
 ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))
 # Shell_Path_List holds the wrapper for every host, and for a host that can't be (RFC 2606) the shell that the user chose, for begin to read.
 CHOSEN = "@chosen.invalid"
+WRAPPER = "/libexec/shifter/shifter-pbs"
 MARK = "shifter: this node can't run images: "
 LOCK_SECONDS = 20.0
 ORPHAN_SECONDS = 300.0
@@ -108,6 +109,12 @@ def one_line(text):
     return "shifter: " + "".join(c if c.isprintable() else "?" for c in text)
 
 
+def is_wrapped(job):
+    """Whether the job went through queuejob with an image: so says its shell too, where a node does not know the resources yet."""
+    every = shells(read(job, "Shell_Path_List"))[0]
+    return every is not None and every.endswith(WRAPPER)
+
+
 def log(text, job=None):
     """Into the daemon's log; by syslog where PBS was built with a Python (3.10 and later) with which its own functions raise SystemError."""
     line = one_line(text)
@@ -135,7 +142,7 @@ class Site:
         self.check = prefix + "/bin/shifter-check"
         self.setup = prefix + "/sbin/setupRoot"
         self.unsetup = prefix + "/sbin/unsetupRoot"
-        self.wrapper = prefix + "/libexec/shifter/shifter-pbs"
+        self.wrapper = prefix + WRAPPER
         self.run = settings["runDirectory"]
         self.seconds = float(settings["seconds"])
         self.hosts = frozenset(settings.get("excludeHosts", ()))
@@ -168,7 +175,9 @@ def load_site():
 def run(arguments, seconds):
     """Status, output and error of a program; it and all that it started are ended when the time is over, or the hook's own is."""
     try:
-        child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True, cwd="/",
+        # As bytes, since the daemon's locale may know ASCII alone.
+        words = [word.encode("utf-8", "surrogateescape") for word in arguments]
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True, cwd="/",
                                  env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}, start_new_session=True)
     except OSError as error:
         raise NodeFault("%s can't be run: %s" % (arguments[0], error.strerror))
@@ -243,6 +252,15 @@ def account(user, group):
         raise Refused("there is no group %s on %s" % (group, pbs.get_local_nodename()))
 
 
+def asker(user, groups):
+    """uid and gid of a job that is submitted. PBS looks at the group after queuejob, and a private image is told of to nobody else."""
+    group = name_of("group", groups, None)
+    uid, gid = account(user, group)
+    if group and gid not in os.getgrouplist(user, pwd.getpwnam(user).pw_gid):
+        raise Refused("%s is not in the group %s" % (user, group))
+    return uid, gid
+
+
 def pin(site, request, uid, gid):
     """The image's id, once volumes and modules are such as the site takes."""
     try:
@@ -308,7 +326,7 @@ def on_queuejob(event):
     site = load_site()
     owner = str(read(job, "Job_Owner") or event.requestor).split("@")[0]
     user = name_of("user", read(job, "User_List"), owner)
-    uid, gid = account(user, name_of("group", read(job, "group_list"), None))
+    uid, gid = asker(user, read(job, "group_list"))
     job.Resource_List[IMAGE] = pin(site, Request(values), uid, gid)
     wrap_shell(site, job, read(job, "Shell_Path_List"))
     wrap_program(site, job, read(job, "executable"), read(job, "argument_list"))
@@ -333,7 +351,7 @@ def on_modifyjob(event):
         raise Refused("%s can't be changed while the job runs" % changes[0])
     site = load_site()
     user = name_of("user", told["User_List"] or read(before, "User_List"), str(read(before, "Job_Owner") or event.requestor).split("@")[0])
-    uid, gid = account(user, name_of("group", told["group_list"] or read(before, "group_list"), None))
+    uid, gid = asker(user, told["group_list"] or read(before, "group_list"))
     pinned = pin(site, Request(values), uid, gid)
     if changes or pinned != had[IMAGE]:
         job.Resource_List[IMAGE] = pinned
@@ -473,6 +491,8 @@ def on_begin(event):
     job = event.job
     values = asked(job)
     if not any(values.values()):
+        if is_wrapped(job):
+            raise NodeFault("this node is not told which image the job asked for")
         return ACCEPTED
     name, site = job_id(job), load_site()
     every, chosen = shells(read(job, "Shell_Path_List"))
@@ -489,7 +509,8 @@ def on_begin(event):
         offline(event, str(fault))
         raise
     request = Request(values)
-    uid, gid = account(str(job.euser), str(read(job, "egroup") or ""))
+    # PBS writes -default- where the account's group has no name.
+    uid, gid = account(str(job.euser), str(read(job, "egroup") or "").replace("-default-", ""))
     make_places(site)
     with locked(site, name):
         take_down(site, name)
@@ -520,7 +541,7 @@ def on_launch(event):
     PBS puts "-" and the program's name in place of argv[0] where it starts a login shell, and cuts what a hook sets in the environment at
     commas. So neither is used: the wrapper reads the request from the job's file.
     """
-    if not asked(event.job)[IMAGE]:
+    if not asked(event.job)[IMAGE] and not is_wrapped(event.job):
         return ACCEPTED
     site = load_site()
     program, arguments = str(event.progname), [str(word) for word in event.argv]
@@ -637,6 +658,22 @@ def start_time(process):
         return file.read().rpartition(b")")[2].split()[19]
 
 
+def end_process(process, started):
+    """Ends the process that began then, and no later one of the same id; Python before 3.9 has no handle that makes sure of it to the last."""
+    handle = os.pidfd_open(process) if hasattr(os, "pidfd_open") else None
+    try:
+        if start_time(str(process)) != started:
+            return False
+        if handle is None:
+            os.kill(process, signal.SIGKILL)
+        else:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        return True
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
 def end_outside(site, name):
     """A task whose launch event was skipped runs on the node itself. Programs of PBS and our own on their way inside do so rightly."""
     state = read_state(site, name) or {}
@@ -644,15 +681,14 @@ def end_outside(site, name):
     if uid is None:
         return
     here = os.stat("/")
-    allowed = (pbs_path("PBS_EXEC", "/opt/pbs") + "/", site.wrapper, site.shifter)
+    allowed = (os.path.realpath(pbs_path("PBS_EXEC", "/opt/pbs")) + "/", os.path.realpath(site.wrapper), os.path.realpath(site.shifter))
     for process, started in processes(name, uid):
         try:
             root = os.stat("/proc/%d/root" % process)
             program = os.readlink("/proc/%d/exe" % process)
             if (root.st_dev, root.st_ino) != (here.st_dev, here.st_ino) or program.startswith(allowed):
                 continue
-            if start_time(str(process)) == started:
-                os.kill(process, signal.SIGKILL)
+            if end_process(process, started):
                 log("process %d (%s) ran outside of the job's image and was ended" % (process, program), name)
         except OSError:
             continue
@@ -701,8 +737,6 @@ def offline(event, fault):
     """Sets this node's vnodes offline, but for those that somebody else has said something of."""
     log(MARK + fault)
     try:
-        if os.path.exists(mark_file()):
-            return
         for name in own_vnodes(event):
             if comment_of(name) == "":
                 event.vnode_list[name].state = pbs.ND_OFFLINE

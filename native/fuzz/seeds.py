@@ -149,6 +149,11 @@ policy = {
         b"\2long_options\0tasks=inside\0shifterimg=/x\0enable_ccm=0\0memory_cgroup=\0shifter_config=/x",
         b"\3file\0# ranks\n0 shifter hostname\n1-2 hostname\n",
     ]),
+    "pbs": numbered([
+        b"\0shifter-pbs 1\njob 8:7[1].srv\nuid 4:1000\nimage 67:id:" + b"4f6a" * 16
+        + b"\nvolume 5:/a:/b\nvolume 5:/c:/d\nmodules 3:x,y\nwritable 3:yes\nshell 7:/bin/sh\nrun 1:1\nend\n",
+        b"\1/bin/printf%0A%C3%BC",
+    ]),
     "accounts": numbered([bytes([settings]) + passwd + b"\0" + groups + (b"\0" if settings & 32 else b"") for settings in (0xC3, 0xD7, 0x4F, 0xE3, 0xF7, 0x01)]),
 }
 

@@ -13,20 +13,6 @@
 #include "mechanism/open.h"
 #include "mechanism/site.h"
 
-static bool check_limits(const struct root_plan *plan, const struct volume *volume, struct failure *why) {
-  const struct conf_value *conf = plan->config.udiroot;
-  const struct conf_value *limit = &conf[UDIROOT_PER_NODE_CACHE_SIZE_LIMIT], *allowed = &conf[UDIROOT_PER_NODE_CACHE_ALLOWED_FS_TYPE];
-  if (conf[UDIROOT_PER_NODE_CACHE_PATH].text == NULL || conf[UDIROOT_MKFS_XFS_PATH].text == NULL)
-    return fail(why, ERROR_CACHE_REFUSED, "this site offers no per-node caches");
-  if (allowed->words.count > 0 && !words_hold(&allowed->words, "xfs")) return fail(why, ERROR_CACHE_REFUSED, "this site allows no xfs for per-node caches");
-  uint64_t whole = 0; // at most LIMIT_VOLUME_COUNT times LARGEST_SIZE, which 64 bits hold
-  for (size_t i = 0; i < plan->volumes.count; i++) whole += plan->volumes.items[i].cache_size;
-  if (limit->text != NULL && whole > limit->number)
-    return fail(why, ERROR_CACHE_REFUSED, "%s: %llu bytes are more than the %llu that this site allows", volume->to, (unsigned long long)whole,
-                (unsigned long long)limit->number);
-  return true;
-}
-
 // Before: only root can change the directory. After: a file without a name, so nothing is left of it after any end.
 static int make_file(const char *path, uint64_t size, struct failure *why) {
   AUTO_FD directory = -1;
@@ -82,7 +68,7 @@ static int mount_cache(const struct root_plan *plan, int file, struct failure *w
 }
 
 int cache_make(const struct root_plan *plan, const struct volume *volume, struct failure *why) {
-  if (!check_limits(plan, volume, why)) return -1;
+  if (!caches_allowed(&plan->config, &plan->volumes, why)) return -1;
   AUTO_FD file = make_file(plan->config.udiroot[UDIROOT_PER_NODE_CACHE_PATH].text, volume->cache_size, why);
   if (file < 0 || !make_filesystem(plan, file, why)) return -1;
   AUTO_FD tree = mount_cache(plan, file, why);

@@ -49,6 +49,20 @@ bool volumes_select(const struct config *config, const struct modules *modules, 
   return taken || fail(why, ERROR_VOLUME_INVALID, "%s", what.at);
 }
 
+bool caches_allowed(const struct config *config, const struct volume_map *volumes, struct failure *why) {
+  const struct conf_value *conf = config->udiroot;
+  const struct conf_value *limit = &conf[UDIROOT_PER_NODE_CACHE_SIZE_LIMIT], *allowed = &conf[UDIROOT_PER_NODE_CACHE_ALLOWED_FS_TYPE];
+  if (conf[UDIROOT_PER_NODE_CACHE_PATH].text == NULL || conf[UDIROOT_MKFS_XFS_PATH].text == NULL)
+    return fail(why, ERROR_CACHE_REFUSED, "this site offers no per-node caches");
+  if (allowed->words.count > 0 && !words_hold(&allowed->words, "xfs")) return fail(why, ERROR_CACHE_REFUSED, "this site allows no xfs for per-node caches");
+  uint64_t whole = 0; // at most LIMIT_VOLUME_COUNT times LARGEST_SIZE, which 64 bits hold
+  for (size_t i = 0; i < volumes->count; i++) whole += volumes->items[i].cache_size;
+  if (limit->text != NULL && whole > limit->number)
+    return fail(why, ERROR_CACHE_REFUSED, "per-node caches of %llu bytes are more than the %llu that this site allows", (unsigned long long)whole,
+                (unsigned long long)limit->number);
+  return true;
+}
+
 void modules_free(struct modules *modules) {
   free(modules->items);
   *modules = (struct modules){0};

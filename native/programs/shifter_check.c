@@ -123,6 +123,12 @@ static int check_config(const char *named, bool json) {
   return right ? 0 : 1;
 }
 
+static bool has_cache(const struct volume_map *volumes) {
+  for (size_t i = 0; i < volumes->count; i++)
+    if ((volumes->items[i].flags & VOLUME_CACHE) != 0) return true;
+  return false;
+}
+
 // What a workload manager asks at submission: what a start on a node would refuse, by the site's own configuration.
 static int check_request(const struct check_arguments *asked) {
   struct failure why = {.code = ERROR_INTERNAL};
@@ -131,7 +137,7 @@ static int check_request(const struct check_arguments *asked) {
   struct volume_map volumes = {0};
   AUTO_BUFFER out = {0};
   bool good = site_load(CONFIG_DIRECTORY, &config, &why) && modules_select(&config, asked->modules, &modules, &why) &&
-              volumes_select(&config, &modules, asked->volumes, &volumes, &why);
+              volumes_select(&config, &modules, asked->volumes, &volumes, &why) && (!has_cache(&volumes) || caches_allowed(&config, &volumes, &why));
   if (good)
     show_request(&out, &modules, &volumes);
   else

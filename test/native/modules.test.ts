@@ -11,7 +11,7 @@ import { loopsOf } from '../harness/leftovers.js'
 import { useNode } from '../harness/node.js'
 import { service, userA, userB } from '../harness/people.js'
 import { profileOn, PROFILES, type StartOptions } from '../harness/profiles.js'
-import { type ProcessResult, runOk } from '../harness/process.js'
+import { type ProcessResult, run, runOk } from '../harness/process.js'
 import type { TarItem } from '../harness/tarWriter.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { blocksOf } from '../docs/guides.js'
@@ -324,7 +324,11 @@ describe('per-node caches', () => {
   it('are refused above the limit, of a size that is none, and where the site offers none', async () => {
     const beyond = await refused([volume('1025M')])
     expect(beyond.code).toBe('CACHE_REFUSED')
-    expect(beyond.stderr).toContain('/cache: 1074790400 bytes are more than the 1073741824 that this site allows')
+    expect(beyond.stderr).toContain('per-node caches of 1074790400 bytes are more than the 1073741824 that this site allows')
+    // Workload managers hear it when a job is submitted.
+    const asked = async (size: string): Promise<string | undefined> =>
+      (JSON.parse((await run([join(node.prefix, 'bin/shifter-check'), 'request', volume(size)])).stdout) as { readonly error?: { readonly code: string } }).error?.code
+    expect(await Promise.all(['1G', '1025M'].map(asked))).toEqual([undefined, 'CACHE_REFUSED'])
     expect(await inside([volume('1G')], 'ls -d /cache')).toBe('/cache\n')
     const second = '--volume=/none:/second:perNodeCache=size='
     expect(await inside([volume('320M'), `${second}320M`], 'ls -d /cache /second')).toBe('/cache\n/second\n')

@@ -2,119 +2,115 @@
  * A real complex of PBS: wherever qsub, qmgr and pbsnodes are on root's path and this host is one of its nodes. What needs a second node says so.
  */
 import * as Effect from 'effect/Effect'
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { hostname } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { jobCases } from 'shifter-sdk/wlm-testkit'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { adapter } from '../../src/wlm/pbs/index.js'
-import { type Account, runAs } from '../harness/accounts.js'
+import type { Account } from '../harness/accounts.js'
 import { useNode } from '../harness/node.js'
-import { own, userA, userB } from '../harness/people.js'
+import { asUser, clearMarks, deleteJobs, findComplex, on, ownDirectory, prepareServer, PREFIX_NAME, qmgr, type Ran, submit } from '../harness/pbsComplex.js'
+import { userA, userB } from '../harness/people.js'
 import { run, runOk } from '../harness/process.js'
 import { useWorkspace } from '../harness/workspace.js'
 import { pullTestImage, type TestImage } from '../native/fixture.js'
 
-const shell = (command: string): string => {
-  try {
-    return execFileSync('sh', ['-c', command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
-  } catch {
-    return ''
-  }
-}
-const missing = ['qsub', 'qmgr', 'pbsnodes'].filter((program) => shell(`command -v ${program}`) === '')
-const listed = missing.length > 0 ? '' : shell('pbsnodes -a')
-const nodes = [...listed.matchAll(/^(\S+)\n(?:\s+.*\n)*?\s+state = (?:free|job-busy)/gm)].map(([, name]) => name)
-const here = hostname().split('.')[0] ?? ''
-const theirs = listed === '' ? '' : shell('qmgr -c "list hook shifter" 2>/dev/null')
-const reason = missing.length > 0 ? `there is no ${missing.join(', no ')} on root's path` : nodes.length === 0 ? 'no node of PBS is free'
-  : !nodes.some((name) => name?.split('.')[0] === here) ? `this host, ${here}, is no node of the complex` : theirs !== '' ? 'the complex has a hook "shifter" of its own' : undefined
-if (reason !== undefined) console.log(`PBS: skipped, since ${reason}`)
-if (reason === undefined && nodes.length < 2) console.log('PBS: cases of several nodes are skipped, since there is one')
+const complex = findComplex()
+const found = typeof complex === 'string' ? undefined : complex
+if (typeof complex === 'string') console.log(`PBS: skipped, since ${complex}`)
+const { exec, here, hooks, others, spool } = found ?? { exec: '', here: '', hooks: '', others: [], spool: '' }
+if (found !== undefined && others.length === 0) console.log('PBS: cases of several nodes are skipped, since there is one')
 
-const conf = reason === undefined ? readFileSync('/etc/pbs.conf', 'utf8') : ''
-const setting = (name: string, otherwise: string): string => new RegExp(`^${name}=(.*)$`, 'm').exec(conf)?.[1] ?? otherwise
-const SPOOL = setting('PBS_HOME', '/var/spool/pbs')
-const EXEC = setting('PBS_EXEC', '/opt/pbs')
 const INSIDE = 'PRETTY_NAME="Test image"\n'
-const PATH = process.env['PATH'] ?? ''
+const LOOK = 'cat /etc/os-release'
+const IS_INSIDE = 'grep -q "Test image" /etc/os-release'
+const SLOW = { timeout: 120_000, interval: 500 }
 
-describe.skipIf(reason !== undefined)('a complex of PBS', () => {
-  const workspace = useWorkspace('pbs-real')
+describe.skipIf(found === undefined)('a complex of PBS', () => {
+  const workspace = useWorkspace(PREFIX_NAME)
   // What a job of PBS needs inside; pbsdsh is the host's, with its libraries. /run/shifter is each node's own.
-  const site = ['/var/lib/shifter-sdk-test', SPOOL, EXEC, '/var/tmp', '/usr/lib', '/lib64'].map((path) => `${path}:${path}`)
-  const node = useNode('pbs-real', { siteFs: site, runtime: { runDirectory: '/run/shifter' } })
+  const site = ['/var/lib/shifter-sdk-test', spool, exec, '/var/tmp', '/lib', '/lib64', '/usr/lib', '/usr/lib64'].filter((path) => path !== '' && existsSync(path)).map((path) => `${path}:${path}`)
+  const node = useNode(PREFIX_NAME, { siteFs: site, runtime: { runDirectory: '/run/shifter' } })
   const image: { current?: TestImage } = {}
+  /** The other nodes that see what is installed here, know the users, and take jobs; and why another one is not among them. */
+  const sharing: string[] = []
+  const why: string[] = []
+  const server: { back?: () => Promise<void> } = {}
   const rendered = (name: string): string => join(node.prefix, 'pbs', name)
-  const pbs = () => adapter({ prefix: node.prefix, directory: join(node.prefix, 'pbs'), every: 30 })
-  const qmgr = (lines: string) => run(['qmgr'], { input: `${lines}\n` })
+  const pbs = () => adapter({ prefix: node.prefix, directory: join(node.prefix, 'pbs'), every: 10, excludeHosts: others.filter((name) => !sharing.includes(name)), jobOptions: on(here) })
+  const asks = () => [`-lshifter_image=id:${image.current?.record.id}`]
+  const directory = (as: Account) => ownDirectory(workspace.at(as.name), as)
+  /** A job of this node; with `-l select`, of those. */
+  const qsub = (as: Account, options: readonly string[], script?: string, timeoutMs?: number): Promise<Ran> =>
+    submit(as, directory(as), options.some((option) => option.startsWith('-lselect')) ? options : [...on(here), ...options], script, timeoutMs)
+  const statusAt = async (host: string, options: readonly string[], script: string): Promise<number | null> => (await qsub(userA, [...on(host), ...options], script, 60_000)).status
+  const roots = async () => (await runOk([node.sbin('unsetupRoot'), '--list'])).stdout
+  const attribute = async (id: string, name: string): Promise<string> =>
+    new RegExp(`^    ${name} = (.*)$`, 'm').exec((await run(['qstat', '-xf', id])).stdout.replaceAll('\n\t', ''))?.[1] ?? ''
 
-  /** The nodes are sent a hook by and by; this one has it when its file says so. */
+  /** The nodes are sent a hook by and by; this one has it when its file says so, another one when a job of it runs inside. */
   const importHook = async (content: string): Promise<void> => {
     const marked = `${content}\n# ${process.hrtime.bigint()}\n`
     writeFileSync(rendered('shifter_hook.py'), marked)
     await qmgr(`import hook shifter application/x-python default ${rendered('shifter_hook.py')}`)
-    const file = join(SPOOL, 'mom_priv/hooks/shifter.PY')
-    await vi.waitFor(() => expect(readFileSync(file, 'utf8')).toBe(marked), { timeout: 60_000, interval: 200 })
-    // Others follow; a job that begins on all of them tells.
-    if (nodes.length > 1) await vi.waitFor(async () => expect((await qsub(userA, [...scatter, ...asks()], 'cat /etc/os-release')).out).toBe(INSIDE), { timeout: 60_000 })
+    await vi.waitFor(() => expect(readFileSync(join(hooks, 'shifter.PY'), 'utf8')).toBe(marked), SLOW)
   }
   const original = () => Effect.runPromise(pbs().render).then((files) => files.find(({ name }) => name === 'shifter_hook.py')?.content ?? '')
-  const asks = () => [`-lshifter_image=id:${image.current?.record.id}`]
-  const scatter = [`-lselect=${Math.min(nodes.length, 2)}:ncpus=1`, '-lplace=scatter']
-
-  interface Ran { readonly id: string; readonly status: number | null; readonly out: string; readonly err: string }
-  /** A job from its submission to its end, as PBS itself waits for it. */
-  const qsub = async (as: Account, options: readonly string[], script?: string): Promise<Ran> => {
-    const directory = workspace.at(`job-${process.hrtime.bigint()}`)
-    mkdirSync(directory)
-    own(directory, as, 0o755)
-    const file = join(directory, 'script')
-    if (script !== undefined) writeFileSync(file, `#!/bin/sh\n${script}\n`)
-    const words = [...(script === undefined ? [] : [file])]
-    const at = ['-o', join(directory, 'out'), '-e', join(directory, 'err')]
-    const result = await runAs(as, ['qsub', '-Wblock=true', ...at, ...options, ...words], { env: { PATH, HOME: as.home, USER: as.name, LOGNAME: as.name }, cwd: as.home })
-    const id = result.stdout.trim()
-    if (id === '') return { id, status: result.status, out: '', err: result.stderr }
-    // PBS tells the end of a job before it has copied its output.
-    if (!options.includes('-J')) await vi.waitFor(() => expect(['out', 'err'].filter((name) => !existsSync(join(directory, name)))).toEqual([]), { timeout: 60_000 })
-    const read = (name: string): string => {
-      try {
-        return readFileSync(join(directory, name), 'utf8')
-      } catch {
-        return ''
-      }
-    }
-    return { id, status: result.status, out: read('out'), err: read('err') }
-  }
-  const roots = async () => (await runOk([node.sbin('unsetupRoot'), '--list'])).stdout
+  /** A job that names no image that there is: a node with the hook refuses it, and one without knows no such word. */
+  const hasNoHook = async (host: string): Promise<void> => expect([host, await statusAt(host, ['-lshifter_image=none'], 'true')]).toEqual([host, 0])
 
   beforeAll(async () => {
+    server.back = await prepareServer()
     image.current = await pullTestImage({ directory: workspace.path, imagePath: node.images, tag: 'pbs' })
+    for (const host of others) {
+      const sees = `test -x ${node.prefix}/libexec/shifter/shifter-pbs && test -d ${node.images} && cd ${userA.home}`
+      if ((await statusAt(host, [], sees)) === 0) sharing.push(host)
+      else why.push(`${host} runs no job of ${userA.name}, or does not see ${node.prefix}`)
+    }
     mkdirSync(join(node.prefix, 'pbs'), { recursive: true })
     const files = await Effect.runPromise(pbs().render)
     for (const { content, mode, name } of files) writeFileSync(rendered(name), content, { mode })
     await qmgr(readFileSync(rendered('shifter.qmgr'), 'utf8'))
     expect((await Effect.runPromise(pbs().check)).filter(({ ok }) => !ok)).toEqual([])
     await importHook(await original())
-  }, 300_000)
+    for (const host of [here, ...sharing]) await vi.waitFor(async () => expect([host, await statusAt(host, asks(), IS_INSIDE)]).toEqual([host, 0]), SLOW)
+  }, 600_000)
+
+  // A node that has the hook, and no longer its programs, sets itself offline; so each has lost the hook before the programs go.
   afterAll(async () => {
+    deleteJobs([userA, userB])
+    await server.back?.()
     await qmgr('delete hook shifter')
-  })
+    await vi.waitFor(async () => {
+      // A pbs_mom that is told so while a job's end is dealt with answers that it did, and keeps the hook until it is told again.
+      for (const host of [here, ...sharing]) await vi.waitFor(() => hasNoHook(host), { timeout: 10_000 }).catch(async (error: unknown) => {
+        await qmgr('create hook shifter\nset hook shifter event = execjob_end\ndelete hook shifter')
+        throw error
+      })
+    }, { timeout: 240_000, interval: 1_000 })
+    clearMarks()
+  }, 600_000)
 
   it('runs a script inside of its image, and keeps its status', async () => {
-    expect(await qsub(userA, asks(), 'cat /etc/os-release; exit 3')).toMatchObject({ status: 3, out: INSIDE, err: '' })
-    expect(await roots()).not.toMatch(/^\d+\./m)
+    expect(await qsub(userA, asks(), `${LOOK}; exit 3`)).toMatchObject({ status: 3, out: INSIDE, err: '' })
+    await vi.waitFor(async () => expect(await roots()).not.toMatch(/^\d+\./m), SLOW)
   })
 
   it('tells the user what is wrong at submission', async () => {
-    expect((await qsub(userA, ['-lshifter_image=docker:no/such:1'], 'true')).err).toContain('shifter: IMAGE_NOT_FOUND: ')
-    expect((await qsub(userA, ['-lshifter_volumes=/a:/b'], 'true')).err).toContain('without shifter_image')
+    for (const [asked, told] of [
+      [['-lshifter_image=docker:no/such:1'], 'shifter: IMAGE_NOT_FOUND: '],
+      [['-lshifter_volumes=/a:/b'], 'without shifter_image'],
+      [[...asks(), '-lshifter_volumes=/a:/etc'], 'shifter: VOLUME_INVALID: '],
+      [[...asks(), '-lshifter_writable=/a:1T'], 'shifter: CACHE_REFUSED: '],
+    ] as const) expect((await qsub(userA, asked, 'true')).err).toContain(told)
   })
 
   it('leaves a job without an image alone', async () => {
-    expect((await qsub(userA, [], 'cat /etc/os-release')).out).toBe(readFileSync('/etc/os-release', 'utf8'))
+    expect((await qsub(userA, [], LOOK)).out).toBe(readFileSync('/etc/os-release', 'utf8'))
+  })
+
+  it('takes the request of #PBS lines', async () => {
+    expect(await qsub(userA, [], `#PBS -l shifter_image=id:${image.current?.record.id}\n${LOOK}`)).toMatchObject({ status: 0, out: INSIDE })
   })
 
   it('runs a program in place of a script, its arguments as they are', async () => {
@@ -122,64 +118,113 @@ describe.skipIf(reason !== undefined)('a complex of PBS', () => {
     expect((await qsub(userA, [...asks(), '--', '/bin/printf', '%s|', ...words])).out).toBe(words.map((word) => `${word}|`).join(''))
   })
 
+  it('hands variables on as they are', async () => {
+    expect((await qsub(userA, [...asks(), '-vA="x,y",B=ü'], 'echo "$A|$B"')).out).toBe('x,y|ü\n')
+  })
+
   it('stays inside with a shell of the user', async () => {
-    expect((await qsub(userA, ['-S', '/bin/sh', ...asks()], 'cat /etc/os-release')).out).toBe(INSIDE)
-    expect(await qsub(userA, ['-S', '/bin/none', ...asks()], 'cat /etc/os-release')).toMatchObject({ status: 127, out: '' })
+    expect((await qsub(userA, ['-S', '/bin/sh', ...asks()], LOOK)).out).toBe(INSIDE)
+    expect(await qsub(userA, ['-S', '/bin/none', ...asks()], LOOK)).toMatchObject({ status: 127, out: '' })
   })
 
   it('runs jobs of two users beside each other', async () => {
-    const both = await Promise.all([userA, userB].map((user) => qsub(user, asks(), 'cat /etc/os-release; id -u')))
+    const both = await Promise.all([userA, userB].map((user) => qsub(user, asks(), `${LOOK}; id -u`)))
     expect(both.map(({ out }) => out)).toEqual([userA, userB].map(({ uid }) => `${INSIDE}${uid}\n`))
   })
 
   it('runs an array', async () => {
-    const directory = workspace.at('array')
-    mkdirSync(directory)
-    own(directory, userA, 0o755)
-    await qsub(userA, ['-J', '1-2', ...asks()], `cat /etc/os-release > ${directory}/$PBS_ARRAY_INDEX`)
-    expect(['1', '2'].map((index) => readFileSync(join(directory, index), 'utf8'))).toEqual([INSIDE, INSIDE])
+    const results = ownDirectory(workspace.at('array'), userA)
+    await qsub(userA, ['-J', '1-2', ...asks()], `${LOOK} > ${results}/$PBS_ARRAY_INDEX`)
+    expect(['1', '2'].map((index) => readFileSync(join(results, index), 'utf8'))).toEqual([INSIDE, INSIDE])
   })
 
   it('runs an interactive job', async () => {
-    const result = await runAs(userA, ['script', '-qec', `qsub -I ${asks().join(' ')}`, '/dev/null'], {
-      env: { PATH, HOME: userA.home, USER: userA.name, LOGNAME: userA.name, TERM: 'dumb' }, cwd: userA.home, input: 'cat /etc/os-release\nexit\n',
-    })
+    const result = await asUser(userA, ['script', '-qec', `qsub -I ${[...on(here), ...asks()].join(' ')}`, '/dev/null'], { input: `${LOOK}\nexit\n` })
     expect(result.stdout.replaceAll('\r', '')).toContain(INSIDE)
   })
 
-  it.skipIf(nodes.length < 2)('runs tasks of pbsdsh inside, on every node', async () => {
-    const { out } = await qsub(userA, [...scatter, ...asks()], `${EXEC}/bin/pbsdsh -- /bin/sh -c 'cat /etc/os-release; echo node $PBS_NODENUM'`)
+  it.skipIf(others.length === 0)('runs tasks of pbsdsh inside, on every node', async (context) => {
+    const [other] = sharing
+    if (other === undefined) return context.skip(why.join('; '))
+    const { err, out } = await qsub(userA, [...on(here, other), ...asks()], `${exec}/bin/pbsdsh -- /bin/sh -c '${LOOK}; echo node $PBS_NODENUM'`)
+    expect(err).toBe('')
     expect(out.split('\n').sort()).toEqual(['', INSIDE.trim(), INSIDE.trim(), 'node 0', 'node 1'])
+    await vi.waitFor(async () => expect(await roots()).not.toMatch(/^\d+\./m), SLOW)
   })
 
   it.each(['os._exit(5)', 'os.kill(os.getpid(), 9)', 'sys.exit(3)'])('stays inside though the launch hook ends by %s', async (how) => {
     const source = await original()
     await importHook(`import os, sys, pbs\nif pbs.event().type == pbs.EXECJOB_LAUNCH: ${how}\n${source}`)
     try {
-      expect((await qsub(userA, asks(), 'cat /etc/os-release')).out).toBe(INSIDE)
+      expect((await qsub(userA, asks(), LOOK)).out).toBe(INSIDE)
       expect((await qsub(userA, [...asks(), '--', '/bin/cat', '/etc/os-release'])).out).toBe(INSIDE)
     } finally {
       await importHook(source)
     }
   })
 
+  /** A job that goes on until it is told to end, once it has begun. */
+  const running = async (options: readonly string[], script: string): Promise<{ readonly id: string; readonly end: Promise<Ran>; readonly at: string }> => {
+    const at = ownDirectory(workspace.at(`running-${process.hrtime.bigint()}`), userA)
+    const end = qsub(userA, options, `: > ${at}/$PBS_JOBID\n${script.replaceAll('AT', at)}`)
+    const id = await vi.waitFor(() => readdirSync(at)[0] ?? expect.fail('it has not begun'), SLOW)
+    return { id, end, at }
+  }
+
   it('takes the root of a deleted job down', async () => {
-    const marker = workspace.at('began')
-    mkdirSync(marker)
-    own(marker, userA, 0o755)
-    const job = qsub(userA, asks(), `touch ${marker}/yes; while true; do :; done`)
-    await vi.waitFor(() => expect(shell(`ls ${marker}`)).toBe('yes\n'), { timeout: 60_000 })
-    const id = shell(`qselect -u ${userA.name} -s R`).trim()
+    const { end, id } = await running(asks(), 'while true; do :; done')
     expect(await roots()).toContain(id)
     await runOk(['qdel', id])
-    await job
-    await vi.waitFor(async () => expect(await roots()).not.toContain(id), { timeout: 60_000 })
+    await end
+    await vi.waitFor(async () => expect(await roots()).not.toContain(id), SLOW)
   })
 
-  // PBS takes jobs of root where its server says so alone.
-  const rootMay = reason === undefined && /^\s*acl_roots = .*\broot\b/m.test(shell('qmgr -c "list server acl_roots"'))
-  if (reason === undefined && !rootMay) console.log('PBS: the gateway\'s own jobs are skipped, since acl_roots of the server does not name root')
-  it.skipIf(!rootMay).each(jobCases(adapter().batch, '/').map(({ name }, i) => [name, i] as const))("as a place for the gateway's own jobs %s", async (_, i) => {
-    await Effect.runPromise(jobCases(adapter().batch, workspace.path)[i]?.check ?? Effect.die('no case'))
+  it('sets a node offline that has lost its programs, until they are back', async () => {
+    const wrapper = join(node.prefix, 'libexec/shifter/shifter-pbs')
+    const told = async () => (await run(['pbsnodes', '-v', here])).stdout
+    renameSync(wrapper, `${wrapper}.gone`)
+    try {
+      await vi.waitFor(async () => expect(await told()).toMatch(/state = .*offline[^]*comment = shifter: this node can't run images/), SLOW)
+    } finally {
+      renameSync(`${wrapper}.gone`, wrapper)
+    }
+    for (const host of [here, ...sharing]) await vi.waitFor(async () => expect((await run(['pbsnodes', '-v', host])).stdout).not.toMatch(/offline|comment = shifter:/), SLOW)
+  })
+
+  it('runs a job again inside that was put back into the queue', async () => {
+    const { at, end, id } = await running([...asks(), '-ry'], `if ! [ -e AT/second ]; then : > AT/second; while true; do :; done; fi; ${LOOK} > AT/seen`)
+    await vi.waitFor(() => expect(existsSync(join(at, 'second'))).toBe(true), SLOW)
+    await runOk(['qrerun', id])
+    await end
+    expect(readFileSync(join(at, 'seen'), 'utf8')).toBe(INSIDE)
+    await vi.waitFor(async () => expect(await roots()).not.toContain(id), SLOW)
+  })
+
+  it('checks what is altered, and stays inside with an altered shell', async () => {
+    const held = async (options: readonly string[]) => (await asUser(userA, ['qsub', '-h', '-koe', '-Nshifter', ...on(here), ...options, '--', '/bin/cat', '/etc/os-release'])).stdout.trim()
+    const alter = (id: string, ...words: readonly string[]) => asUser(userA, ['qalter', ...words, id])
+    const id = await held(asks())
+    expect((await alter(id, '-lshifter_image=docker:no/such:1')).stderr).toContain('shifter: IMAGE_NOT_FOUND: ')
+    expect((await alter(id, '-lshifter_image=')).status).not.toBe(0)
+    expect((await alter(id, '-S', '/bin/sh')).status).toBe(0)
+    const later = await held([])
+    expect((await alter(later, ...asks())).status).toBe(0)
+    for (const each of [id, later]) {
+      await runOk(['qrls', each])
+      await vi.waitFor(async () => expect(await attribute(each, 'job_state')).toBe('F'), SLOW)
+      expect([each, await attribute(each, 'Exit_status'), readFileSync(join(userA.home, `shifter.o${each.split('.')[0]}`), 'utf8')]).toEqual([each, '0', INSIDE])
+    }
+  })
+
+  it('lets a running job be altered in what is not the image', async () => {
+    const { at, end, id } = await running(asks(), 'while ! [ -e AT/over ]; do :; done; cat /etc/os-release')
+    expect((await asUser(userA, ['qalter', '-lwalltime=00:10:00', id])).stderr).toBe('')
+    expect((await asUser(userA, ['qalter', '-lshifter_modules=none', id])).status).not.toBe(0)
+    writeFileSync(join(at, 'over'), '')
+    expect((await end).out).toBe(INSIDE)
+  })
+
+  it.each(found === undefined ? [] : jobCases(adapter().batch, '/').map(({ name }, i) => [name, i] as const))("as a place for the gateway's own jobs %s", async (_, i) => {
+    await Effect.runPromise(jobCases(pbs().batch, workspace.path)[i]?.check ?? Effect.die('no case'))
   })
 })

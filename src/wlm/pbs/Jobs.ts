@@ -14,16 +14,22 @@ const SCRIPT = 'n=$(printf "\\nx"); n=${n%x}; cd "$1" && exec >"$2" 2>&1 && eval
 const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''").replaceAll("\n", "'\"$n\"'")}'`
 
 /** `options` are further ones of `qsub`, each a word, such as `-qlarge`. */
-export const jobs = (programs: Programs, options: ReadonlyArray<string>): BatchJobs => ({
-  submit: (job) => submit(programs, [...options, "-N", job.name, "-j", "oe", "-o", "/dev/null", "-r", "n", "--", "/bin/sh", "-c", SCRIPT, "sh", ...wordsOf(job)]),
-  state: (id) =>
-    Effect.flatMap(ask(programs, "qstat", ["-x", "-f", id]), (answer) => {
-      if (answer.status !== 0 && !UNKNOWN.test(answer.stderr)) return failed("qstat", id, answer.stderr)
-      return Effect.succeed(stateOf(id, answer.stdout))
-    }),
-  cancel: (id) =>
-    Effect.flatMap(ask(programs, "qdel", [id]), ({ status, stderr }) => (status === 0 || OVER.test(stderr) || UNKNOWN.test(stderr) ? Effect.void : failed("qdel", id, stderr)))
-})
+export const jobs = (programs: Programs, options: ReadonlyArray<string>): BatchJobs => {
+  const deleted = new Set<string>()
+  return {
+    submit: (job) => submit(programs, [...options, "-N", job.name, "-j", "oe", "-o", "/dev/null", "-r", "n", "--", "/bin/sh", "-c", SCRIPT, "sh", ...wordsOf(job)]),
+    state: (id) =>
+      Effect.flatMap(ask(programs, "qstat", ["-x", "-f", id]), (answer) => {
+        if (answer.status !== 0 && !UNKNOWN.test(answer.stderr)) return failed("qstat", id, answer.stderr)
+        return Effect.succeed(stateOf(id, answer.stdout, deleted.has(id)))
+      }),
+    cancel: (id) =>
+      Effect.flatMap(ask(programs, "qdel", [id]), ({ status, stderr }) => {
+        if (status === 0) deleted.add(id)
+        return status === 0 || OVER.test(stderr) || UNKNOWN.test(stderr) ? Effect.void : failed("qdel", id, stderr)
+      })
+  }
+}
 
 const wordsOf = ({ command, directory, output }: BatchJob): ReadonlyArray<string> => [directory, output, command.map(quoted).join(" ")]
 
@@ -41,8 +47,11 @@ const submit = (programs: Programs, args: ReadonlyArray<string>): Effect.Effect<
     return id
   })
 
-/** The state of a job by what `qstat -xf` printed: its attributes come one a line, and longer ones go on behind a tab. */
-export const stateOf = (id: string, printed: string): BatchState => {
+/**
+ * The state of a job by what `qstat -xf` printed: its attributes come one a line, and longer ones go on behind a tab. One that is deleted while
+ * its node starts it is told as if it had ended by itself with status 0, so who deleted it has to say so.
+ */
+export const stateOf = (id: string, printed: string, deleted = false): BatchState => {
   const [first = "", ...lines] = printed.split("\n")
   if (first.trim() !== `Job Id: ${id}`) return { _tag: "Lost" }
   const attribute = (name: string) => lines.find((line) => line.startsWith(`    ${name} = `))?.slice(name.length + 7).trim()
@@ -52,7 +61,7 @@ export const stateOf = (id: string, printed: string): BatchState => {
   if (state !== "F" && state !== "X") return { _tag: "Running" }
   const status = Number(attribute("Exit_status") ?? Number.NaN)
   // A deleted job may have status 0, and one that was deleted before it ran has none.
-  if (attribute("substate") === "91") return { _tag: "Ended", status: status > 0 ? (status < 256 ? status : 128 + (status - 256)) : 1, why: "it was deleted" }
+  if (deleted || attribute("substate") === "91") return { _tag: "Ended", status: status > 0 ? (status < 256 ? status : 128 + (status - 256)) : 1, why: "it was deleted" }
   if (Number.isInteger(status) && status >= 0) return { _tag: "Ended", status: status < 256 ? status : 128 + (status - 256) }
   return { _tag: "Ended", status: 1, why: Number.isInteger(status) ? `Exit_status ${status}` : "it never ran" }
 }

@@ -48,7 +48,7 @@ class Complex:
         os.makedirs(self.home + "/mom_priv/jobs")
         self.config = self.directory + "/config.json"
         self.configure(config)
-        self.broken, self.number, self.comments, self.python, self.log = {}, 0, {}, None, ""
+        self.broken, self.number, self.comments, self.python, self.log, self.locale = {}, 0, {}, None, "", None
         self.vnodes, self.node, self.retries = {"node1": {}}, "node1", RETRIES
 
     def configure(self, config):
@@ -75,6 +75,9 @@ class Complex:
             with open(self.hook, encoding="utf-8") as source:
                 file.write(source.read())
         environment = {"STANDIN_EVENT": place + "/event", "STANDIN_OUTCOME": place + "/outcome", "PYTHONPATH": HERE, "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"}
+        if self.locale is not None:
+            # A daemon's Python does without the UTF-8 that one of a command line turns to.
+            environment.update(LC_ALL=self.locale, PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
         child = subprocess.Popen([sys.executable, place + "/hook.py"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                  env=environment, cwd=place, start_new_session=True)
         try:

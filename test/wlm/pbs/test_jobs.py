@@ -108,6 +108,25 @@ class Tasks(HookTest):
         job["Resource_List"]["shifter_image"] = "docker:default/of/a/queue"
         self.assertEqual(self.pbs.run(job).exit_status, -19)
 
+    def test_a_node_that_is_not_told_of_the_resources_runs_nothing_outside(self):
+        job = self.submit()
+        self.pbs.resources = []
+        known, job["Resource_List"] = job["Resource_List"], {}
+        self.assertEqual(self.pbs.run(job).state, "H")
+        # A sister of which the begin was not asked: its tasks are the wrapper's, which has no file there.
+        job["run_count"] = 1
+        result = self.pbs.task(job, "/bin/cat", ["cat", "/etc/os-release"], self.pbs.environment(job))
+        self.assertEqual(result.out, "")
+        self.assertIn("shifter-pbs: JOB_UNKNOWN: ", result.err)
+        job["Resource_List"] = known
+
+    def test_a_path_that_is_not_ascii(self):
+        source = os.path.join(self.pbs.directory, "ü")
+        os.makedirs(source)
+        job = self.submit(script="#!/bin/sh\ntest -d /mnt/ü && echo there\n", resources={"shifter_volumes": source + ":/mnt/ü"})
+        self.pbs.locale = "C"
+        self.assertEqual(self.pbs.run(job).out, "there\n")
+
     def test_a_log_that_does_not_work_stops_nothing(self):
         self.pbs.python = "3.10"
         self.assertIn("IMAGE_NOT_FOUND", self.refused(image="docker:no/such:1"))
@@ -275,7 +294,16 @@ class Periodic(HookTest):
         for process in (stranger, inside):
             self.assertEqual(process.stdout.readline(), b"ready\n")
         self.assertEqual(outside.stdout.readline(), b"ready\n")
+        # Another user's, whatever it says of itself.
+        account = pwd.getpwnam(BOB)
+        foreign = subprocess.Popen(["setpriv", "--reuid=%d" % account.pw_uid, "--regid=%d" % account.pw_gid, "--clear-groups", "/bin/sh", "-c", "echo ready; exec sleep 600"],
+                                   stdout=subprocess.PIPE, env={"PBS_JOBID": job["id"], "PATH": "/bin"}, cwd="/")
+        self.addCleanup(foreign.stdout.close)
+        self.addCleanup(foreign.wait)
+        self.addCleanup(foreign.kill)
+        self.assertEqual(foreign.stdout.readline(), b"ready\n")
         self.look([job, other])
+        self.assertIsNone(foreign.poll())
         self.assertEqual(outside.wait(10), -signal.SIGKILL)
         self.assertIsNone(inside.poll())
         self.assertIsNone(stranger.poll())
@@ -301,6 +329,15 @@ class Periodic(HookTest):
         open(mark, "w").close()
         self.pbs.comments = {"node1": vnode["comment"]}
         self.assertEqual(self.look()["vnodes"]["node1"], {"state": 0, "comment": None})
+
+    def test_a_mark_that_was_taken_away_too_early_comes_back(self):
+        os.rename(WRAPPER, WRAPPER + ".gone")
+        self.addCleanup(os.rename, WRAPPER + ".gone", WRAPPER)
+        self.assertEqual(self.look()["vnodes"]["node1"]["state"], 1)
+        self.pbs.comments = {"node1": "shifter: this node can't run images: x"}
+        self.assertIsNone(self.look()["vnodes"]["node1"]["state"])
+        self.pbs.comments = {}
+        self.assertEqual(self.look()["vnodes"]["node1"]["state"], 1)
 
     def test_somebody_elses_mark_is_left(self):
         self.pbs.comments = {"node1": "disk is broken"}

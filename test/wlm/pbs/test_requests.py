@@ -1,4 +1,5 @@
 """Submission and alteration: what is refused, with which words, and what a job becomes."""
+import pwd
 import unittest
 
 from case import ALICE, BOB, IMAGE, INSIDE, PREFIX, REFERENCE, SECRET, WRAPPER, HookTest
@@ -25,6 +26,12 @@ class Submission(HookTest):
             ({"shifter_image": IMAGE, "shifter_writable": "/scratch"}, "shifter_writable=/scratch: write PATH:SIZE"),
             ({"shifter_image": IMAGE, "shifter_writable": "/etc/x:1G"}, "VOLUME_INVALID: "),
             ({"shifter_image": IMAGE, "shifter_writable": "/a:/b:1G"}, "write PATH:SIZE"),
+            # The site of this test offers none; its limits are those of shifter-check.
+            ({"shifter_image": IMAGE, "shifter_writable": "/scratch:1G"}, "CACHE_REFUSED: "),
+            ({"shifter_image": IMAGE, "shifter_writable": "/scratch:1G,size=2G"}, "write PATH:SIZE"),
+            ({"shifter_image": IMAGE, "shifter_volumes": "/a:/b\nc"}, "VOLUME_INVALID: "),
+            ({"shifter_image": IMAGE, "shifter_volumes": "--job=1"}, "VOLUME_INVALID: "),
+            ({"shifter_image": IMAGE, "shifter_modules": "--help"}, "MODULE_REFUSED: "),
             ({"shifter_volumes": "/a:/b"}, "shifter_volumes is given without shifter_image"),
             ({"shifter_image": "--help"}, "REFERENCE_INVALID: "),
             ({"shifter_image": "docker:a\n--job=x"}, "REFERENCE_INVALID: "),
@@ -40,6 +47,8 @@ class Submission(HookTest):
         self.assertIn("IMAGE_NOT_FOUND: ", self.refused(ALICE, SECRET, User_List=BOB))
         self.assertIn("names one user", self.refused(ALICE, SECRET, User_List=ALICE + "@a," + BOB))
         self.assertIn("there is no account nobody-here", self.refused("nobody-here"))
+        self.assertIn("is not in the group " + BOB, self.refused(ALICE, SECRET, group_list=BOB))
+        self.assertIn("is not in the group", self.refused(ALICE, group_list=str(pwd.getpwnam(BOB).pw_gid)))
         self.assertIn("there is no group no-such-group", self.refused(ALICE, group_list="no-such-group"))
 
     def test_the_shell_of_the_user_is_kept_for_inside(self):
