@@ -14,7 +14,7 @@ static void file_part(const char *at, size_t size) {
     must(file.job == NULL && file.image == NULL && file.shell == NULL && file.volumes.count == 0);
     return;
   }
-  must(strchr(file.job, '/') == NULL && file.job[0] != '.' && (file.shell == NULL || file.shell[0] == '/'));
+  must(strchr(file.job, '/') == NULL && strcmp(file.job, ".") != 0 && strcmp(file.job, "..") != 0 && (file.shell == NULL || file.shell[0] == '/'));
   job_file_arguments(&file, "shifter", &argv);
   must(argv.count >= 3 && strncmp(argv.items[1], "--image=", 8) == 0 && strcmp(argv.items[argv.count - 1], "--") == 0);
   for (size_t i = 2; i + 1 < argv.count; i++)
