@@ -212,6 +212,36 @@ static void selected(void **state) {
   config_free(&config);
 }
 
+// What a site says of per-node caches: where, how made, of which types, and how large together.
+static void caches(void **state) {
+  (void)state;
+#define MADE "perNodeCachePath=/var\nmkfsXfsPath=/sbin/mkfs.xfs\n"
+  static const struct {
+    const char *site, *volumes;
+    bool allowed;
+  } cases[] = {{"", "/a:/b:perNodeCache=size=1G", false},
+               {"perNodeCachePath=/var\n", "/a:/b:perNodeCache=size=1G", false},
+               {"mkfsXfsPath=/sbin/mkfs.xfs\n", "/a:/b:perNodeCache=size=1G", false},
+               {MADE, "/a:/b:perNodeCache=size=1G", true},
+               {MADE "perNodeCacheAllowedFsType=ext4\n", "/a:/b:perNodeCache=size=1G", false},
+               {MADE "perNodeCacheAllowedFsType=ext4 xfs\n", "/a:/b:perNodeCache=size=1G", true},
+               {MADE "perNodeCacheSizeLimit=2G\n", "/a:/b:perNodeCache=size=1G;/c:/d:perNodeCache=size=1G", true},
+               {MADE "perNodeCacheSizeLimit=2G\n", "/a:/b:perNodeCache=size=1G;/c:/d:perNodeCache=size=1025M", false}};
+#undef MADE
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct config config = {0};
+    struct volume_map map = {0};
+    struct failure why = {.code = ERROR_INTERNAL};
+    AUTO_BUFFER what = {0};
+    assert_true(config_parse(&config, UDIROOT_CONF, cases[i].site, strlen(cases[i].site), "udiRoot.conf", &why) && config_finish(&config, true, "udiRoot.conf", &why));
+    assert_true(volume_map_add_user(&map, cases[i].volumes, &what));
+    check(caches_allowed(&config, &map, &why) == cases[i].allowed, cases[i].site);
+    if (!cases[i].allowed) check(why.code == ERROR_CACHE_REFUSED, cases[i].site);
+    volume_map_free(&map);
+    config_free(&config);
+  }
+}
+
 // Volumes come in the order in which they are mounted, whatever order they were named in.
 static void settled(void **state) {
   (void)state;
@@ -260,7 +290,7 @@ static void description(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(site_maps), cmocka_unit_test(user_maps), cmocka_unit_test(more_user_maps),
                                      cmocka_unit_test(cache_types), cmocka_unit_test(many), cmocka_unit_test(depth),      cmocka_unit_test(sizes),     cmocka_unit_test(covering),
-                                     cmocka_unit_test(spared),    cmocka_unit_test(modules),   cmocka_unit_test(selected), cmocka_unit_test(settled),
+                                     cmocka_unit_test(spared),    cmocka_unit_test(modules),   cmocka_unit_test(selected), cmocka_unit_test(caches),    cmocka_unit_test(settled),
                                      cmocka_unit_test(description)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
