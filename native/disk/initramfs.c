@@ -56,7 +56,7 @@ static void add_orders(struct buffer *archive, const char *partition, uint64_t e
     }
     buffer_text(&orders, "\"\n");
   }
-  archive_add(archive, GUEST_ORDERS + 1, S_IFREG | 0400, orders.at, orders.length);
+  archive_add(archive, &GUEST_ORDERS[1], S_IFREG | 0400, orders.at, orders.length);
 }
 
 bool initramfs_make(const char *partition, uint64_t entries, uint64_t bytes, struct buffer *archive, struct failure *why) {
