@@ -447,7 +447,7 @@ static void remove_tree(void) {
 static void begin_tree(void) {
   unsigned char program[512];
   size_t length = make_library(program, true, false, EM_X86_64, 4);
-  strcpy(tree, "/tmp/shifter-tree-XXXXXX");
+  (void)snprintf(tree, sizeof tree, "/tmp/shifter-tree-XXXXXX");
   assert_non_null(mkdtemp(tree));
   assert_int_equal(chmod(tree, 0755), 0);
   make_directory("bin", 0755);
