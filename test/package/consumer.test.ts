@@ -59,7 +59,7 @@ describe('a consumer of the packed package', () => {
 
   it('gets the errors of the table from both', async () => {
     const script = `
-      pullImage("vm:/nowhere", { config: { version: 1, stateDirectory: ${JSON.stringify(workspace.at('state'))}, systems: { one: { imagePath: ${JSON.stringify(workspace.at('images'))} } } } })
+      pullImage("local:/nowhere", { config: { version: 1, stateDirectory: ${JSON.stringify(workspace.at('state'))}, systems: { one: { imagePath: ${JSON.stringify(workspace.at('images'))} } } } })
         .catch((error) => console.log(error._tag, error.code, Errors.isShifterError(error)))`
     write('error.mjs', `import { pullImage, Errors } from "shifter-sdk"; ${script}`)
     write('error.cjs', `const { pullImage, Errors } = require("shifter-sdk"); ${script}`)
