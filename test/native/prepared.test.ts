@@ -635,8 +635,8 @@ describe('a setupRoot that does not end well', () => {
     await runOk(['mkfifo', '--mode=644', fifo])
     const argv = program === 'setupRoot'
       ? setupArgs('213', userA, image.reference)
-      // No program that looks up accounts itself: Python's site does without HOME.
-      : ['python3', '-I', '-S', '-c', `import os, sys; os.setgroups([]); os.setgid(${userA.gid}); os.setuid(${userA.uid}); os.execv(sys.argv[1], sys.argv[1:])`, helper, `--image=${image.reference}`, 'true']
+      // unshare takes numbers as they are: no program that looks up accounts itself (Python may be a script of bash, which does).
+      : ['unshare', `--setuid=${userA.uid}`, `--setgid=${userA.gid}`, helper, `--image=${image.reference}`, 'true']
     const child = spawn('unshare', ['--mount', 'sh', '-c', 'mount --bind "$0" /etc/passwd && exec "$@"', fifo, ...argv], { cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] })
     onTestFinished(() => void child.kill('SIGKILL'))
     let stderr = ''
