@@ -79,7 +79,13 @@ static bool mount_entry(struct volumes *volumes, struct volume *volume, const st
 bool merge_fstab(struct volumes *volumes, const struct candidate *root, struct failure *why) {
   AUTO_BUFFER text = {0};
   CLEANUP(fstab_free) struct fstab fstab = {0};
-  if (!tree_read(GUEST_ROOT, "etc/fstab", FSTAB_MOST, true, &text)) return true;
+  errno = 0;
+  if (!tree_read(GUEST_ROOT, "etc/fstab", FSTAB_MOST, true, &text)) {
+    if (errno == EFBIG) return fail(why, ERROR_LIMIT_EXCEEDED, "etc/fstab of %s has more than %zu bytes", root->volume->name, FSTAB_MOST);
+    // The kernel's words for an inode that is damaged; everything else means that there is no such file.
+    bool damaged = errno == EIO || errno == EUCLEAN || errno == EBADMSG;
+    return !damaged || fail(why, ERROR_DISK_INVALID, "etc/fstab of %s can't be read: %s", root->volume->name, strerror(errno));
+  }
   fstab_read(text.at, text.length, &fstab);
   for (size_t i = 0; i < fstab.count; i++) {
     const struct fstab_entry *entry = &fstab.items[i];

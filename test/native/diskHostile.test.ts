@@ -203,6 +203,16 @@ describe('fstab', () => {
     expect(await fault(disk)).toEqual(typeof message === 'string' ? message : expect.stringMatching(message))
   })
 
+  it('one that is larger than any, and one whose inode is damaged, are refused and not passed over', async () => {
+    const disk = await system('#'.repeat(MIB))
+    expect((await read(disk)).status).toBe(0)
+    expect(await fault(await system('#'.repeat(MIB + 1)))).toBe('fault LIMIT_EXCEEDED etc/fstab of 1 has more than 1048576 bytes')
+    const damaged = fileAt('mounts-root')
+    // Where the tree of its extents begins there is no mark of one.
+    await runOk(['debugfs', '-w', '-R', 'set_inode_field /etc/fstab block[0] 0', damaged])
+    expect(await fault(damaged)).toBe("fault DISK_INVALID etc/fstab of disk can't be read: Structure needs cleaning")
+  })
+
   it('a UUID that two have', async () => {
     const disk = await system(`UUID=${UUID} /opt ext4 defaults 0 0\n`)
     const third = await makeDisk(fileAt('three.raw'), 'gpt', [{ at: 1, file: fileAt('mounts-root') }, { at: 331, file: fileAt('mounts-second') }, { at: 661, file: fileAt('mounts-second') }])
