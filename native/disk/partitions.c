@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "disk/signature.h"
+
 #define MOST_PARTITIONS 1024
 #define MOST_LOGICAL 128
 #define ENTRY_MOST 4096
@@ -108,16 +110,38 @@ static bool read_logical(const struct disk_input *disk, struct partition_table *
   return fail(why, ERROR_DISK_INVALID, "it has more than %d logical partitions", MOST_LOGICAL);
 }
 
-// The sectors are 512 bytes unless only 4096 puts a table where the extended partition's has to be.
+struct place {
+  const struct disk_input *disk;
+  uint64_t offset;
+};
+
+static bool read_place(void *from, uint64_t offset, void *into, size_t length) {
+  const struct place *place = from;
+  return disk_read(place->disk, place->offset + offset, into, length);
+}
+
+// Whether a table of logical partitions, or contents that are known, begin where sectors of that size put the entry.
+static bool is_seen(const struct disk_input *disk, struct mbr_entry entry, unsigned sector) {
+  struct place place = {disk, (uint64_t)entry.start * sector};
+  const struct disk_input input = {read_place, &place, (uint64_t)entry.sectors * sector};
+  unsigned char table[512];
+  struct signature signature;
+  if (is_extended(entry.type)) return disk_read(&input, 0, table, sizeof table) && has_mark(table);
+  signature_read(&input, &signature);
+  return signature.contents != CONTENTS_UNKNOWN;
+}
+
+// An MBR does not say how large its sectors are. They have 512 bytes, unless nothing of it is seen so, something is with 4096, and the disk has room
+// for all of it then: a disk whose partitions can be read is read the same way as ever.
 static unsigned mbr_sector(const struct disk_input *disk, const unsigned char *sector) {
+  bool seen = false;
   for (size_t i = 0; i < 4; i++) {
     struct mbr_entry entry = mbr_entry(sector, i);
-    unsigned char logical[512];
-    if (!is_extended(entry.type)) continue;
-    if (disk_read(disk, (uint64_t)entry.start * 512, logical, sizeof logical) && has_mark(logical)) return 512;
-    if (disk_read(disk, (uint64_t)entry.start * 4096, logical, sizeof logical) && has_mark(logical)) return 4096;
+    if (entry.sectors == 0) continue;
+    if (((uint64_t)entry.start + entry.sectors) * 4096 > disk->size || is_seen(disk, entry, 512)) return 512;
+    seen = seen || is_seen(disk, entry, 4096);
   }
-  return 512;
+  return seen ? 4096 : 512;
 }
 
 static bool read_mbr(const struct disk_input *disk, const unsigned char *sector, struct partition_table *table, struct failure *why) {

@@ -93,6 +93,59 @@ static void test_damaged_tables(void **state) {
   assert_int_equal(table.kind, TABLE_NONE);
 }
 
+static void ext_put(size_t offset) {
+  disk[offset + 1080] = 0x53;
+  disk[offset + 1081] = 0xef;
+}
+
+static unsigned sector_of(size_t count) {
+  struct failure why = {0};
+  CLEANUP(partitions_free) struct partition_table table = {0};
+  assert_true(partitions_read(&input, &table, &why));
+  assert_int_equal(table.count, count);
+  return table.sector;
+}
+
+// What an MBR's sectors are is told by what lies where it leads to, and is 512 wherever that is in doubt.
+static void test_sector_of_mbr(void **state) {
+  (void)state;
+  memset(disk, 0, sizeof disk);
+  mbr_put(0, 0, 0x82, 8, 8);
+  mbr_put(0, 1, 0x83, 16, 64);
+  assert_int_equal(sector_of(2), 512); // nothing is seen
+  ext_put(16 * 4096);
+  assert_int_equal(sector_of(2), 4096);
+  ext_put(16 * 512);
+  assert_int_equal(sector_of(2), 512); // both are
+  memset(disk + 16 * 512, 0, 2048);
+  mbr_put(0, 2, 0x83, 192, 64);
+  assert_int_equal(sector_of(3), 4096); // up to the end of the disk
+  mbr_put(0, 2, 0x83, 192, 65);
+  assert_int_equal(sector_of(3), 512);
+  mbr_put(0, 2, 0x83, UINT32_MAX, UINT32_MAX);
+  struct failure why = {0};
+  CLEANUP(partitions_free) struct partition_table table = {0};
+  assert_false(partitions_read(&input, &table, &why));
+  assert_string_equal(why.what, "partition 3 ends at byte 4398046510080, but the disk has 1048576: it was cut off");
+}
+
+static void test_sector_of_logical_partitions(void **state) {
+  (void)state;
+  struct failure why = {0};
+  CLEANUP(partitions_free) struct partition_table table = {0};
+  memset(disk, 0, sizeof disk);
+  mbr_put(0, 0, 0x05, 64, 128);
+  mbr_put(64 * 8, 0, 0x83, 2, 8);
+  assert_true(partitions_read(&input, &table, &why));
+  assert_int_equal(table.sector, 4096);
+  assert_int_equal(table.items[0].offset, 66 * 4096);
+  assert_int_equal(table.items[0].size, 8 * 4096);
+  partitions_free(&table);
+  mbr_put(64, 0, 0x83, 2, 8);
+  assert_true(partitions_read(&input, &table, &why));
+  assert_int_equal(table.items[0].offset, 66 * 512);
+}
+
 static const char group_text[] =
     "vg-x {\n id = \"a\"\n seqno = 4\n status = [\"RESIZEABLE\", \"READ\"]\n extent_size = 8192 # 4 MiB\n"
     " physical_volumes { pv0 { id = \"abcdef-0123-4567-89ab-cdef-0123-456789\"\n pe_start = 2048 } }\n"
@@ -214,6 +267,7 @@ static void test_relay_flood(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_logical_partitions), cmocka_unit_test(test_damaged_tables), cmocka_unit_test(test_group),
     cmocka_unit_test(test_group_damaged), cmocka_unit_test(test_fstab), cmocka_unit_test(test_strip), cmocka_unit_test(test_told), cmocka_unit_test(test_relay),
-    cmocka_unit_test(test_relay_flood), cmocka_unit_test(test_logical_partitions_out_of_order)};
+    cmocka_unit_test(test_relay_flood), cmocka_unit_test(test_logical_partitions_out_of_order), cmocka_unit_test(test_sector_of_mbr),
+    cmocka_unit_test(test_sector_of_logical_partitions)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,21 +56,32 @@ describe('partition tables', () => {
   }
   const table = (...entries: readonly Buffer[]): Buffer => Buffer.concat([Buffer.concat([Buffer.alloc(446), ...entries, Buffer.alloc(64)]).subarray(0, 510), Buffer.from([0x55, 0xaa])])
 
-  it('sectors of 4096 bytes', async () => {
-    const disk = fileAt('sectors.raw')
-    writeFileSync(disk, '')
-    truncateSync(disk, FILE_SYSTEM_SIZE + 4 * MIB)
+  /** A disk of such sectors as the machine's own kernel and sfdisk lay it out, its file system at 2 MiB. */
+  const largeSectors = async (label: 'dos' | 'gpt'): Promise<string> => {
+    const disk = filled(`sectors-${label}.raw`, Buffer.alloc(0), FILE_SYSTEM_SIZE + 4 * MIB)
     const loop = (await runOk(['losetup', '--find', '--show', '--sector-size', '4096', disk])).stdout.trim()
     try {
-      await runOk(['sfdisk', '--quiet', '--no-reread', '--no-tell-kernel', loop], { input: `label: gpt\nstart=512, size=${FILE_SYSTEM_SIZE / 4096}\n` })
+      await runOk(['sfdisk', '--quiet', '--no-reread', '--no-tell-kernel', loop], { input: `label: ${label}\nstart=512, size=${FILE_SYSTEM_SIZE / 4096}\n` })
     } finally {
       await runOk(['losetup', '--detach', loop])
     }
     await place(fileAt('ext4'), disk, 2 * MIB)
+    return disk
+  }
+
+  it('sectors of 4096 bytes', async () => {
+    const disk = await largeSectors('gpt')
     expect(await unpacked(await read(disk))).toEqual(wanted)
     // Its backup, too, is where such sectors put it.
     patch(disk, 4096, Buffer.alloc(512))
     expect(await unpacked(await read(disk))).toEqual(wanted)
+  })
+
+  it('sectors of 4096 bytes, which an MBR does not speak of', async () => {
+    const disk = await largeSectors('dos')
+    const result = await read(disk)
+    expect(result.lines).toContain('root 1 ext4')
+    expect(await unpacked(result)).toEqual(wanted)
   })
 
   it('a circle of logical partitions, and partitions that overlap', async () => {
