@@ -6,7 +6,7 @@ if [ -z "${SHIFTER_IMAGEREQUEST:-}${SHIFTER_IMAGE:-}" ] && [ "$(id -u)" != 0 ]; 
     shifter_chos=$(head -c 400 "$HOME/.chos" | tr -d '\000' | { read -r shifter_line || :; printf %s "$shifter_line"; }) || :
   fi
   case $shifter_chos in
-    '' | local | root) ;;
+    '' | local | root | /) ;;
     *[[:cntrl:]]*) echo "the name of a CHOS environment in \$CHOS or ~/.chos is no text" >&2 ;;
     *)
       if [ "${#shifter_chos}" -gt 80 ]; then echo "the name of a CHOS environment in \$CHOS or ~/.chos is longer than 80 characters" >&2

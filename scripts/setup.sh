@@ -46,6 +46,8 @@ test_packages=(
   openssh-client # its keys and an agent
   zsh           # reads its completions
   fish          # reads its completions
+  tcsh          # reads the profile script of CHOS's users
+  csh           # reads it too
   isal          # igzip, which inflates for the benchmark's floor
   zstd          # makes zstd layers
   curl          # fetches for the benchmark's floor

@@ -23,15 +23,16 @@ export interface Person {
 /** What CHOS reads of a name. */
 const NAME_BYTES = 80
 
-/** `chos:NAME`; undefined where the site does not say so, and for who has chosen nothing. */
+/** `chos:NAME`; undefined where the site does not say so, and for who has chosen nothing, or the machine itself. */
 export const defaultReference = (settings: Chos, { chos, home }: Person): Effect.Effect<string | undefined, ImageError> =>
   Effect.gen(function* () {
     if (!settings.defaults) return undefined
     const chosen = chos !== undefined && chos !== "" ? chos : home === undefined ? undefined : yield* firstLine(nodePath.join(home, settings.userFile))
-    if (chosen === undefined || chosen === "") return undefined
+    if (chosen === undefined || chosen === "" || chosen === "/") return undefined
     const text = yield* siteFile(settings.shells)
     const shells = text === undefined ? [] : yield* Shells.parse(text, settings.shells)
-    if (Shells.find(shells, chosen) !== undefined) return `chos:${chosen}`
+    const shell = Shells.find(shells, chosen)
+    if (shell !== undefined) return Shells.isMachine(shell) ? undefined : `chos:${chosen}`
     if (settings.failToDefault && Shells.find(shells, "default") !== undefined) return "chos:default"
     return yield* new ImageError(errorFields("TREE_NOT_FOUND", `There is no tree "${printable(chosen.slice(0, NAME_BYTES))}", which ${chos === chosen ? "CHOS" : settings.userFile} names, in %SHELLS of ${settings.shells}`))
   })

@@ -39,11 +39,16 @@ export const parse = (text: string, file: string): Either.Either<ReadonlyArray<S
 export const find = (shells: ReadonlyArray<Shell>, name: string): Shell | undefined =>
   shells.find((each) => each.name === name) ?? (name.startsWith("/") ? shells.find((each) => each.path === name) : undefined)
 
+const partsOf = (path: string) => path.split("/").filter((part) => part !== "" && part !== ".")
+
+/** Whether an entry is the machine itself, by which CHOS is left: `local:/`. */
+export const isMachine = ({ path }: Shell): boolean => path.startsWith("/") && partsOf(path).length === 0
+
 /** The directory of a tree. Refuses what is no tree of its own, or could be another one tomorrow. */
 export const directoryOf = ({ name, path }: Shell, file: string): Either.Either<string, ImageError> => {
   const refused = (why: string) => Either.left(new ImageError(errorFields("TREE_UNSAFE", `The tree "${printable(name)}" of ${file} can't be an image: ${why}`)))
   if (!path.startsWith("/")) return refused(`its path "${printable(path)}" is not absolute`)
-  const parts = path.split("/").filter((part) => part !== "" && part !== ".")
+  const parts = partsOf(path)
   if (parts.includes("..")) return refused(`its path "${printable(path)}" has a '..'`)
   return parts.length === 0 ? refused("its path is /, the machine itself") : Either.right(`/${parts.join("/")}`)
 }

@@ -1,6 +1,6 @@
 /** Who asks for trees and how: users of a service, accounts that can't read all of a tree, importers of archives, and users who name no image. */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import * as Effect from 'effect/Effect'
@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { Pulls } from '../../../src/gateway/Pulls.js'
 import { defaultReference } from '../../../src/backends/chos/index.js'
 import { runAs } from '../../harness/accounts.js'
-import { chosSite, contents, oldLibrary, pulled as pull, writeBusybox, writeTree } from '../../harness/chosSite.js'
+import { chosSite, contents, oldLibrary, writeBusybox, writeTree } from '../../harness/chosSite.js'
 import { failure } from '../../harness/gateway.js'
 import { DEFAULT_PREFIX, SHARED_IMAGE_PATH } from '../../harness/native.js'
 import { own, service, userA } from '../../harness/people.js'
@@ -215,46 +215,11 @@ describe('the image of who names none', () => {
     expect(await ask({ defaults: true, failToDefault: true }, { chos: 'none-such', home })).toBe('chos:default')
     writeFileSync(join(home, '.chos'), 'x'.repeat(5000))
     expect(await ask({ defaults: true }, { home })).toBe('TREE_NOT_FOUND')
+    // The machine itself is no image.
+    expect(await ask({ defaults: true }, { chos: 'local' })).toBe('none')
+    expect(await ask({ defaults: true, failToDefault: true }, { chos: '/' })).toBe('none')
     rmSync(join(home, '.chos'))
     mkdirSync(join(home, '.chos'))
     expect(await ask({ defaults: true }, { home })).toBe('CONFIG_INVALID')
-  })
-
-  it.each(['dash', 'bash', 'zsh'])('is named by the profile script, in %s', async (shell) => {
-    const { config } = site()
-    await pull('chos:a', { ...config, systems: { test: { imagePath: SHARED_IMAGE_PATH } } })
-    // As a login shell reads it: a file that everyone may read.
-    const script = work.at('shifter-chos.sh')
-    writeFileSync(script, readFileSync(join(repository, 'docs/shifter-chos.sh')), { mode: 0o644 })
-    const home = work.at(`home-${shell}`)
-    mkdirSync(home)
-    own(home, userA, 0o755)
-    const login = (env: Readonly<Record<string, string>>, command = `${DEFAULT_PREFIX}/bin/shifter cat /etc/os-release`) => runAs(userA, [shell, '-euc', `. ${script}; ${command}`], { env: { HOME: home, ...env } })
-    expect(await login({ CHOS: 'a' })).toMatchObject({ status: 0, stdout: 'PRETTY_NAME="tree"\n' })
-    expect((await login({})).stderr).toContain('no image is named')
-    writeFileSync(join(home, '.chos'), 'a')
-    expect(await login({})).toMatchObject({ status: 0, stdout: 'PRETTY_NAME="tree"\n' })
-    const show = 'echo "${SHIFTER_IMAGEREQUEST:-none} ${shifter_chos:-unset}"'
-    expect((await login({ CHOS: 'local' }, show)).stdout).toBe('none unset\n')
-    expect((await login({ SHIFTER_IMAGEREQUEST: 'docker:x' }, show)).stdout).toBe('docker:x unset\n')
-    // An option decides over it.
-    expect((await login({ CHOS: 'no-such' }, `${DEFAULT_PREFIX}/bin/shifter --image=chos:a cat /etc/os-release`))).toMatchObject({ status: 0, stdout: 'PRETTY_NAME="tree"\n' })
-    expect((await login({ CHOS: 'no-such' })).stderr).toContain('chos:no-such')
-    expect((await login({ CHOS: 'a\u0007b' }, show))).toMatchObject({ stdout: 'none unset\n', stderr: expect.stringContaining('is no text') as string })
-    // Whatever the file is: nobody who logs in waits, runs what it says, or has an environment that no program starts with.
-    const file = join(home, '.chos')
-    const chosen = async (content: string | Buffer) => { writeFileSync(file, content); return login({}, `/bin/true; ${show}`) }
-    expect((await chosen('  a \t\nb\n')).stdout).toBe('chos:a unset\n')
-    expect((await chosen('$(echo a >&2)`id`;*\n')).stdout).toBe('chos:$(echo a >&2)`id`;* unset\n')
-    expect((await chosen('\n')).stdout).toBe('none unset\n')
-    expect((await chosen('\u001b[31ma'))).toMatchObject({ stdout: 'none unset\n', stderr: expect.stringContaining('is no text') as string })
-    expect((await chosen('x'.repeat(300_000)))).toMatchObject({ status: 0, stdout: 'none unset\n', stderr: expect.stringContaining('is longer than 80 characters') as string })
-    chmodSync(file, 0)
-    expect(await login({}, show)).toMatchObject({ status: 0, stdout: 'none unset\n', stderr: '' })
-    rmSync(file)
-    await runOk(['mkfifo', '-m', '644', file])
-    expect(await login({}, show)).toMatchObject({ status: 0, stdout: 'none unset\n' })
-    expect((await runAs(userA, ['env', '-u', 'HOME', '-u', 'CHOS', shell, '-euc', `. ${script}; ${show}`]))).toMatchObject({ status: 0, stdout: 'none unset\n' })
-    expect((await runOk(['env', `HOME=${home}`, 'CHOS=a', shell, '-euc', `. ${script}; ${show}`])).stdout).toBe('none unset\n')
   })
 })
