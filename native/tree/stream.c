@@ -4,24 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "merge/tree.h"
 #include "tree/elf.h"
+#include "tree/names.h"
 
 #define LIBRARY_MOST ((size_t)16 << 20)
 #define LIBRARIES 8
-#define HOPS 40
 #define TOLD_EVERY ((uint64_t)64 << 20)
-
-// A name that was met. What was left out is known too: another name of it goes with it.
-struct name {
-  struct node node;
-  struct name *next_link;
-  const char *target; // of a symbolic link, as it is written
-  const char *came;   // and as it came
-  struct elf_kind kind;
-  uint8_t note;       // why it was left out
-  bool written, listed, is_directory;
-};
 
 struct library {
   struct elf_kind kind;
@@ -39,11 +27,9 @@ struct stream {
   uint64_t written, told, entries;
   bool ended; // the output took no more
   int64_t newest;
-  struct arena arena;
-  struct tree names;
-  struct name *first_link, *last_link; // in the order in which they came
-  struct name *current;                // the file whose content comes
-  struct buffer content;               // of a C library
+  struct names names;
+  struct name *current;  // the file whose content comes
+  struct buffer content; // of a C library
   bool is_library;
   struct library libraries[LIBRARIES];
   size_t library_count;
@@ -66,7 +52,7 @@ struct stream *stream_open(const struct stream_limits *limits, uint64_t key, str
   stream->report = report;
   stream->hash = EVP_MD_CTX_new();
   if (stream->hash == NULL || EVP_DigestInit_ex(stream->hash, EVP_sha256(), NULL) != 1) memory_exhausted();
-  tree_open(&stream->names, sizeof(struct name), &stream->arena, key);
+  names_open(&stream->names, key);
   stream->writer = writer_open((struct writer_output){write_hashed, stream});
   return stream;
 }
@@ -76,8 +62,7 @@ void stream_close(struct stream **at) {
   if (stream == NULL) return;
   writer_close(&stream->writer);
   EVP_MD_CTX_free(stream->hash);
-  tree_close(&stream->names);
-  arena_free(&stream->arena);
+  names_close(&stream->names);
   buffer_free(&stream->content);
   free(stream);
   *at = NULL;
@@ -92,18 +77,8 @@ static const char *text_of(const struct path *path) {
   return path->count == 0 ? "" : path->text.at;
 }
 
-static struct name *name_of(struct stream *stream, const struct path *path) {
-  struct node *node = stream->names.root;
-  for (size_t i = 0; i < path->count; i++) {
-    size_t length;
-    const char *component = path_component(path, i, &length);
-    node = tree_make(&stream->names, node, component, length);
-  }
-  return (struct name *)(void *)node;
-}
-
 void stream_note(struct stream *stream, enum tree_note note, const struct path *path) {
-  name_of(stream, path)->note = (uint8_t)note;
+  names_make(&stream->names, path)->note = (uint8_t)note;
   report_note(stream->report, note, path->count == 0 ? "." : text_of(path), NULL);
 }
 
@@ -119,31 +94,25 @@ static bool put(struct stream *stream, const struct path *path, const struct tar
 // A directory that is emptied has no time of its own: whatever came and went in it changed it.
 static enum stream_step put_empty(struct stream *stream, const struct path *path, uint32_t mode, struct failure *why) {
   const struct tar_entry directory = {.type = TAR_DIRECTORY, .mode = mode};
-  struct name *name = name_of(stream, path);
+  struct name *name = names_make(&stream->names, path);
   name->written = name->is_directory = true;
   name->target = NULL;
   return put(stream, path, &directory, why) ? STREAM_LEFT_OUT : STREAM_FAULT;
 }
 
 static enum stream_step put_link(struct stream *stream, const struct path *path, const struct tar_entry *entry, const char *target, size_t length, struct failure *why) {
-  struct name *name = name_of(stream, path);
+  struct name *name = names_make(&stream->names, path);
   struct tar_entry link = *entry;
   link.link = target;
   link.link_length = length;
   name->written = true;
   name->is_directory = false;
-  name->target = arena_copy(&stream->arena, target, length);
-  if (!name->listed) {
-    name->listed = true;
-    if (stream->last_link == NULL) stream->first_link = name;
-    else stream->last_link->next_link = name;
-    stream->last_link = name;
-  }
+  names_lead(&stream->names, name, target, length);
   return put(stream, path, &link, why) ? STREAM_TAKEN : STREAM_FAULT;
 }
 
 static enum stream_step leave_out(struct stream *stream, const struct path *path, enum tree_note note, const char *target) {
-  name_of(stream, path)->note = (uint8_t)note;
+  names_make(&stream->names, path)->note = (uint8_t)note;
   report_note(stream->report, note, text_of(path), target);
   return STREAM_LEFT_OUT;
 }
@@ -151,8 +120,7 @@ static enum stream_step leave_out(struct stream *stream, const struct path *path
 // Another name of a file goes the way of the first, whose content is the only one that there is. One of a symbolic link is a link of its own: where
 // it is, it may lead elsewhere.
 static enum stream_step put_again(struct stream *stream, const struct path *path, const struct tar_entry *entry, const struct path *target, struct failure *why) {
-  const struct node *node = tree_find(&stream->names, target);
-  const struct name *first = (const struct name *)(const void *)node;
+  const struct name *first = names_find(&stream->names, target);
   if (first != NULL && first->came != NULL) {
     struct tar_entry link = *entry;
     link.type = TAR_SYMLINK;
@@ -164,7 +132,7 @@ static enum stream_step put_again(struct stream *stream, const struct path *path
   if (first == NULL || (!first->written && first->note == NOTE_NONE)) return tar_fault(why, text_of(path), path->text.length, "is a hard link to nothing before it"), STREAM_FAULT;
   bool by_name = first->note == NOTE_PSEUDO || first->note == NOTE_RESERVED;
   if (!first->written) return leave_out(stream, path, by_name ? NOTE_LINKED : (enum tree_note)first->note, by_name ? text_of(target) : NULL);
-  struct name *name = name_of(stream, path);
+  struct name *name = names_make(&stream->names, path);
   name->kind = first->kind;
   name->written = true;
   name->is_directory = false;
@@ -190,7 +158,7 @@ static enum stream_step put_kept(struct stream *stream, const struct path *path,
     why->code = ERROR_LIMIT_EXCEEDED;
     return STREAM_FAULT;
   }
-  struct name *name = name_of(stream, path);
+  struct name *name = names_make(&stream->names, path);
   name->written = true;
   name->is_directory = entry->type == TAR_DIRECTORY;
   name->target = NULL;
@@ -205,7 +173,7 @@ static enum stream_step put_kept(struct stream *stream, const struct path *path,
 static bool is_within(const struct stream *stream, const struct path *path, struct failure *why) {
   const struct tar_entry named = {.name = text_of(path), .name_length = path->text.length};
   const struct path_limits limits = {.depth = stream->limits.depth, .bytes = stream->limits.name_bytes, .names = stream->limits.entries};
-  if (stream->entries > limits.names || stream->names.count > limits.names) return too_many_names(why, &named, &limits);
+  if (stream->entries > limits.names || stream->names.tree.count > limits.names) return too_many_names(why, &named, &limits);
   if (path->count <= limits.depth && path->text.length <= limits.bytes) return true;
   tar_fault(why, named.name, named.name_length, "its name has more than %zu components or %zu bytes", limits.depth, limits.bytes);
   why->code = ERROR_LIMIT_EXCEEDED;
@@ -217,7 +185,7 @@ enum stream_step stream_entry(struct stream *stream, const struct path *path, co
   stream->current = NULL;
   if (!is_within(stream, path, why)) return STREAM_FAULT;
   const char *link = entry->type == TAR_SYMLINK ? entry->link : NULL;
-  if (entry->type != TAR_LINK) name_of(stream, path)->came = link == NULL ? NULL : arena_copy(&stream->arena, link, entry->link_length);
+  if (entry->type != TAR_LINK) names_make(&stream->names, path)->came = link == NULL ? NULL : arena_copy(&stream->names.arena, link, entry->link_length);
   AUTO_RULING ruling;
   tree_rule(text_of(path), link, &ruling);
   bool is_directory = entry->type == TAR_DIRECTORY;
@@ -273,84 +241,6 @@ bool stream_content_end(struct stream *stream, struct failure *why) {
 
 // --- the end ---------------------------------------------------------------------------------------------------------------------
 
-// Where a name leads, links followed as in a root file system.
-struct lead {
-  const struct name *end; // NULL: to nothing
-  bool of_node;           // but for what the runtime shows of the node itself
-  bool left_out;          // to what was in the tree
-  bool absolute;          // by a link from the root
-};
-
-// What the runtime shows or gives is there whatever the image holds.
-static bool is_of_node(const struct node *directory, const char *part, size_t length) {
-  static const char *const places[] = {"proc", "sys", "dev", "run", "tmp"}, *const files[] = {"passwd", "group", "hosts", "resolv.conf", "nsswitch.conf"};
-  CLEANUP(path_free) struct path path = {0};
-  tree_path(directory, &path);
-  path_add(&path, part, length);
-  const char *top = path_component(&path, 0, &length);
-  for (size_t i = 0; i < COUNT_OF(places); i++)
-    if (text_is(top, length, places[i])) return true;
-  if (path.count != 2 || !text_is(top, length, "etc")) return false;
-  const char *file = path_component(&path, 1, &length);
-  for (size_t i = 0; i < COUNT_OF(files); i++)
-    if (text_is(file, length, files[i])) return true;
-  return false;
-}
-
-static struct lead follow(const struct stream *stream, const struct node *from, const char *target) {
-  AUTO_BUFFER rest = {0};
-  buffer_text(&rest, target);
-  struct lead lead = {.absolute = target[0] == '/'};
-  const struct node *node = lead.absolute ? stream->names.root : from;
-  size_t at = 0;
-  for (int hops = 0;;) {
-    at += strspn(rest.at + at, "/");
-    size_t length = strcspn(rest.at + at, "/");
-    if (length == 0) break;
-    const char *part = rest.at + at;
-    at += length;
-    if (text_is(part, length, ".")) continue;
-    if (text_is(part, length, "..")) {
-      if (node->parent != NULL) node = node->parent;
-      continue;
-    }
-    const struct node *child = tree_child(&stream->names, node, part, length);
-    const struct name *name = (const struct name *)(const void *)child;
-    if (name == NULL || (!name->written && child->first == NULL)) {
-      lead.of_node = is_of_node(node, part, length);
-      lead.left_out = name != NULL;
-      return lead;
-    }
-    if (name->target == NULL) {
-      node = child;
-      continue;
-    }
-    if (++hops > HOPS) return lead;
-    AUTO_BUFFER led = {0};
-    buffer_text(&led, name->target);
-    buffer_byte(&led, '/');
-    buffer_text(&led, rest.at + at);
-    if (name->target[0] == '/') node = stream->names.root, lead.absolute = true;
-    buffer_free(&rest);
-    rest = (struct buffer){steal(&led.at), led.length, led.room};
-    at = 0;
-  }
-  lead.end = (const struct name *)(const void *)node;
-  return lead;
-}
-
-// A relative link to what the tree never held is as it was.
-static void tell_dangling(struct stream *stream) {
-  CLEANUP(path_free) struct path path = {0};
-  for (const struct name *link = stream->first_link; link != NULL; link = link->next_link) {
-    if (link->target == NULL) continue;
-    struct lead lead = follow(stream, link->node.parent, link->target);
-    if (lead.end != NULL || lead.of_node || !(lead.absolute || lead.left_out)) continue;
-    tree_path(&link->node, &path);
-    report_note(stream->report, NOTE_DANGLING, path.text.at, link->target);
-  }
-}
-
 static void tell_facts(struct stream *stream, struct elf_kind kind) {
   const char *architecture = elf_architecture(kind);
   report_fact(stream->report, "architecture", "%s", architecture == NULL ? "unknown" : architecture);
@@ -365,9 +255,9 @@ static void tell_facts(struct stream *stream, struct elf_kind kind) {
 }
 
 bool stream_finish(struct stream *stream, struct failure *why) {
-  const struct name *shell = follow(stream, stream->names.root, "/bin/sh").end;
+  const struct name *shell = names_follow(&stream->names, "/bin/sh");
   if (shell == NULL || shell->kind.machine == 0) return fail(why, ERROR_TREE_INVALID, "it has no /bin/sh that is a program: it is no system");
-  tell_dangling(stream);
+  names_tell_dangling(&stream->names, stream->report);
   tell_facts(stream, shell->kind);
   report_counts(stream->report);
   if (!writer_end(stream->writer)) return stopped(stream, why);
