@@ -4,12 +4,11 @@
  *
  * @module
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
-import { install, median, PREFIX, publish, run } from './start.mjs'
+import { begin, install, median, PREFIX, publish, run } from './start.mjs'
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 const TASKS = 64
@@ -38,14 +37,9 @@ const integration = (etc) => {
 }
 
 export const main = async (args) => {
-  const { values } = parseArgs({ args, options: { rounds: { type: 'string', default: '15' }, json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } })
-  if (values.help) return console.log(USAGE)
-  const rounds = Number(values.rounds)
-  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds is a number from 1 on: ${values.rounds}`)
-  if (process.getuid?.() !== 0) throw new Error('run this as root: it installs setuid programs and starts a cluster')
-  if (!existsSync(join(REPOSITORY, 'dist/bin/shifterimg.js'))) throw new Error('dist is missing: npm run build')
-  mkdirSync('/var/lib/shifter-sdk-bench', { recursive: true, mode: 0o755 })
-  const work = mkdtempSync('/var/lib/shifter-sdk-bench/')
+  const asked = begin(args, USAGE, '15', 'installs setuid programs and starts a cluster')
+  if (asked === undefined) return
+  const { json, rounds, work } = asked
   run(['chmod', '755', work])
   let cluster
   try {
@@ -66,7 +60,7 @@ export const main = async (args) => {
     // The first of each finds nothing in any cache.
     const of = (name) => median(times.filter(([each]) => each === name).slice(1).map(([, time]) => Number(time) / 1e6))
     const result = { tasks: TASKS, without: of('without'), with: of('with'), ratio: of('with') / of('without') }
-    if (values.json) return console.log(JSON.stringify(result))
+    if (json) return console.log(JSON.stringify(result))
     console.log(`a step of ${TASKS} tasks without an image ${result.without.toFixed(0).padStart(6)} ms`)
     console.log(`the same with an image            ${result.with.toFixed(0).padStart(6)} ms   ${result.ratio.toFixed(2)} times`)
   } finally {

@@ -76,17 +76,27 @@ export const median = (values) => {
   return sorted.length % 2 === 1 ? sorted[(sorted.length - 1) / 2] : (sorted[sorted.length / 2 - 1] + sorted[sorted.length / 2]) / 2
 }
 
-export const main = async (args) => {
-  const { values } = parseArgs({ args, options: { rounds: { type: 'string', default: '60' }, json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } })
-  if (values.help) return console.log(USAGE)
+/** What a measurement was asked for, and a directory for it; nothing where only its usage was. */
+export const begin = (args, usage, usual, why) => {
+  const { values } = parseArgs({ args, options: { rounds: { type: 'string', default: usual }, json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } })
+  if (values.help) {
+    console.log(usage)
+    return undefined
+  }
   const rounds = Number(values.rounds)
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds is a number from 1 on: ${values.rounds}`)
-  if (process.getuid?.() !== 0) throw new Error('run this as root: it installs setuid programs and prepares roots')
+  if (process.getuid?.() !== 0) throw new Error(`run this as root: it ${why}`)
   if (!existsSync(SHIFTERIMG)) throw new Error(`${SHIFTERIMG} is missing: npm run build`)
+  mkdirSync('/var/lib/shifter-sdk-bench', { recursive: true, mode: 0o755 })
+  return { rounds, json: values.json, work: mkdtempSync('/var/lib/shifter-sdk-bench/') }
+}
+
+export const main = async (args) => {
+  const asked = begin(args, USAGE, '60', 'installs setuid programs and prepares roots')
+  if (asked === undefined) return
+  const { json, rounds, work } = asked
   const setupRoot = join(PREFIX, 'sbin/setupRoot')
   const unsetupRoot = join(PREFIX, 'sbin/unsetupRoot')
-  mkdirSync('/var/lib/shifter-sdk-bench', { recursive: true, mode: 0o755 })
-  const work = mkdtempSync('/var/lib/shifter-sdk-bench/')
   try {
     install()
     const id = await publish(work)
@@ -124,7 +134,7 @@ export const main = async (args) => {
     row(`joined start, ${RANKS} at once`, ranks.shifter, ranks.bare)
     row('setupRoot', prepared.setupRoot)
     row('unsetupRoot', prepared.unsetupRoot)
-    if (values.json) console.log(JSON.stringify({ fresh, joined, ranks, prepared }))
+    if (json) console.log(JSON.stringify({ fresh, joined, ranks, prepared }))
   } finally {
     if (existsSync(unsetupRoot)) spawnSync(unsetupRoot, ['--job=bench'])
     rmSync(work, { recursive: true, force: true })

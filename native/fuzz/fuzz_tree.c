@@ -1,21 +1,17 @@
 // Bytes as a CHOS tree: a link by the rules, a library's notes and banner, and an archive. Whatever they are, reading ends in a reason or in a
 // stream that the tar reader takes, without owners of its own, whose names are those that the rules keep and whose links do not lead into CHOS.
-#include "fuzz/fuzzing.h"
+#include "fuzz/streams.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "merge/path.h"
-#include "tests/making.h"
 #include "tree/archive.h"
 #include "tree/elf.h"
 
-static const struct stream_limits limits = {.bytes = 1 << 20, .entries = 200, .depth = 20, .name_bytes = 300};
-
-static bool keep(void *to, const void *at, size_t length) {
-  buffer_add(to, at, length);
-  return true;
-}
+enum { ENTRIES = 200, DEPTH = 20, NAME_BYTES = 300 };
+static const struct stream_limits limits = {.bytes = 1 << 20, .entries = ENTRIES, .depth = DEPTH, .name_bytes = NAME_BYTES};
+static const struct path_limits names = {.depth = DEPTH, .bytes = NAME_BYTES, .names = ENTRIES};
 
 // The rule for a rewritten link, written a second time: absolute and clean, and no way of CHOS.
 static void check_ruling(const char *path, const struct tree_ruling *ruling) {
@@ -33,7 +29,6 @@ static void fuzz_rule(const char *text, size_t size) {
   if (end == NULL || end == text || text[0] == '/') return;
   CLEANUP(path_free) struct path path = {0};
   struct failure why = {0};
-  const struct path_limits names = {limits.depth, limits.name_bytes, limits.entries};
   const struct tar_entry entry = {.name = text, .name_length = (size_t)(end - text)};
   if (!path_read(&path, text, entry.name_length, &names, &entry, "its name", &why)) return;
   AUTO_FREE char *target = memory_copy(end + 1, size - entry.name_length - 1);
@@ -42,26 +37,16 @@ static void fuzz_rule(const char *text, size_t size) {
   check_ruling(path.text.at, &ruling);
 }
 
-static void check_stream(const struct buffer *tar) {
-  struct tar_whole whole = {tar, false};
-  struct failure why = {0};
-  CLEANUP(tar_close) struct tar_reader *reader = tar_open((struct tar_input){tar_whole_give, &whole});
+static void check_entry(const struct tar_entry *entry, uint64_t number) {
+  (void)number;
   CLEANUP(path_free) struct path path = {0};
-  AUTO_WORDS files = {0};
-  const struct path_limits names = {limits.depth, limits.name_bytes, limits.entries};
-  const struct tar_entry *entry;
-  enum tar_step step;
-  while ((step = tar_next(reader, &entry, &why)) == TAR_ENTRY) {
-    must(path_read(&path, entry->name, entry->name_length, &names, entry, "its name", &why));
-    must(entry->attribute_count == 0 && entry->type != TAR_CHARACTER && entry->type != TAR_BLOCK_DEVICE && entry->type != TAR_FIFO);
-    if (entry->type == TAR_LINK) must(words_hold(&files, entry->link));
-    else if (entry->type != TAR_SYMLINK) words_add(&files, entry->name, entry->name_length);
-    AUTO_RULING ruling;
-    tree_rule(path.count == 0 ? "" : path.text.at, entry->type == TAR_SYMLINK ? entry->link : NULL, &ruling);
-    // What is in the stream stays in it when it is read once more.
-    must(ruling.fate == TREE_KEEP || (ruling.fate == TREE_EMPTY && entry->type == TAR_DIRECTORY));
-  }
-  must(step == TAR_END);
+  struct failure why = {0};
+  must(path_read(&path, entry->name, entry->name_length, &names, entry, "its name", &why));
+  must(entry->attribute_count == 0 && entry->type != TAR_CHARACTER && entry->type != TAR_BLOCK_DEVICE && entry->type != TAR_FIFO);
+  AUTO_RULING ruling;
+  tree_rule(path.count == 0 ? "" : path.text.at, entry->type == TAR_SYMLINK ? entry->link : NULL, &ruling);
+  // What is in the stream stays in it when it is read once more.
+  must(ruling.fate == TREE_KEEP || (ruling.fate == TREE_EMPTY && entry->type == TAR_DIRECTORY));
 }
 
 static void fuzz_archive(const char *bytes, size_t size) {
@@ -72,10 +57,10 @@ static void fuzz_archive(const char *bytes, size_t size) {
   struct tar_whole whole = {&archive, false};
   struct failure why = {0};
   struct report report = {.fd = sink};
-  CLEANUP(stream_close) struct stream *stream = stream_open(&limits, 7, (struct writer_output){keep, &tar}, &report);
+  CLEANUP(stream_close) struct stream *stream = stream_open(&limits, 7, (struct writer_output){fuzz_keep, &tar}, &report);
   bool read = archive_read((struct tar_input){tar_whole_give, &whole}, &limits, stream, &why) && stream_finish(stream, &why);
   must(tar.length <= limits.bytes);
-  if (read) check_stream(&tar);
+  if (read) fuzz_entries(&tar, check_entry);
   else fuzz_refused(&why);
   report_free(&report);
 }

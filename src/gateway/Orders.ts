@@ -9,7 +9,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { carried, errorFields, type FormatError, GatewayError, isShifterError, messageOf, printable, type ShifterError } from "../core/Errors.js"
 import type { Credentials } from "../core/Image.js"
-import { Acl, type ImageMetadata, MetadataFields } from "../core/ImageRecord.js"
+import { Acl, MetadataFields } from "../core/ImageRecord.js"
 import * as ImageRef from "../core/ImageRef.js"
 import { ImportSource } from "../core/Import.js"
 import * as ImportSettings from "../core/ImportSettings.js"
@@ -19,47 +19,27 @@ import type { PullOrder } from "../core/PullQueue.js"
 import * as Site from "../core/Site.js"
 import type { Identity } from "./Identity.js"
 
-/** What somebody wants pulled. */
-export interface Wanted {
-  readonly system: string
-  readonly reference: string
-  readonly platform?: string | undefined
-  readonly allowUids?: ReadonlyArray<number> | undefined
-  readonly allowGids?: ReadonlyArray<number> | undefined
-  readonly verify?: boolean | undefined
-}
-
-const Checked = Schema.Struct({
+/** What every order says. */
+const Named = Schema.Struct({
   system: Schema.String,
   reference: Schema.String,
   platform: Schema.optional(Schema.String),
   allowUids: Schema.optional(Acl),
-  allowGids: Schema.optional(Acl),
-  verify: Schema.optional(Schema.Boolean)
+  allowGids: Schema.optional(Acl)
 })
 
-/** What somebody wants imported. */
-export interface WantedImport {
-  readonly system: string
-  readonly reference: string
-  readonly source: ImportSource
-  readonly platform?: string | undefined
-  readonly allowUids?: ReadonlyArray<number> | undefined
-  readonly allowGids?: ReadonlyArray<number> | undefined
-  readonly partition?: string | undefined
-  readonly metadata?: Partial<ImageMetadata> | undefined
-}
+/** What somebody wants pulled. */
+export const Wanted = Schema.Struct({ ...Named.fields, verify: Schema.optional(Schema.Boolean) })
+export type Wanted = typeof Wanted.Type
 
-const CheckedImport = Schema.Struct({
-  system: Schema.String,
-  reference: Schema.String,
+/** What somebody wants imported. */
+export const WantedImport = Schema.Struct({
+  ...Named.fields,
   source: ImportSource,
-  platform: Schema.optional(Schema.String),
-  allowUids: Schema.optional(Acl),
-  allowGids: Schema.optional(Acl),
   partition: Schema.optional(Schema.String.pipe(Schema.maxLength(200))),
   metadata: Schema.optional(Schema.partialWith(MetadataFields, { exact: true }))
 })
+export type WantedImport = typeof WantedImport.Type
 
 /** Of what an import says about its image: a user's waiting ones are all kept. */
 const METADATA_BYTES = 128 * 1024
@@ -76,7 +56,7 @@ export type HasLogin = (host: string) => Effect.Effect<boolean>
 /** The order of what somebody wants. Fails when he may not ask for it, or when it is nothing that can be pulled over the network. */
 export const make = (site: Site.Site, hasLogin: HasLogin, identity: Identity, wanted: Wanted): Effect.Effect<Ordered, GatewayError> =>
   Effect.gen(function* () {
-    yield* checked(Checked, wanted)
+    yield* checked(Wanted, wanted)
     const system = yield* Site.system(site, wanted.system)
     yield* mayPull(identity, system)
     const ref = yield* ImageRef.parse(wanted.reference, site.defaultImageType)
@@ -108,7 +88,7 @@ export const make = (site: Site.Site, hasLogin: HasLogin, identity: Identity, wa
 /** The order of an import: its user's alone. Fails when he may not import. */
 export const ofImport = (site: Site.Site, identity: Identity, wanted: WantedImport): Effect.Effect<PullOrder, GatewayError> =>
   Effect.gen(function* () {
-    const { metadata, partition, source } = yield* checked(CheckedImport, wanted)
+    const { metadata, partition, source } = yield* checked(WantedImport, wanted)
     const system = yield* Site.system(site, wanted.system)
     yield* mayPull(identity, system)
     const { requester } = identity

@@ -17,8 +17,7 @@ import { Pulls } from '../../src/gateway/Pulls.js'
 import { smallFileSystem } from '../harness/fileSystems.js'
 import { honestImage, type HostileRegistry, hostileRegistry, manyImages } from '../harness/hostileRegistry.js'
 import { ended, outcomeOf, pulled, pullsOf, somebody, withPulls } from '../harness/pulls.js'
-import { startPostgres } from '../harness/postgres.js'
-import { type PullService, startPullService } from '../harness/pullService.js'
+import { type ServiceSite, withPullServices, withReplicas } from '../harness/pullService.js'
 import { type TestSite, testSite } from '../harness/site.js'
 import { expectSound, expireLeases, leftovers } from '../harness/soundness.js'
 import { useWorkspace } from '../harness/workspace.js'
@@ -44,7 +43,7 @@ let sites = 0
 beforeAll(async () => { registry = await hostileRegistry(contents()) })
 afterAll(() => registry.stop())
 
-const siteAt = (pulls: object = {}, at = registry): TestSite & { readonly directory: string } => {
+const siteAt = (pulls: object = {}, at = registry): ServiceSite => {
   const directory = work.at(`site${sites++}`)
   mkdirSync(directory, { recursive: true })
   const site = testSite(directory, [at.host])
@@ -71,24 +70,9 @@ const expectClean = async (site: TestSite, wanted: readonly number[], context: s
   expect(leftovers(site), context).toEqual([])
 }
 
-/** Starts services that are stopped whatever happens. */
-const withServices = async <A>(use: (start: (site: TestSite & { readonly directory: string }, env?: Readonly<Record<string, string>>) => Promise<PullService>) => Promise<A>): Promise<A> => {
-  const started: PullService[] = []
-  try {
-    return await use(async (site, env) => {
-      const service = await startPullService(site.config, join(site.directory, `process${started.length}`), env)
-      started.push(service)
-      return service
-    })
-  } finally {
-    for (const { child } of started) child.kill('SIGKILL')
-    await Promise.all(started.map((service) => service.ended))
-  }
-}
-
 describe.concurrent('a service', () => {
   it.each(phases)('that dies in the phase %s is followed by another one within ten seconds, which goes on', (phase) =>
-    withServices(async (start) => {
+    withPullServices(async (start) => {
       const site = siteAt()
       const first = await start(site, { DIE_AT: phase })
       const asked = await first.ask(1001, reference())
@@ -105,7 +89,7 @@ describe.concurrent('a service', () => {
     }))
 
   it('that stands still for longer than its lease publishes nothing when it wakes up, and works on', () =>
-    withServices(async (start) => {
+    withPullServices(async (start) => {
       const site = siteAt({ atOnce: 1 })
       const first = await start(site, { STOP_AT: 'transfer' })
       const asked = await first.ask(1001, reference())
@@ -128,7 +112,7 @@ describe.concurrent('a service', () => {
     }))
 
   it('beside another one converts what both are asked for once', () =>
-    withServices(async (start) => {
+    withPullServices(async (start) => {
       const site = siteAt({ atOnce: 8, perRegistry: 8 })
       const services = await Promise.all([start(site), start(site)])
       const ends = await Promise.all(Array.from({ length: 24 }, async (_, i) => {
@@ -144,33 +128,21 @@ describe.concurrent('a service', () => {
 })
 
 describe('a database of two replicas', () => {
-  it('may be restarted in the middle of pulls, and one of the replicas may die', async () => {
-    mkdirSync(work.at('database'))
-    const server = await startPostgres(work.at('database'))
-    try {
-      await withServices(async (start) => {
-        const first = siteAt()
-        const config = { ...first.config, postgres: server.settings() }
-        // Another machine: what they share is the database and the image path.
-        const other = siteAt()
-        const replicas = [{ ...first, config }, { ...other, imagePath: first.imagePath, config: { ...config, stateDirectory: other.stateDirectory } }] as const
-        const services = [await start(replicas[0]), await start(replicas[1])] as const
-        const asked = await Promise.all(Array.from({ length: images * 2 }, async (_, i) => ({ uid: 1001 + i, pull: await services[i % 2 === 0 ? 0 : 1].ask(1001 + i, reference(i % images)) })))
-        const victim = await Promise.any(services.map(async (service, i) => { await service.says(({ _tag }) => _tag === 'Packing'); return i }))
-        const [dies, lives] = victim === 0 ? services : [services[1], services[0]]
-        await server.restart('immediate')
-        await dies.kill()
-        for (const { pull, uid } of asked) expect(outcomeOf(await lives.end(uid, pull.id))).toBe('done')
-        await lives.stop()
-        const third = await start(replicas[0])
-        expect((await third.end(1001, asked[0]?.pull.id ?? '')).state).toBe('done')
-        await third.stop()
-        for (const replica of replicas) await expectClean(replica, [0, 1, 2, 3], 'replicas')
-      })
-    } finally {
-      await server.stop()
-    }
-  })
+  it('may be restarted in the middle of pulls, and one of the replicas may die', () =>
+    withReplicas(work.at('database'), siteAt, async (start, replicas, server) => {
+      const services = [await start(replicas[0]), await start(replicas[1])] as const
+      const asked = await Promise.all(Array.from({ length: images * 2 }, async (_, i) => ({ uid: 1001 + i, pull: await services[i % 2 === 0 ? 0 : 1].ask(1001 + i, reference(i % images)) })))
+      const victim = await Promise.any(services.map(async (service, i) => { await service.says(({ _tag }) => _tag === 'Packing'); return i }))
+      const [dies, lives] = victim === 0 ? services : [services[1], services[0]]
+      await server.restart('immediate')
+      await dies.kill()
+      for (const { pull, uid } of asked) expect(outcomeOf(await lives.end(uid, pull.id))).toBe('done')
+      await lives.stop()
+      const third = await start(replicas[0])
+      expect((await third.end(1001, asked[0]?.pull.id ?? '')).state).toBe('done')
+      await third.stop()
+      for (const replica of replicas) await expectClean(replica, [0, 1, 2, 3], 'replicas')
+    }))
 })
 
 /** The first so many requests of what is named are answered by something else. */
@@ -258,7 +230,7 @@ describe('at random', () => {
     }
     for (let round = 0; round < (isLong ? 60 : 1); round++) {
       const context = `seed ${seed}, round ${round}`
-      await withServices(async (start) => {
+      await withPullServices(async (start) => {
         const site = siteAt()
         const services = [await start(site), await start(site)]
         const wanted = Array.from({ length: 3 }, () => random(images))

@@ -5,7 +5,6 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import * as Chunk from 'effect/Chunk'
@@ -15,9 +14,9 @@ import * as Stream from 'effect/Stream'
 import { importImage, inspectImage, Site } from 'shifter-sdk'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import * as Uploads from '../../src/core/Uploads.js'
-import { startPostgres } from '../harness/postgres.js'
+import { freePort } from '../harness/ports.js'
 import { runOk } from '../harness/process.js'
-import { type PullService, startPullService } from '../harness/pullService.js'
+import { type ServiceSite, withPullServices, withReplicas } from '../harness/pullService.js'
 import { outcomeOf } from '../harness/pulls.js'
 import { ask } from '../harness/service.js'
 import { expectSound, leftovers } from '../harness/soundness.js'
@@ -32,7 +31,7 @@ const tar = tarBytes([{ name: 'opt/noise', type: 'file', data: randomBytes(2_000
 const ME = 0
 let sites = 0
 
-const siteAt = (): TestSite & { readonly directory: string } => {
+const siteAt = (): ServiceSite => {
   const directory = work.at(`site${sites++}`)
   mkdirSync(directory, { recursive: true })
   const site = testSite(directory)
@@ -48,20 +47,6 @@ const uploaded = (site: TestSite): Promise<string> => {
   )
 }
 
-const withServices = async (use: (start: (site: TestSite & { readonly directory: string }, env?: Readonly<Record<string, string>>) => Promise<PullService>) => Promise<void>): Promise<void> => {
-  const started: PullService[] = []
-  try {
-    await use(async (site, env) => {
-      const service = await startPullService(site.config, join(site.directory, `process${started.length}`), env)
-      started.push(service)
-      return service
-    })
-  } finally {
-    for (const { child } of started) child.kill('SIGKILL')
-    await Promise.all(started.map((service) => service.ended))
-  }
-}
-
 beforeAll(async () => {
   writeFileSync(work.at('x.tar'), tar)
   await built()
@@ -70,7 +55,7 @@ const path = () => ({ _tag: 'Path', path: work.at('x.tar') }) as const
 
 describe.concurrent('an import whose process is killed', () => {
   it.each(['resolve', 'convert', 'publish'])('in the phase %s is finished by the next process, and nothing is left', (phase) =>
-    withServices(async (start) => {
+    withPullServices(async (start) => {
       const site = siteAt()
       const upload = await uploaded(site)
       const first = await start(site, { DIE_AT: phase })
@@ -91,60 +76,41 @@ describe.concurrent('an import whose process is killed', () => {
 })
 
 describe('replicas on two machines', () => {
-  it('go on with what they can reach: a path, and an upload where it lies; else they say that it is out of reach', async () => {
-    mkdirSync(work.at('database'))
-    const server = await startPostgres(work.at('database'))
-    try {
-      await withServices(async (start) => {
-        const first = siteAt()
-        const config = { ...first.config, postgres: server.settings() }
-        const other = siteAt()
-        const here = { ...first, config }
-        const there = { ...other, imagePath: first.imagePath, config: { ...config, stateDirectory: other.stateDirectory } }
-        const upload = { _tag: 'Upload', id: await uploaded(first) } as const
-        const lives = await start(there);
-        const refused = await lives.askImport(ME, 'custom:u', upload).catch((error: unknown) => String(error))
-        expect(refused).toMatch(/There is no upload/)
-        const dies = await start(here, { DIE_AT: 'convert' })
-        const asked = await dies.askImport(ME, 'custom:u', upload)
-        await dies.ended
-        // It does not lie here: it waits for the machine where it does.
-        expect(await lives.askImport(ME, 'custom:u', upload)).toMatchObject({ id: asked.id })
-        const back = await start(here)
-        expect(await lives.end(ME, asked.id)).toMatchObject({ state: 'done', attempts: 2 })
-        await back.kill()
+  it('go on with what they can reach: a path, and an upload where it lies; else they say that it is out of reach', () =>
+    withReplicas(work.at('database'), siteAt, async (start, [here, there], server) => {
+      const upload = { _tag: 'Upload', id: await uploaded(here) } as const
+      const lives = await start(there);
+      const refused = await lives.askImport(ME, 'custom:u', upload).catch((error: unknown) => String(error))
+      expect(refused).toMatch(/There is no upload/)
+      const dies = await start(here, { DIE_AT: 'convert' })
+      const asked = await dies.askImport(ME, 'custom:u', upload)
+      await dies.ended
+      // It does not lie here: it waits for the machine where it does.
+      expect(await lives.askImport(ME, 'custom:u', upload)).toMatchObject({ id: asked.id })
+      const back = await start(here)
+      expect(await lives.end(ME, asked.id)).toMatchObject({ state: 'done', attempts: 2 })
+      await back.kill()
 
-        const lost = { _tag: 'Upload', id: await uploaded(first) } as const
-        const goes = await start(here, { STOP_AT: 'resolve' })
-        const gone = await goes.askImport(ME, 'custom:lost', lost)
-        await goes.stoodStill()
-        await goes.kill()
-        // As if a minute had passed.
-        await server.execute('postgres', 'UPDATE runners SET alive_until = 0')
-        expect((await lives.end(ME, gone.id)).outcome).toMatchObject({ code: 'UPLOAD_NOT_FOUND', what: expect.stringContaining('does not answer') as string })
+      const lost = { _tag: 'Upload', id: await uploaded(here) } as const
+      const goes = await start(here, { STOP_AT: 'resolve' })
+      const gone = await goes.askImport(ME, 'custom:lost', lost)
+      await goes.stoodStill()
+      await goes.kill()
+      // As if a minute had passed.
+      await server.execute('postgres', 'UPDATE runners SET alive_until = 0')
+      expect((await lives.end(ME, gone.id)).outcome).toMatchObject({ code: 'UPLOAD_NOT_FOUND', what: expect.stringContaining('does not answer') as string })
 
-        const third = await start(here, { DIE_AT: 'convert' })
-        // Whoever takes it first: one dies of it, the other does not.
-        const paths = await Promise.all(['a', 'b'].map((name) => lives.askImport(ME, `custom:${name}`, path())))
-        for (const { id } of paths) expect(outcomeOf(await lives.end(ME, id))).toBe('done')
-        await third.kill()
-      })
-    } finally {
-      await server.stop()
-    }
-  })
+      const third = await start(here, { DIE_AT: 'convert' })
+      // Whoever takes it first: one dies of it, the other does not.
+      const paths = await Promise.all(['a', 'b'].map((name) => lives.askImport(ME, `custom:${name}`, path())))
+      for (const { id } of paths) expect(outcomeOf(await lives.end(ME, id))).toBe('done')
+      await third.kill()
+    }))
 })
 
 describe('a client', () => {
   const program = new URL('../../dist/bin/shifter-gateway.js', import.meta.url).pathname
-  const freePort = () =>
-    new Promise<number>((resolve) => {
-      const server = createServer().listen(0, '127.0.0.1', () => {
-        const { port } = server.address() as AddressInfo
-        server.close(() => resolve(port))
-      })
-    })
-  const serve = async (site: TestSite & { readonly directory: string }, port: number) => {
+  const serve = async (site: ServiceSite, port: number) => {
     const file = join(site.directory, `gateway${port}.json`)
     writeFileSync(file, JSON.stringify({ ...site.config, server: { listen: [`127.0.0.1:${port}`], authentication: 'mock', stopSeconds: 1 } }))
     const child = spawn(process.execPath, [program, '--config', file], { stdio: ['ignore', 'ignore', 'pipe'] })

@@ -9,6 +9,8 @@ import { build } from 'esbuild'
 import type { ImportSource } from '../../src/core/Import.js'
 import type { Phase } from '../../src/core/Progress.js'
 import type { QueuedPull } from '../../src/core/PullQueue.js'
+import { type PostgresServer, startPostgres } from './postgres.js'
+import type { TestSite } from './site.js'
 
 /** Asks for a pull, or to be told of one. */
 export interface Question {
@@ -69,7 +71,7 @@ const bundled = (): Promise<string> =>
   })())
 
 /** Starts a service; it runs pulls when this resolves. */
-export const startPullService = async (config: object, directory: string, env: Readonly<Record<string, string>> = {}): Promise<PullService> => {
+const startPullService = async (config: object, directory: string, env: Readonly<Record<string, string>> = {}): Promise<PullService> => {
   const file = join(directory, 'gateway.json')
   mkdirSync(directory, { recursive: true })
   writeFileSync(file, JSON.stringify(config))
@@ -132,5 +134,44 @@ export const startPullService = async (config: object, directory: string, env: R
       child.kill('SIGTERM')
       await ended
     },
+  }
+}
+
+/** A site whose services keep their files in a directory of it. */
+export interface ServiceSite extends TestSite {
+  readonly directory: string
+}
+export type StartService = (site: ServiceSite, env?: Readonly<Record<string, string>>) => Promise<PullService>
+
+/** Starts services that are stopped whatever happens. */
+export const withPullServices = async (use: (start: StartService) => Promise<void>): Promise<void> => {
+  const started: PullService[] = []
+  try {
+    await use(async (site, env) => {
+      const service = await startPullService(site.config, join(site.directory, `process${started.length}`), env)
+      started.push(service)
+      return service
+    })
+  } finally {
+    for (const { child } of started) child.kill('SIGKILL')
+    await Promise.all(started.map((service) => service.ended))
+  }
+}
+
+/** The sites of services on two machines: what they share is a database, below `directory`, and the image path. */
+export const withReplicas = async (
+  directory: string,
+  siteAt: () => ServiceSite,
+  use: (start: StartService, replicas: readonly [ServiceSite, ServiceSite], server: PostgresServer) => Promise<void>,
+): Promise<void> => {
+  mkdirSync(directory)
+  const server = await startPostgres(directory)
+  try {
+    const [first, other] = [siteAt(), siteAt()]
+    const config = { ...first.config, postgres: server.settings() }
+    const replicas = [{ ...first, config }, { ...other, imagePath: first.imagePath, config: { ...config, stateDirectory: other.stateDirectory } }] as const
+    await withPullServices((start) => use(start, replicas, server))
+  } finally {
+    await server.stop()
   }
 }
