@@ -1,10 +1,10 @@
 /** The unit of the guide, as a real systemd runs it: sandboxed, serving and stopped. */
 import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ensureTestAccounts } from '../harness/accounts.js'
 import { DEFAULT_PREFIX } from '../harness/native.js'
 import { writeLayout } from '../harness/ociLayout.js'
+import { freePort } from '../harness/ports.js'
 import { type Registry, startRegistry } from '../harness/registry.js'
 import { ask } from '../harness/service.js'
 import { type Machine, startMachine, whyNoMachine } from '../harness/systemd.js'
@@ -25,17 +25,10 @@ beforeAll(async () => {
 })
 afterAll(() => registry.stop())
 
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
 const statusOf = (pid: number) => new Map(readFileSync(`/proc/${pid}/status`, 'utf8').split('\n').map((line) => line.split(/:\s+/, 2) as [string, string]))
 
 describe('the unit', () => {
-  it('is valid, serves and pulls in its sandbox, and stops', { timeout: 120_000 }, async ({ skip }) => {
+  it('is valid, serves and pulls in its sandbox, comes back when it is killed, and stops', { timeout: 120_000 }, async ({ skip }) => {
     if (reason !== undefined) return skip(reason)
     const { service } = await ensureTestAccounts()
     const port = await freePort()
@@ -82,7 +75,13 @@ describe('the unit', () => {
       const { body } = await ask(`${url}/v1/pulls`, { as: root, method: 'POST', body: { reference: `docker:${registry.host}/app:v` } }) as { body: { id: string } }
       await vi.waitFor(async () => expect((await ask(`${url}/v1/pulls/${body.id}`, { as: root })).body).toMatchObject({ state: 'done' }), { timeout: 40_000, interval: 200 })
       expect((await ask(`${url}/v1/images`, { as: root })).body).toMatchObject({ images: [{ name: `docker:${registry.host}/app:v` }] })
-      process.kill(pid, 'SIGTERM')
+      // A service that is killed comes back by itself, with what it had.
+      process.kill(pid, 'SIGKILL')
+      await vi.waitFor(() => expect(machine.processes()).not.toContain(pid), { interval: 20 })
+      await answers()
+      const [again = 0] = machine.processes()
+      expect((await ask(`${url}/v1/images`, { as: root })).body).toMatchObject({ images: [{ name: `docker:${registry.host}/app:v` }] })
+      process.kill(again, 'SIGTERM')
       expect((await machine.ended).status).toBe(0)
     } finally {
       machine.child.kill('SIGKILL')

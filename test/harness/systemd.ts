@@ -32,6 +32,9 @@ export interface MachineOptions {
 const hierarchies = (): readonly string[] =>
   existsSync(join(HIERARCHIES, 'cgroup.controllers')) ? [HIERARCHIES] : readdirSync(HIERARCHIES).map((name) => join(HIERARCHIES, name)).filter((path) => existsSync(join(path, 'cgroup.procs')) && !existsSync(join(path, 'cpuset.cpus')))
 
+/** Ends the machine behind a service that ended well. `SuccessAction=` would do it as well between the death of a service and its restart. */
+const ENDS = `[Unit]\nDefaultDependencies=no\n[Service]\nExecStopPost=+/bin/sh -c '[ "$$SERVICE_RESULT" != success ] || systemctl --force exit'\n`
+
 const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 /** Removes a tree of cgroups, which are directories that only rmdir removes. */
@@ -45,14 +48,14 @@ const removeTree = (path: string): void => {
   }
 }
 
-/** Starts systemd with one unit; it ends when the unit does. */
+/** Starts systemd with one unit; it ends when the unit does, and has no reason to start it again. */
 export const startMachine = ({ before = '', directory, files, unit }: MachineOptions): Machine => {
   if (systemd === undefined) throw new Error('systemd is not installed (package systemd)')
   const name = `shifter-test-${process.pid}-${Math.random().toString(36).slice(2, 8)}`
   const places = hierarchies().map((hierarchy) => join(hierarchy, name))
   mkdirSync(directory, { recursive: true })
   const units = join(directory, 'units')
-  for (const [file, text] of Object.entries({ ...files, [`${unit}.d/ends.conf`]: '[Unit]\nDefaultDependencies=no\nSuccessAction=exit-force\n' })) {
+  for (const [file, text] of Object.entries({ ...files, [`${unit}.d/ends.conf`]: ENDS })) {
     mkdirSync(join(units, file, '..'), { recursive: true })
     writeFileSync(join(units, file), text)
   }
