@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "disk/guest.h"
 #include "disk/mounting.h"
+#include "disk/reader.h"
 #include "disk/tell.h"
 #include "disk/tree.h"
 #include "mechanism/open.h"
@@ -46,7 +46,7 @@ static void add(struct candidates *candidates, struct volume *volume, const char
   tell_word(&line, volume->signature.label);
   tell_word(&line, volume->signature.uuid);
   tell_rest(&line, title.at);
-  guest_tell(&line);
+  reader_tell(&line);
 }
 
 // Subvolumes that hold a system, where the default one does not: named @, root and the like by those who make them.
@@ -67,13 +67,13 @@ static void add_subvolumes(struct candidates *candidates, struct volume *volume,
 
 static bool examine(struct volumes *volumes, struct volume *volume, struct candidates *candidates, struct failure *why) {
   bool replayed;
-  if (!volume_mount(volumes, volume, NULL, GUEST_ROOT, &replayed, why)) return false;
-  if (is_root(GUEST_ROOT)) add(candidates, volume, NULL, GUEST_ROOT);
+  if (!volume_mount(volumes, volume, NULL, READER_ROOT, &replayed, why)) return false;
+  if (is_root(READER_ROOT)) add(candidates, volume, NULL, READER_ROOT);
   else if (strcmp(volume->signature.type, "btrfs") == 0) {
-    AUTO_FD fd = open(GUEST_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD fd = open(READER_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) add_subvolumes(candidates, volume, fd, "", 1);
   }
-  return umount2(GUEST_ROOT, MNT_DETACH) == 0 || fail(why, ERROR_READER_FAILED, "the guest can't unmount partition %s", volume->name);
+  return umount2(READER_ROOT, MNT_DETACH) == 0 || fail(why, ERROR_READER_FAILED, "the reader can't unmount %s", volume->name);
 }
 
 // What to say when nothing holds a system: what was out of reach first, since the system may be there.
@@ -116,10 +116,10 @@ static bool examine_named(struct volumes *volumes, const char *name, struct cand
     struct volume *volume = &volumes->items[i];
     if (strcmp(volume->signature.type, "btrfs") != 0 || strlen(volume->name) != (size_t)(at - name) || strncmp(volume->name, name, (size_t)(at - name)) != 0)
       continue;
-    if (!volume_mount(volumes, volume, at + 1, GUEST_ROOT, &replayed, &ignored)) return false;
-    bool root = is_root(GUEST_ROOT);
-    if (root) add(candidates, volume, at + 1, GUEST_ROOT);
-    return umount2(GUEST_ROOT, MNT_DETACH) == 0 && root;
+    if (!volume_mount(volumes, volume, at + 1, READER_ROOT, &replayed, &ignored)) return false;
+    bool root = is_root(READER_ROOT);
+    if (root) add(candidates, volume, at + 1, READER_ROOT);
+    return umount2(READER_ROOT, MNT_DETACH) == 0 && root;
   }
   return false;
 }

@@ -25,9 +25,8 @@
 #define NEW_SPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
 #define MOST_PROCESSES 128
 #define MEMORY_BESIDES ((uint64_t)512 << 20) // of address space, for the kernel's own program and what it maps twice
-#define MOST_DESCRIPTORS 256
 
-// A kernel in a process has no use for these, and they are where most holes of the host's were found.
+// Neither a kernel in a process nor who reads a tree has a use for these, and they are where most holes of the host's were found.
 static const int refused[] = {SYS_unshare, SYS_setns, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_open_tree, SYS_move_mount, SYS_fsopen,
   SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, SYS_bpf, SYS_perf_event_open, SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register,
   SYS_userfaultfd, SYS_keyctl, SYS_add_key, SYS_request_key, SYS_kexec_load, SYS_kexec_file_load, SYS_init_module, SYS_finit_module, SYS_delete_module,
@@ -43,12 +42,13 @@ static bool limit(int which, uint64_t most) {
   return setrlimit((__rlimit_resource_t)which, &limits) == 0;
 }
 
-static bool drop_rights(void) {
+static bool drop_rights(uint64_t kept) {
   const struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-  const struct __user_cap_data_struct none[2] = {{0}, {0}};
+  const uint32_t low = (uint32_t)kept, high = (uint32_t)(kept >> 32);
+  const struct __user_cap_data_struct left[2] = {{.effective = low, .permitted = low}, {.effective = high, .permitted = high}};
   for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
     if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return false;
-  return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 && syscall(SYS_capset, &header, none) == 0 &&
+  return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 && syscall(SYS_capset, &header, left) == 0 &&
          prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
@@ -95,8 +95,9 @@ static bool filter_calls(void) {
 #endif
 }
 
-bool confine(uint64_t memory, uint64_t file_most, uint64_t seconds, struct failure *why) {
-  bool limited = limit(RLIMIT_CORE, 0) && limit(RLIMIT_FSIZE, file_most) && limit(RLIMIT_CPU, seconds) && limit(RLIMIT_NOFILE, MOST_DESCRIPTORS) &&
-                 limit(RLIMIT_NPROC, MOST_PROCESSES) && limit(RLIMIT_MEMLOCK, 0) && limit(RLIMIT_AS, (memory << 20) + MEMORY_BESIDES);
-  return (limited && drop_rights() && filter_calls()) || fail(why, ERROR_READER_FAILED, "the reader can't be confined: %s", strerror(errno));
+bool confine(const struct confinement *confinement, struct failure *why) {
+  bool limited = limit(RLIMIT_CORE, 0) && limit(RLIMIT_FSIZE, confinement->file_most) && limit(RLIMIT_CPU, confinement->seconds) &&
+                 limit(RLIMIT_NOFILE, confinement->descriptors) && limit(RLIMIT_NPROC, MOST_PROCESSES) && limit(RLIMIT_MEMLOCK, 0) &&
+                 limit(RLIMIT_AS, (confinement->memory << 20) + MEMORY_BESIDES);
+  return (limited && drop_rights(confinement->kept) && filter_calls()) || fail(why, ERROR_READER_FAILED, "the reader can't be confined: %s", strerror(errno));
 }

@@ -1,6 +1,14 @@
-// What the guest's kernel can still do on the host: trace its own processes, compute, read and write what it was shown.
+// What the reader can still do to the host: trace its own processes, compute, read and write what it was shown.
 #pragma once
 #include "policy/failure.h"
 
-// Takes every right and most system calls away, for good; limits files, processor time, and memory, which is the guest's in MiB.
-bool confine(uint64_t memory, uint64_t file_most, uint64_t seconds, struct failure *why) MUST_USE;
+struct confinement {
+  uint64_t memory;     // MiB that it needs for itself
+  uint64_t file_most;  // bytes of a file that it writes
+  uint64_t seconds;    // of processor time
+  uint64_t descriptors;
+  uint64_t kept;       // the one right that it keeps, as a bit of its number, or 0
+};
+
+// Takes every other right and most system calls away, for good.
+bool confine(const struct confinement *confinement, struct failure *why) MUST_USE;

@@ -14,6 +14,9 @@ static inline bool disk_read(const struct disk_input *input, uint64_t offset, vo
   return offset <= input->size && length <= input->size - offset && input->read(input->from, offset, into, length);
 }
 
+// Of a descriptor: `from` points at it.
+bool read_file(void *from, uint64_t offset, void *into, size_t length);
+
 static inline uint32_t little16(const unsigned char *at) {
   return (uint32_t)at[0] | (uint32_t)at[1] << 8;
 }

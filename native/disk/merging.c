@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "disk/fstab.h"
-#include "disk/guest.h"
 #include "disk/mounting.h"
+#include "disk/reader.h"
 #include "disk/tell.h"
 #include "disk/tree.h"
 #include "mechanism/open.h"
@@ -22,7 +22,7 @@ void tell_replayed(struct volume *volume) {
   volume->told = true;
   buffer_text(&line, "replayed");
   tell_word(&line, volume->name);
-  guest_tell(&line);
+  reader_tell(&line);
 }
 
 static bool is_named(const struct volume *volume, const struct fstab_entry *entry) {
@@ -59,7 +59,7 @@ static bool find(const struct volumes *volumes, const struct fstab_entry *entry,
 }
 
 static bool mount_entry(struct volumes *volumes, struct volume *volume, const struct fstab_entry *entry, struct failure *why) {
-  AUTO_FD root = open(GUEST_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  AUTO_FD root = open(READER_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
   // A link there would lead the mount elsewhere than fstab's reader thinks.
   AUTO_FD place = root < 0 ? -1 : open_resolved(root, entry->path + 1, O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
   AUTO_BUFFER at = {0}, line = {0};
@@ -71,7 +71,7 @@ static bool mount_entry(struct volumes *volumes, struct volume *volume, const st
   tell_word(&line, entry->path);
   tell_word(&line, volume->name);
   tell_word(&line, volume->signature.type);
-  guest_tell(&line);
+  reader_tell(&line);
   tell_replayed(volume);
   return true;
 }
@@ -80,7 +80,7 @@ bool merge_fstab(struct volumes *volumes, const struct candidate *root, struct f
   AUTO_BUFFER text = {0};
   CLEANUP(fstab_free) struct fstab fstab = {0};
   errno = 0;
-  if (!tree_read(GUEST_ROOT, "etc/fstab", FSTAB_MOST, true, &text)) {
+  if (!tree_read(READER_ROOT, "etc/fstab", FSTAB_MOST, true, &text)) {
     if (errno == EFBIG) return fail(why, ERROR_LIMIT_EXCEEDED, "etc/fstab of %s has more than %zu bytes", root->volume->name, FSTAB_MOST);
     // The kernel's words for an inode that is damaged; everything else means that there is no such file.
     bool damaged = errno == EIO || errno == EUCLEAN || errno == EBADMSG;

@@ -2,38 +2,43 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/klog.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
-#define LOG_ROOM ((size_t)64 << 10)
-#define LOG_READ_ALL 3
+#define RECORD 8192 // bytes of the longest that the kernel writes
 
-// The last line that the guest's kernel wrote about a device, for the message.
-static void last_words(const char *device, struct buffer *words) {
-  AUTO_FREE char *log = memory_get(LOG_ROOM, 1);
-  const char *name = strrchr(device, '/') + 1;
-  int length = klogctl(LOG_READ_ALL, log, (int)LOG_ROOM - 1);
-  const char *found = NULL;
-  if (length <= 0) return;
-  log[length] = '\0';
-  for (const char *at = log; (at = strstr(at, name)) != NULL; at++) found = at;
-  if (found == NULL) return;
-  found += strcspn(found, " \n");
-  size_t rest = strcspn(found, "\n");
-  while (rest > 0 && (*found == ' ' || *found == ')' || *found == ':')) found++, rest--;
-  buffer_add(words, found, rest);
+// What the kernel wrote last about a device since the log was set to its end, for the message.
+static void last_words(const struct volumes *volumes, const char *device, struct buffer *words) {
+  char record[RECORD + 1], name[DEVICE_PATH];
+  device_name(volumes->devices, device, name);
+  for (;;) {
+    ssize_t length = read(volumes->log, record, RECORD);
+    if (length < 0 && errno == EPIPE) continue; // others were thrown away meanwhile
+    if (length <= 0) return;
+    record[length] = '\0';
+    // PREFIX;TEXT, and lines of a dictionary.
+    record[strcspn(record, "\n")] = '\0';
+    const char *text = strchr(record, ';'), *found = text == NULL ? NULL : strstr(text, name);
+    if (found == NULL) continue;
+    found += strlen(name);
+    while (*found == ' ' || *found == ')' || *found == ':') found++;
+    words->length = 0;
+    buffer_text(words, found);
+  }
 }
 
-static bool refused(const struct volume *volume, const char *device, int error, struct failure *why) {
+static bool refused(const struct volumes *volumes, const struct volume *volume, const char *device, int error, struct failure *why) {
   AUTO_BUFFER words = {0};
-  last_words(device, &words);
+  last_words(volumes, device, &words);
   if (words.length == 0) buffer_text(&words, strerror(error));
   if (error == ENOMEM) return fail(why, ERROR_LIMIT_EXCEEDED, "the %s in %s needs more memory than the reader has", volume->signature.type, volume->name);
   bool newer = strstr(words.at, "nknown") != NULL || strstr(words.at, "unsupported") != NULL;
   return fail(why, newer ? ERROR_DISK_UNSUPPORTED : ERROR_DISK_INVALID, "the %s in %s can't be mounted: %s", volume->signature.type, volume->name, words.at);
 }
 
-static int try_mount(const char *device, const struct volume *volume, const char *options, const char *directory) {
+static int try_mount(const struct volumes *volumes, const char *device, const struct volume *volume, const char *options, const char *directory) {
+  // What was written before is of another device that had its name.
+  if (volumes->log >= 0) lseek(volumes->log, 0, SEEK_END);
   return mount(device, directory, volume->signature.driver, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME, options) == 0 ? 0 : errno;
 }
 
@@ -41,16 +46,15 @@ bool volume_mount(struct volumes *volumes, struct volume *volume, const char *su
   AUTO_BUFFER options = {0};
   buffer_text(&options, strcmp(volume->signature.type, "xfs") == 0 ? "nouuid" : "");
   if (subvolume != NULL) buffer_print(&options, "subvol=/%s", subvolume);
-  int error = try_mount(volume->device, volume, options.at, directory);
+  if (volume->device[0] == '\0' && !device_make(volumes->devices, &volume->map, volume->device, why)) return false;
+  int error = try_mount(volumes, volume->device, volume, options.at, directory);
   *replayed = volume->copied;
   // A device that takes no writes: btrfs calls that an input/output error.
-  if (error != EROFS && !(error == EIO && volume->signature.logged && !volume->copied)) return error == 0 || refused(volume, volume->device, error, why);
+  if (error != EROFS && !(error == EIO && volume->signature.logged && !volume->copied)) return error == 0 || refused(volumes, volume, volume->device, error, why);
   // The kernel mounts no file system whose journal it can't replay, and the disk itself is never written.
-  char copy[32];
-  if (!volumes_copy(volumes, volume, copy, why)) return false;
-  error = try_mount(copy, volume, options.at, directory);
-  if (error != 0) return refused(volume, copy, error, why);
-  memcpy(volume->device, copy, sizeof copy);
+  if (!device_copy(volumes->devices, &volume->map, volume->device, why)) return false;
+  error = try_mount(volumes, volume->device, volume, options.at, directory);
+  if (error != 0) return refused(volumes, volume, volume->device, error, why);
   *replayed = volume->copied = true;
   return true;
 }

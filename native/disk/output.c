@@ -1,22 +1,19 @@
 #include "disk/output.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "disk/guest.h"
+#include "disk/reader.h"
 #include "disk/tell.h"
 
 #define ROOM ((size_t)1 << 20)
 #define ALIGNMENT 4096
 
-bool output_open(struct output *output, uint64_t most, struct failure *why) {
-  // Past the page cache: what is written is never read again.
-  *output = (struct output){.fd = open(GUEST_OUTPUT, O_WRONLY | O_DIRECT | O_CLOEXEC), .buffer = aligned_alloc(ALIGNMENT, ROOM), .most = most};
+void output_open(struct output *output, int fd, uint64_t most) {
+  *output = (struct output){.fd = fd, .buffer = aligned_alloc(ALIGNMENT, ROOM), .most = most};
   if (output->buffer == NULL) memory_exhausted();
-  return output->fd >= 0 || fail(why, ERROR_READER_FAILED, "the guest has no output device: %s", strerror(errno));
 }
 
 static bool flush(struct output *output) {
@@ -33,7 +30,7 @@ static bool flush(struct output *output) {
   if (output->written - output->told < TELL_EVERY) return true;
   AUTO_BUFFER line = {0};
   buffer_print(&line, "progress %llu", (unsigned long long)output->written);
-  guest_tell(&line);
+  reader_tell(&line);
   output->told = output->written;
   return true;
 }

@@ -1,4 +1,4 @@
-// The guest's output device: a file of the launcher's, of as many bytes as the archive may have.
+// The archive: a device of the guest's or a file, with room for as many bytes as it may have.
 #pragma once
 #include "policy/failure.h"
 
@@ -11,7 +11,7 @@ struct output {
   int error;
 };
 
-bool output_open(struct output *output, uint64_t most, struct failure *why) MUST_USE;
+void output_open(struct output *output, int fd, uint64_t most);
 bool output_write(void *output, const void *at, size_t length) MUST_USE;
 bool output_end(struct output *output) MUST_USE;
 bool output_fault(const struct output *output, struct failure *why);

@@ -1,63 +1,29 @@
 #include "disk/volumes.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
-#include "disk/guest.h"
 #include "disk/volume_group.h"
-#include "mechanism/open.h"
-
-#define SECTOR 512
-
-static bool read_device(void *from, uint64_t offset, void *into, size_t length) {
-  const int *fd = from;
-  for (char *at = into; length > 0;) {
-    ssize_t n = pread(*fd, at, length, (off_t)offset);
-    if (n <= 0) return false;
-    at += n;
-    offset += (size_t)n;
-    length -= (size_t)n;
-  }
-  return true;
-}
 
 static struct volume *add(struct volumes *volumes) {
   volumes->items = memory_grow(volumes->items, &volumes->room, volumes->count + 1, sizeof *volumes->items);
   struct volume *volume = &volumes->items[volumes->count++];
-  *volume = (struct volume){.fd = -1, .signature = {.type = "-", .driver = "-"}};
+  *volume = (struct volume){.signature = {.type = "-", .driver = "-"}};
   return volume;
 }
 
-static bool make(struct volumes *volumes, const struct map *map, bool read_only, char device[static 32], struct failure *why) {
-  unsigned major, minor, number = volumes->devices++;
-  if (!mapper_make(map, read_only, number, &major, &minor, why)) return false;
-  snprintf(device, 32, "/dev/dm-%u", minor);
-  return true;
-}
-
-static bool examine(struct volumes *volumes, struct volume *volume, struct failure *why) {
-  if (!make(volumes, &volume->map, true, volume->device, why)) return false;
-  volume->fd = open(volume->device, O_RDONLY | O_CLOEXEC);
-  if (volume->fd < 0) return fail(why, ERROR_READER_FAILED, "the guest's device %s can't be opened: %s", volume->device, strerror(errno));
-  volume->size = map_sectors(&volume->map) * SECTOR;
-  const struct disk_input input = {read_device, &volume->fd, volume->size};
+static void examine(const struct volumes *volumes, struct volume *volume) {
+  struct mapped mapped = {&volume->map, &volumes->disk};
+  const struct disk_input input = map_input(&mapped);
   signature_read(&input, &volume->signature);
   if (volume->signature.contents == CONTENTS_UNSUPPORTED) volume->obstacle = volume->signature.obstacle;
-  return true;
 }
 
-static void map_disk(const struct volumes *volumes, struct map *map, uint64_t offset, uint64_t size) {
-  map_add(map, 0, size / SECTOR, "linear", "%u:%u %llu", volumes->major, volumes->minor, (unsigned long long)(offset / SECTOR));
+static void map_disk(struct map *map, uint64_t offset, uint64_t size) {
+  const uint64_t start = offset / SECTOR;
+  map_add(map, size / SECTOR, 0, &start, 1);
 }
 
-static bool add_partitions(const struct partition_table *table, struct volumes *volumes, struct failure *why) {
+static void add_partitions(const struct partition_table *table, struct volumes *volumes) {
   for (size_t i = 0; i < table->count; i++) {
     const struct partition *partition = &table->items[i];
     AUTO_BUFFER name = {0};
@@ -68,17 +34,16 @@ static bool add_partitions(const struct partition_table *table, struct volumes *
     volume->partition = partition->number;
     memcpy(volume->partition_uuid, partition->uuid, sizeof volume->partition_uuid);
     memcpy(volume->partition_label, partition->label, sizeof volume->partition_label);
-    map_disk(volumes, &volume->map, partition->offset, partition->size);
-    if (!examine(volumes, volume, why)) return false;
+    map_disk(&volume->map, partition->offset, partition->size);
+    examine(volumes, volume);
   }
-  return true;
 }
 
-static bool add_whole(uint64_t size, struct volumes *volumes, struct failure *why) {
+static void add_whole(struct volumes *volumes) {
   struct volume *volume = add(volumes);
   volume->name = memory_copy("disk", 4);
-  map_disk(volumes, &volume->map, 0, size);
-  return examine(volumes, volume, why);
+  map_disk(&volume->map, 0, volumes->disk.size);
+  examine(volumes, volume);
 }
 
 // --- logical volumes -------------------------------------------------------------------------------------------------------------
@@ -100,9 +65,10 @@ static void physicals_free(struct physicals *physicals) {
 
 static bool find_physicals(const struct volumes *volumes, struct physicals *physicals, struct failure *why) {
   for (size_t i = 0; i < volumes->count; i++) {
-    struct volume *volume = &volumes->items[i];
+    const struct volume *volume = &volumes->items[i];
     if (volume->signature.contents != CONTENTS_VOLUMES) continue;
-    const struct disk_input input = {read_device, &volume->fd, volume->size};
+    struct mapped mapped = {&volume->map, &volumes->disk};
+    const struct disk_input input = map_input(&mapped);
     struct physical physical = {.volume = i};
     if (lvm_header_read(&input, &physical.header, why) == LVM_WRONG) return false;
     physicals->items = memory_grow(physicals->items, &physicals->room, physicals->count + 1, sizeof physical);
@@ -117,22 +83,32 @@ static const struct volume *physical_of(const struct volumes *volumes, const str
   return NULL;
 }
 
-// The pieces of a logical volume; false when a part of it is on another disk.
-static bool map_volume(const struct volumes *volumes, const struct physicals *physicals, const struct lvm_group *group, const struct lvm_volume *logical,
-  struct map *map) {
-  for (size_t i = 0; i < logical->segment_count; i++) {
-    const struct lvm_segment *segment = &logical->segments[i];
-    AUTO_BUFFER arguments = {0};
-    if (segment->stripe_count > 1) buffer_print(&arguments, "%zu %llu ", segment->stripe_count, (unsigned long long)segment->stripe_size);
-    for (size_t k = 0; k < segment->stripe_count; k++) {
-      const struct volume *physical = physical_of(volumes, physicals, group->physical[segment->stripes[k].physical]);
-      struct stat status;
-      if (physical == NULL || stat(physical->device, &status) != 0) return false;
-      buffer_print(&arguments, "%s%u:%u %llu", k == 0 ? "" : " ", major(status.st_rdev), minor(status.st_rdev), (unsigned long long)segment->stripes[k].offset);
-    }
-    map_add(map, segment->start, segment->length, segment->stripe_count > 1 ? "striped" : "linear", "%s", arguments.at);
+enum mapping { MAPPING_DONE, MAPPING_ELSEWHERE, MAPPING_WRONG };
+
+// A row is a chunk of each stripe. What is read is never behind the end of a physical volume, and a volume no larger than its disk.
+static enum mapping map_segment(const struct volumes *volumes, const struct physicals *physicals, const struct lvm_group *group, const struct lvm_segment *segment, struct map *map) {
+  AUTO_FREE uint64_t *stripes = memory_get(segment->stripe_count, sizeof *stripes);
+  uint64_t each = segment->length / segment->stripe_count, disk = volumes->disk.size / SECTOR;
+  if (segment->length > disk - map_size(map) / SECTOR || (segment->stripe_count > 1 && segment->length % (segment->stripe_count * segment->stripe_size) != 0)) return MAPPING_WRONG;
+  for (size_t i = 0; i < segment->stripe_count; i++) {
+    const struct lvm_stripe *stripe = &segment->stripes[i];
+    const struct volume *physical = physical_of(volumes, physicals, group->physical[stripe->physical]);
+    if (physical == NULL) return MAPPING_ELSEWHERE;
+    uint64_t size = map_size(&physical->map) / SECTOR;
+    if (stripe->offset > size || each > size - stripe->offset) return MAPPING_WRONG;
+    // A physical volume is a partition, or the disk: one piece.
+    stripes[i] = physical->map.items[0].stripes[0] + stripe->offset;
   }
-  return true;
+  map_add(map, segment->length, segment->stripe_size, stripes, segment->stripe_count);
+  return MAPPING_DONE;
+}
+
+static enum mapping map_volume(const struct volumes *volumes, const struct physicals *physicals, const struct lvm_group *group, const struct lvm_volume *logical, struct map *map) {
+  for (size_t i = 0; i < logical->segment_count; i++) {
+    enum mapping mapping = map_segment(volumes, physicals, group, &logical->segments[i], map);
+    if (mapping != MAPPING_DONE) return mapping;
+  }
+  return MAPPING_DONE;
 }
 
 static const char *obstacle_of(const char *type) {
@@ -145,18 +121,20 @@ static const char *obstacle_of(const char *type) {
 
 static bool add_logical(struct volumes *volumes, const struct physicals *physicals, const struct lvm_group *group, const struct lvm_volume *logical,
   struct failure *why) {
+  CLEANUP(map_free) struct map map = {0};
+  enum mapping mapping = logical->type != NULL ? MAPPING_ELSEWHERE : map_volume(volumes, physicals, group, logical, &map);
+  if (mapping == MAPPING_WRONG) return fail(why, ERROR_DISK_INVALID, "%s/%s lies outside of its physical volumes", group->name, logical->name);
+  struct volume *volume = add(volumes);
   AUTO_BUFFER name = {0};
   buffer_print(&name, "%s/%s", group->name, logical->name);
-  CLEANUP(map_free) struct map map = {0};
-  bool whole = logical->type != NULL || map_volume(volumes, physicals, group, logical, &map);
-  struct volume *volume = add(volumes);
   volume->name = steal(&name.at);
   if (logical->type != NULL) volume->obstacle = obstacle_of(logical->type);
-  else if (!whole) volume->obstacle = "a volume of LVM that another disk holds a part of";
+  else if (mapping == MAPPING_ELSEWHERE) volume->obstacle = "a volume of LVM that another disk holds a part of";
   if (volume->obstacle != NULL) return true;
   volume->map = map;
   map = (struct map){0};
-  return examine(volumes, volume, why);
+  examine(volumes, volume);
+  return true;
 }
 
 // The newest metadata of each group: every physical volume may keep a copy.
@@ -188,36 +166,19 @@ static bool add_volumes(struct volumes *volumes, struct failure *why) {
   return find_physicals(volumes, &physicals, why) && add_groups(volumes, &physicals, why);
 }
 
-bool volumes_find(const char *disk, struct volumes *volumes, struct failure *why) {
-  AUTO_FD fd = open(disk, O_RDONLY | O_CLOEXEC);
-  struct stat status;
-  uint64_t size = 0;
-  if (fd < 0 || fstat(fd, &status) != 0 || ioctl(fd, BLKGETSIZE64, &size) != 0)
-    return fail(why, ERROR_READER_FAILED, "the guest has no disk: %s", strerror(errno));
-  volumes->major = major(status.st_rdev);
-  volumes->minor = minor(status.st_rdev);
-  const struct disk_input input = {read_device, &fd, size};
+bool volumes_find(struct volumes *volumes, struct failure *why) {
   CLEANUP(partitions_free) struct partition_table table = {0};
-  if (!partitions_read(&input, &table, why)) return false;
-  return (table.kind == TABLE_NONE ? add_whole(size, volumes, why) : add_partitions(&table, volumes, why)) && add_volumes(volumes, why);
+  if (!partitions_read(&volumes->disk, &table, why)) return false;
+  if (table.kind == TABLE_NONE) add_whole(volumes);
+  else add_partitions(&table, volumes);
+  return add_volumes(volumes, why);
 }
 
-bool volumes_copy(struct volumes *volumes, const struct volume *volume, char device[static 32], struct failure *why) {
-  struct stat scratch, origin;
-  CLEANUP(map_free) struct map place = {0}, copy = {0};
-  char under[32];
-  struct stat place_status;
-  if (stat(GUEST_SCRATCH, &scratch) != 0 || stat(volume->device, &origin) != 0)
-    return fail(why, ERROR_READER_FAILED, "the guest has no scratch device: %s", strerror(errno));
-  // Each copy has a part of its own of the scratch file, which is sparse.
-  if (volumes->devices < 1 || volumes->devices > 255) return fail(why, ERROR_LIMIT_EXCEEDED, "the disk has too many partitions and volumes");
-  static uint64_t copies;
-  if (copies == GUEST_COPIES) return fail(why, ERROR_LIMIT_EXCEEDED, "more than %d of its file systems have a journal to be replayed", GUEST_COPIES);
-  map_add(&place, 0, GUEST_COPY / SECTOR, "linear", "%u:%u %llu", major(scratch.st_rdev), minor(scratch.st_rdev),
-    (unsigned long long)(copies++ * (GUEST_COPY / SECTOR)));
-  if (!make(volumes, &place, false, under, why)) return false;
-  if (stat(under, &place_status) != 0) return fail(why, ERROR_READER_FAILED, "the guest has no scratch device: %s", strerror(errno));
-  map_add(&copy, 0, volume->size / SECTOR, "snapshot", "%u:%u %u:%u N 8", major(origin.st_rdev), minor(origin.st_rdev), major(place_status.st_rdev),
-    minor(place_status.st_rdev));
-  return make(volumes, &copy, false, device, why);
+void volumes_free(struct volumes *volumes) {
+  for (size_t i = 0; i < volumes->count; i++) {
+    free(volumes->items[i].name);
+    map_free(&volumes->items[i].map);
+  }
+  free(volumes->items);
+  *volumes = (struct volumes){.count = 0};
 }

@@ -8,8 +8,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "disk/guest.h"
 #include "disk/output.h"
+#include "disk/reader.h"
 #include "disk/strip.h"
 #include "mechanism/open.h"
 #include "merge/policy.h"
@@ -250,13 +250,13 @@ static bool walk_directory(struct walker *walk, int fd, const struct stat *statu
   return true;
 }
 
-bool walk_tree(const char *root, uint64_t most_entries, uint64_t most_bytes, struct walk_summary *summary, struct failure *why) {
+bool walk_tree(const char *root, int output, uint64_t most_entries, uint64_t most_bytes, struct walk_summary *summary, struct failure *why) {
   struct walker walk = {.most_entries = most_entries, .piece = memory_get(PIECE, 1), .summary = summary, .why = why};
   struct stat status;
   AUTO_FD fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0 || fstat(fd, &status) != 0) return fail(why, ERROR_DISK_INVALID, "its root directory can't be read: %s", strerror(errno));
   buffer_text(&walk.path, "");
-  if (!output_open(&walk.output, most_bytes, why)) return false;
+  output_open(&walk.output, output, most_bytes);
   walk.writer = writer_open((struct writer_output){output_write, &walk.output});
   if (!walk_directory(&walk, fd, &status, 0)) return false;
   if (!writer_end(walk.writer) || !output_end(&walk.output)) return output_fault(&walk.output, why);

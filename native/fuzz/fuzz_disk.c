@@ -2,11 +2,10 @@
 //
 // Input: a byte that chooses, then what is parsed.
 #include "disk/fstab.h"
-#include "disk/partitions.h"
 #include "disk/relay.h"
-#include "disk/signature.h"
 #include "disk/system.h"
 #include "disk/volume_group.h"
+#include "disk/volumes.h"
 #include "fuzz/fuzzing.h"
 
 struct bytes {
@@ -38,16 +37,21 @@ static void relay(const uint8_t *data, size_t size) {
 static void tables(const uint8_t *data, size_t size) {
   struct bytes bytes = {data, size};
   const struct disk_input input = {read_bytes, &bytes, UINT64_C(1) << 30};
-  struct partition_table table;
-  struct signature signature;
-  struct lvm_header header;
+  CLEANUP(volumes_free) struct volumes volumes = {.disk = input};
   struct failure why = {0};
-  if (partitions_read(&input, &table, &why))
-    for (size_t i = 0; i < table.count; i++) must(table.items[i].offset <= input.size && table.items[i].size <= input.size - table.items[i].offset);
-  else must(why.what[0] != '\0');
-  partitions_free(&table);
-  signature_read(&input, &signature);
-  if (lvm_header_read(&input, &header, &why) == LVM_READ) free(header.text);
+  if (!volumes_find(&volumes, &why)) must(why.what[0] != '\0');
+  // No piece lies outside of the disk, and every volume is whole.
+  for (size_t i = 0; i < volumes.count; i++) {
+    const struct map *map = &volumes.items[i].map;
+    uint64_t size = map_size(map);
+    must(size <= input.size);
+    for (uint64_t offset = 0, runs = 0; offset < size && runs < 1000; runs++) {
+      struct map_run run = map_find(map, offset);
+      must(run.length > 0 && run.length <= size - offset && run.place <= input.size && run.length <= input.size - run.place);
+      offset += run.length;
+    }
+    must(map_find(map, size).length == 0);
+  }
 }
 
 static void texts(const uint8_t *data, size_t size, unsigned which) {

@@ -1,5 +1,5 @@
 // shifter-disk: one raw disk in, one tar archive of the system on it out. A stranger's file systems are read by a User-Mode Linux kernel, which is
-// a process without rights, network or files but these; what it says is judged as a stranger's.
+// a process without rights, network or files but these; or, where the site says so, by the machine's own. What the reader says is judged as a stranger's.
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -19,15 +19,17 @@
 #include "disk/guest.h"
 #include "disk/initramfs.h"
 #include "disk/launch.h"
+#include "disk/own_kernel.h"
 #include "disk/relay.h"
 #include "mechanism/open.h"
 #include "mechanism/process.h"
 
 static const char help[] =
     "shifter-disk --disk FILE --output FILE [--partition NAME] [--kernel FILE] [--memory MIB] [--seconds N] [--entries N] [--bytes N]\n"
-    "             [--scratch DIRECTORY] [--user UID:GID]\n"
+    "             [--scratch DIRECTORY] [--user UID:GID] [--reader uml|kernel]\n"
     "\n"
     "Reads the system on a raw disk, which is never written, in a User-Mode Linux kernel, and writes its files as a tar archive to a new file.\n"
+    "With --reader kernel this machine's own kernel reads it, for root alone: whoever made the disk can then attack that kernel.\n"
     "The names of files must lead to them by their directories, not by descriptors. Root gives the account to become. On standard output:\n"
     "  found NAME FSTYPE LABEL UUID TITLE   a file system that holds a system; --partition chooses\n"
     "  root NAME FSTYPE                     the one that is read\n"
@@ -43,7 +45,9 @@ static const char help[] =
 #define MEMORY_MOST 4096
 
 struct options {
-  const char *disk, *output, *partition, *kernel, *scratch, *user;
+  const char *disk, *output, *partition, *kernel, *scratch, *user, *reader;
+  uid_t uid; // of --user
+  gid_t gid;
   uint64_t memory, seconds, entries, bytes;
 };
 
@@ -58,7 +62,7 @@ static bool option(struct options *options, const char *name, const char *value)
     const char *name, **text;
     uint64_t *number;
   } known[] = {{"--disk", &options->disk, NULL}, {"--output", &options->output, NULL}, {"--partition", &options->partition, NULL},
-    {"--kernel", &options->kernel, NULL}, {"--scratch", &options->scratch, NULL}, {"--user", &options->user, NULL}, {"--memory", NULL, &options->memory},
+    {"--kernel", &options->kernel, NULL}, {"--scratch", &options->scratch, NULL}, {"--user", &options->user, NULL}, {"--reader", &options->reader, NULL}, {"--memory", NULL, &options->memory},
     {"--seconds", NULL, &options->seconds}, {"--entries", NULL, &options->entries}, {"--bytes", NULL, &options->bytes}};
   for (size_t i = 0; i < COUNT_OF(known); i++) {
     if (strcmp(name, known[i].name) != 0) continue;
@@ -69,41 +73,60 @@ static bool option(struct options *options, const char *name, const char *value)
   return false;
 }
 
+// Whether the machine's own kernel reads the disk.
+static bool is_own(const struct options *options) {
+  return strcmp(options->reader, "kernel") == 0;
+}
+
 static bool read_options(int argc, char **argv, struct options *options, struct failure *why) {
-  *options = (struct options){.kernel = "/usr/bin/linux.uml", .memory = 512, .seconds = 3600, .entries = 10000000, .bytes = UINT64_C(1) << 40, .scratch = "/var/tmp"};
+  *options = (struct options){.kernel = "/usr/bin/linux.uml", .memory = 512, .seconds = 3600, .entries = 10000000, .bytes = UINT64_C(1) << 40, .scratch = "/var/tmp", .reader = "uml"};
   for (int i = 1; i < argc; i += 2)
     if (i + 1 == argc || !option(options, argv[i], argv[i + 1])) return fail(why, ERROR_USAGE, "%s is no option of --help, or its value is none", argv[i]);
   if (options->disk == NULL || options->output == NULL) return fail(why, ERROR_USAGE, "--disk and --output are needed");
   if (options->partition != NULL && has_control(options->partition, strlen(options->partition))) return fail(why, ERROR_USAGE, "--partition is no name");
+  if (strcmp(options->reader, "uml") != 0 && !is_own(options)) return fail(why, ERROR_USAGE, "--reader is uml or kernel");
   if (options->memory < MEMORY_LEAST || options->memory > MEMORY_MOST)
     return fail(why, ERROR_USAGE, "--memory is from %d to %d", MEMORY_LEAST, MEMORY_MOST);
   return true;
 }
 
-static bool become(const char *user, struct failure *why) {
-  if (geteuid() != 0) return user == NULL || fail(why, ERROR_USAGE, "--user is root's to give");
+static bool read_account(struct options *options, struct failure *why) {
+  const char *user = options->user;
   uint64_t uid = 0, gid = 0;
   size_t rest = 0, length = user == NULL ? 0 : strlen(user);
   const char *group = user == NULL ? NULL : text_cut(user, &length, ':', &rest);
   if (group == NULL || !number_parse(user, length, LARGEST_ID, false, &uid) || !number_parse(group, rest, LARGEST_ID, false, &gid) || uid == 0 || gid == 0)
     return fail(why, ERROR_USAGE, "root gives the account to become: --user UID:GID, neither of them 0");
-  // The kernel hides a process that changed its account from that account; it has to write the maps of its own namespace.
-  return (setgroups(0, NULL) == 0 && setresgid((gid_t)gid, (gid_t)gid, (gid_t)gid) == 0 && setresuid((uid_t)uid, (uid_t)uid, (uid_t)uid) == 0 &&
-           prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0) ||
-         fail(why, ERROR_READER_FAILED, "the account %s can't be taken on: %s", user, strerror(errno));
+  options->uid = (uid_t)uid;
+  options->gid = (gid_t)gid;
+  return true;
+}
+
+// For the machine's own kernel root's rights are put aside until it is started.
+static bool become(struct options *options, struct failure *why) {
+  if (geteuid() != 0 && is_own(options)) return fail(why, ERROR_USAGE, "--reader kernel mounts the disk, which root alone can");
+  if (geteuid() != 0) return options->user == NULL || fail(why, ERROR_USAGE, "--user is root's to give");
+  if (!read_account(options, why)) return false;
+  uid_t saved = is_own(options) ? 0 : options->uid;
+  // The kernel hides a process that changed its account from that account; the guest's has to write the maps of its own namespace.
+  return (setgroups(0, NULL) == 0 && setresgid(options->gid, options->gid, options->gid) == 0 && setresuid(options->uid, options->uid, saved) == 0 &&
+           (is_own(options) || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0)) ||
+         fail(why, ERROR_READER_FAILED, "the account %s can't be taken on: %s", options->user, strerror(errno));
 }
 
 // --- files ---------------------------------------------------------------------------------------------------------------------
 
-static bool check_disk(const char *path, struct failure *why) {
+static bool open_disk(const char *path, int *fd, uint64_t *size, struct failure *why) {
   struct stat status;
-  AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0 || fstat(fd, &status) != 0) return fail(why, ERROR_DISK_INVALID, "%s can't be opened: %s", path, strerror(errno));
+  // Where the directory is the account's, what was in it may have put a link there.
+  *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+  if (*fd < 0 || fstat(*fd, &status) != 0) return fail(why, ERROR_DISK_INVALID, "%s can't be opened: %s", path, strerror(errno));
   if (!S_ISREG(status.st_mode)) return fail(why, ERROR_DISK_INVALID, "%s is no regular file", path);
   if (status.st_size < 512) return fail(why, ERROR_DISK_INVALID, "%s has less than a sector", path);
+  *size = (uint64_t)status.st_size / 512 * 512;
   // The guest's kernel would take the disk's size from such a header, whatever it is told, and may stumble over it.
   char magic[4] = "";
-  if (pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic && memcmp(magic, "OOOM", 4) != 0 && memcmp(magic, "MOOO", 4) != 0) return true;
+  if (pread(*fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic && memcmp(magic, "OOOM", 4) != 0 && memcmp(magic, "MOOO", 4) != 0) return true;
   return fail(why, ERROR_DISK_UNSUPPORTED, "%s is a copy-on-write file of User-Mode Linux, which names another", path);
 }
 
@@ -112,7 +135,8 @@ static bool make_output(const struct options *options, int *fd, struct failure *
   *fd = open(options->output, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (*fd < 0) return fail(why, errno == ENOSPC || errno == EDQUOT ? ERROR_STORAGE_FULL : ERROR_USAGE, "%s can't be made: %s", options->output, strerror(errno));
   uint64_t size = (options->bytes + 4095) / 4096 * 4096;
-  if (ftruncate(*fd, (off_t)size) == 0) return true;
+  // A device has its size from the start.
+  if (is_own(options) || ftruncate(*fd, (off_t)size) == 0) return true;
   fail(why, ERROR_STORAGE_FULL, "%s can't have %llu bytes, which --bytes allows: %s", options->output, (unsigned long long)size, strerror(errno));
   unlink(options->output);
   return false;
@@ -135,6 +159,8 @@ enum source { SOURCE_SIGNAL, SOURCE_CLOCK, SOURCE_READY, SOURCE_VOICE, SOURCE_LO
 
 struct session {
   const struct options *options;
+  int disk, output;
+  uint64_t disk_size;
   struct buffer scratch; // the file's name, while it has one
   struct relay relay;
   struct pollfd polled[SOURCES];
@@ -166,21 +192,43 @@ static bool watch(struct session *session, sigset_t *signals, struct failure *wh
   return session->polled[SOURCE_SIGNAL].fd >= 0 || fail(why, ERROR_RESOURCE, "the reader can't be watched: %s", strerror(errno));
 }
 
-static bool start(struct session *session, const struct buffer *archive, struct failure *why) {
-  const struct options *options = session->options;
+struct pipes {
   int voice[2], log[2], ready[2];
-  if (pipe2(voice, O_CLOEXEC) != 0 || pipe2(log, O_CLOEXEC) != 0 || pipe2(ready, O_CLOEXEC) != 0) return fail(why, ERROR_RESOURCE, "no pipes: %s", strerror(errno));
+};
+
+static bool start_guest(struct session *session, const struct pipes *pipes, struct failure *why) {
+  const struct options *options = session->options;
+  AUTO_BUFFER archive = {0};
+  if (access(options->kernel, X_OK) != 0)
+    return fail(why, ERROR_TOOL_MISSING, "%s can't be run: install the package user-mode-linux (%s)", options->kernel, strerror(errno));
+  if (!initramfs_make(options->partition, options->entries, options->bytes, &archive, why) || !make_scratch(options, &session->scratch, why)) return false;
   uint64_t most = options->bytes > GUEST_COPIES * GUEST_COPY ? options->bytes : GUEST_COPIES * GUEST_COPY;
   const struct launch launch = {.kernel = options->kernel, .disk = options->disk, .output = options->output, .scratch = session->scratch.at,
-    .directory = options->scratch, .archive = archive, .memory = options->memory, .seconds = options->seconds * 2, .file_most = most + 4096,
-    .voice = voice[1], .log = log[1], .ready = ready[1]};
-  bool started = launch_guest(&launch, &session->guest, why);
-  close(voice[1]);
-  close(log[1]);
-  close(ready[1]);
-  session->polled[SOURCE_VOICE] = (struct pollfd){voice[0], POLLIN, 0};
-  session->polled[SOURCE_LOG] = (struct pollfd){log[0], POLLIN, 0};
-  session->polled[SOURCE_READY] = (struct pollfd){ready[0], POLLIN, 0};
+    .directory = options->scratch, .archive = &archive, .memory = options->memory, .seconds = options->seconds * 2, .file_most = most + 4096,
+    .voice = pipes->voice[1], .log = pipes->log[1], .ready = pipes->ready[1]};
+  return launch_guest(&launch, &session->guest, why);
+}
+
+static bool start_own(struct session *session, const struct pipes *pipes, struct failure *why) {
+  const struct options *options = session->options;
+  const struct orders orders = {options->partition, options->entries, options->bytes};
+  const struct own_kernel own = {.orders = &orders, .uid = options->uid, .gid = options->gid, .scratch = options->scratch, .disk = session->disk,
+    .output = session->output, .disk_size = session->disk_size, .memory = options->memory, .seconds = options->seconds * 2, .voice = pipes->voice[1],
+    .log = pipes->log[1]};
+  return launch_own(&own, &session->guest, why);
+}
+
+static bool start(struct session *session, struct failure *why) {
+  struct pipes pipes;
+  if (pipe2(pipes.voice, O_CLOEXEC) != 0 || pipe2(pipes.log, O_CLOEXEC) != 0 || pipe2(pipes.ready, O_CLOEXEC) != 0)
+    return fail(why, ERROR_RESOURCE, "no pipes: %s", strerror(errno));
+  bool started = is_own(session->options) ? start_own(session, &pipes, why) : start_guest(session, &pipes, why);
+  close(pipes.voice[1]);
+  close(pipes.log[1]);
+  close(pipes.ready[1]);
+  session->polled[SOURCE_VOICE] = (struct pollfd){pipes.voice[0], POLLIN, 0};
+  session->polled[SOURCE_LOG] = (struct pollfd){pipes.log[0], POLLIN, 0};
+  session->polled[SOURCE_READY] = (struct pollfd){pipes.ready[0], POLLIN, 0};
   return started;
 }
 
@@ -239,18 +287,18 @@ static bool listen_to(struct session *session, struct failure *why) {
 }
 
 // Whole blocks, and no more than there was room for.
-static bool cut_output(const struct session *session, int output, struct failure *why) {
+static bool cut_output(const struct session *session, struct failure *why) {
   const struct told_line *done = &session->relay.last;
   if (done->bytes == 0 || done->bytes % 512 != 0 || done->bytes > session->options->bytes)
     return fail(why, ERROR_READER_FAILED, "the reader tells of an archive of %llu bytes", (unsigned long long)done->bytes);
-  return ftruncate(output, (off_t)done->bytes) == 0 || fail(why, ERROR_STORAGE_FULL, "the archive can't be cut to its length: %s", strerror(errno));
+  return ftruncate(session->output, (off_t)done->bytes) == 0 || fail(why, ERROR_STORAGE_FULL, "the archive can't be cut to its length: %s", strerror(errno));
 }
 
-static bool convert(struct session *session, const struct buffer *archive, int output, struct failure *why) {
-  bool done = make_scratch(session->options, &session->scratch, why) && start(session, archive, why) && listen_to(session, why);
+static bool convert(struct session *session, struct failure *why) {
+  bool done = start(session, why) && listen_to(session, why);
   end_guest(session);
   drop_scratch(session);
-  return done && cut_output(session, output, why);
+  return done && cut_output(session, why);
 }
 
 static int refuse(const struct failure *why) {
@@ -273,20 +321,17 @@ static bool tell_done(struct session *session, struct failure *why) {
 }
 
 static bool read_disk(const struct options *options, struct failure *why) {
-  struct session session = {.options = options, .relay = {.most = options->bytes}};
+  struct session session = {.options = options, .disk = -1, .output = -1, .relay = {.most = options->bytes}};
   sigset_t signals;
-  AUTO_BUFFER archive = {0};
-  AUTO_FD output = -1;
   for (size_t i = 0; i < SOURCES; i++) session.polled[i].fd = -1;
-  if (access(options->kernel, X_OK) != 0)
-    return fail(why, ERROR_TOOL_MISSING, "%s can't be run: install the package user-mode-linux (%s)", options->kernel, strerror(errno));
-  if (!check_disk(options->disk, why) || !initramfs_make(options->partition, options->entries, options->bytes, &archive, why) ||
-      !watch(&session, &signals, why) || !make_output(options, &output, why))
+  if (!open_disk(options->disk, &session.disk, &session.disk_size, why) || !watch(&session, &signals, why) || !make_output(options, &session.output, why))
     return false;
-  bool done = convert(&session, &archive, output, why) && tell_done(&session, why);
+  bool done = convert(&session, why) && tell_done(&session, why);
   if (!done) unlink(options->output);
   relay_free(&session.relay);
   buffer_free(&session.scratch);
+  close(session.disk);
+  close(session.output);
   return done;
 }
 
@@ -300,7 +345,7 @@ int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN); // a limit on the size of files is a failure like a full disk
   umask(077);
-  if (!read_options(argc, argv, &options, &why) || !become(options.user, &why)) return refuse(&why);
+  if (!read_options(argc, argv, &options, &why) || !become(&options, &why)) return refuse(&why);
   // After the change of the account, which would take it back.
   if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0 || getppid() != parent) return 1;
   return read_disk(&options, &why) ? 0 : refuse(&why);

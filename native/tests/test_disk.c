@@ -14,6 +14,7 @@
 #include "disk/strip.h"
 #include "disk/system.h"
 #include "disk/volume_group.h"
+#include "disk/volumes.h"
 
 #include <cmocka.h>
 
@@ -146,6 +147,55 @@ static void test_sector_of_logical_partitions(void **state) {
   assert_int_equal(table.items[0].offset, 66 * 512);
 }
 
+static void map_add_linear(struct map *map, uint64_t length, uint64_t place) {
+  map_add(map, length, 0, &place, 1);
+}
+
+static void test_map(void **state) {
+  (void)state;
+  static const uint64_t stripes[] = {100, 500, 900};
+  CLEANUP(map_free) struct map map = {0};
+  assert_int_equal(map_size(&map), 0);
+  assert_int_equal(map_find(&map, 0).length, 0);
+  map_add_linear(&map, 10, 1000);
+  map_add(&map, 12, 2, stripes, 3);
+  map_add_linear(&map, 1, 7);
+  assert_int_equal(map_size(&map), 23 * 512);
+  static const struct {
+    uint64_t offset, place, length;
+  } rows[] = {{0, 1000 * 512, 10 * 512}, {5119, 1000 * 512 + 5119, 1}, {10 * 512, 100 * 512, 1024}, {12 * 512, 500 * 512, 1024}, {14 * 512 + 1000, 900 * 512 + 1000, 24},
+    {16 * 512, 102 * 512, 1024}, {21 * 512, 903 * 512, 512}, {22 * 512 + 511, 7 * 512 + 511, 1}, {23 * 512, 0, 0}, {UINT64_MAX, 0, 0}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct map_run run = map_find(&map, rows[i].offset);
+    assert_int_equal(run.place, rows[i].place);
+    assert_int_equal(run.length, rows[i].length);
+  }
+}
+
+// Each sector of the disk says its own number.
+static void test_mapped_bytes(void **state) {
+  (void)state;
+  static const uint64_t stripes[] = {8, 32};
+  CLEANUP(map_free) struct map map = {0};
+  unsigned char bytes[8 * 512];
+  for (size_t i = 0; i < sizeof disk; i++) disk[i] = (unsigned char)(i / 512);
+  map_add_linear(&map, 2, 60);
+  map_add(&map, 4, 1, stripes, 2);
+  struct mapped mapped = {&map, &input};
+  const struct disk_input volume = map_input(&mapped);
+  assert_int_equal(volume.size, 6 * 512);
+  assert_true(disk_read(&volume, 0, bytes, 6 * 512));
+  static const unsigned char expected[] = {60, 61, 8, 32, 9, 33};
+  for (size_t i = 0; i < sizeof expected; i++) assert_int_equal(bytes[i * 512 + 511], expected[i]);
+  assert_true(disk_read(&volume, 2 * 512 - 1, bytes, 2));
+  assert_int_equal(bytes[0], 61);
+  assert_int_equal(bytes[1], 8);
+  assert_false(disk_read(&volume, 6 * 512 - 1, bytes, 2));
+  map_add_linear(&map, 1, sizeof disk / 512); // behind the disk's end
+  const struct disk_input longer = map_input(&mapped);
+  assert_false(disk_read(&longer, 6 * 512, bytes, 1));
+}
+
 static const char group_text[] =
     "vg-x {\n id = \"a\"\n seqno = 4\n status = [\"RESIZEABLE\", \"READ\"]\n extent_size = 8192 # 4 MiB\n"
     " physical_volumes { pv0 { id = \"abcdef-0123-4567-89ab-cdef-0123-456789\"\n pe_start = 2048 } }\n"
@@ -265,7 +315,7 @@ static void test_relay_flood(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_logical_partitions), cmocka_unit_test(test_damaged_tables), cmocka_unit_test(test_group),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_logical_partitions), cmocka_unit_test(test_damaged_tables), cmocka_unit_test(test_map), cmocka_unit_test(test_mapped_bytes), cmocka_unit_test(test_group),
     cmocka_unit_test(test_group_damaged), cmocka_unit_test(test_fstab), cmocka_unit_test(test_strip), cmocka_unit_test(test_told), cmocka_unit_test(test_relay),
     cmocka_unit_test(test_relay_flood), cmocka_unit_test(test_logical_partitions_out_of_order), cmocka_unit_test(test_sector_of_mbr),
     cmocka_unit_test(test_sector_of_logical_partitions)};

@@ -158,7 +158,7 @@ describe('metadata of LVM', () => {
     ['a mirror', group(volume('root', 'extent_count = 4 type = "raid1"')), 'fault DISK_UNSUPPORTED vg/root is a RAID or mirror of LVM'],
     ['a volume within itself', group(volume('root', 'extent_count = 4 type = "striped" stripe_count = 1 stripes = ["root", 0]')), 'fault DISK_INVALID the metadata of its LVM has no right stripes'],
     ['more extents than a disk has', group(volume('root', 'extent_count = 4294967295 type = "striped" stripe_count = 1 stripes = ["pv0", 4294967295]')),
-      "fault DISK_INVALID a volume of the disk can't be put together (load: Invalid argument)"],
+      'fault DISK_INVALID vg/root lies outside of its physical volumes'],
     ['extents that overflow', group(volume('root', 'extent_count = 18446744073709551615 type = "striped" stripe_count = 1 stripes = ["pv0", 0]')), /^fault DISK_INVALID the metadata of its LVM is damaged, \d+ bytes before its end$/],
     ['stripes without a number', group(volume('root', 'extent_count = 4 type = "striped" stripe_count = 4294967296 stripes = []')), 'fault DISK_INVALID the metadata of its LVM has no right stripes'],
     ['names that are paths', group(volume('../../etc/passwd', 'extent_count = 4 type = "cache"')), 'fault DISK_UNSUPPORTED vg/../../etc/passwd is a cached volume of LVM'],

@@ -1,5 +1,6 @@
 /**
- * Running shifter-disk in tests, as root would on behalf of a service account, and what is left of a run.
+ * Running shifter-disk in tests, as root would on behalf of a service account, and what is left of a run. SHIFTER_TEST_READER=kernel has this machine's own
+ * kernel read.
  *
  * @module
  */
@@ -13,6 +14,9 @@ import { useWorkspace } from '../../harness/workspace.js'
 import { listing } from './make.js'
 
 export const PROGRAM = join(DEFAULT_PREFIX, 'bin/shifter-disk')
+
+/** Evaluated late: a test file sets it before it imports another. */
+export const isKernel = (): boolean => process.env['SHIFTER_TEST_READER'] === 'kernel'
 
 export interface Read extends ProcessResult {
   readonly lines: readonly string[]
@@ -52,7 +56,7 @@ export const useReader = (name: string): Reader => {
 
   const command: Reader['command'] = (disk, ...options) => {
     const archive = join(scratch(), `${(runs += 1)}.tar`)
-    return { archive, argv: [PROGRAM, '--disk', disk, '--output', archive, '--scratch', scratch(), '--user', `${account.uid}:${account.gid}`, ...options] }
+    return { archive, argv: [PROGRAM, '--disk', disk, '--output', archive, '--scratch', scratch(), '--user', `${account.uid}:${account.gid}`, ...(isKernel() ? ['--reader', 'kernel'] : []), ...options] }
   }
 
   const read: Reader['read'] = async (disk, ...options) => {
