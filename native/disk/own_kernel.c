@@ -39,19 +39,20 @@ static bool become_account(const struct own_kernel *own, struct failure *why) {
 }
 
 // Held before the empty root covers them.
-static bool open_machine(const struct own_kernel *own, struct loops *loops, struct volumes *volumes, struct failure *why) {
+static bool open_machine(struct loops *loops, struct volumes *volumes, struct failure *why) {
   loops->disk = DISK;
   loops->nodes = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
   loops->control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-  loops->scratch = open(own->scratch, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  loops->scratch = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
   volumes->log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   return (loops->nodes >= 0 && loops->control >= 0 && loops->scratch >= 0) || no("loop devices", why);
 }
 
 // What is mounted here is seen by nobody else. Of the machine's files none is left but those that are open.
-static bool make_root(const struct own_kernel *own, struct failure *why) {
+static bool make_root(struct failure *why) {
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return no("private", why);
-  if (mount("reader", own->scratch, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=64k,nr_inodes=16") != 0 || chdir(own->scratch) != 0) return no("tmpfs", why);
+  // The new root covers /tmp in this namespace alone.
+  if (mount("reader", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=64k,nr_inodes=16") != 0 || chdir("/tmp") != 0) return no("tmpfs", why);
   if (mkdir("proc", 0755) != 0 || mkdir(&READER_ROOT[1], 0755) != 0) return no("root", why);
   // It is the first of its processes, so it sees no other one.
   if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0) return no("proc", why);
@@ -80,7 +81,7 @@ static bool read_disk(const struct own_kernel *own, struct failure *why) {
   struct volumes volumes = {.disk = {read_file, &disk, own->disk_size}};
   const struct confinement confinement = {.memory = own->memory, .file_most = own->orders->bytes + 4096, .seconds = own->seconds, .descriptors = READER_DESCRIPTORS, .kept = RIGHTS_TO_READ};
   // The log is for root alone where the site says so.
-  if (!open_machine(own, &loops, &volumes, why) || !make_root(own, why) || !become_account(own, why) || !die_with_launcher(why)) return false;
+  if (!open_machine(&loops, &volumes, why) || !make_root(why) || !become_account(own, why) || !die_with_launcher(why)) return false;
   loops_open(&loops, &volumes.devices);
   // From the first byte of the tree on nothing is mounted any more.
   return reader_mount(&volumes, own->orders, why) && confine(&confinement, why) && reader_write(OUTPUT, own->orders, why);

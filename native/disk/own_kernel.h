@@ -1,5 +1,6 @@
 // The machine's own kernel reads the disk, where the site says so: for root, in a mount namespace that nobody else sees. A kernel takes a crafted
-// file system's bytes as they are; what is kept from it here are the files and the rights of the process alone.
+// file system's bytes as they are; what is kept from it here are the files and the rights of the process alone. Its working directory is the scratch
+// directory, where copies of volumes are made.
 #pragma once
 #include "disk/reader.h"
 #include <sys/types.h>
@@ -8,7 +9,6 @@ struct own_kernel {
   const struct orders *orders;
   uid_t uid; // the account that it reads as
   gid_t gid;
-  const char *scratch; // a directory where the empty root is mounted, out of everybody's sight, and copies are made below it
   int disk, output;
   uint64_t disk_size;
   uint64_t memory, seconds; // MiB; of processor time

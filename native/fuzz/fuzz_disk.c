@@ -43,14 +43,14 @@ static void tables(const uint8_t *data, size_t size) {
   // No piece lies outside of the disk, and every volume is whole.
   for (size_t i = 0; i < volumes.count; i++) {
     const struct map *map = &volumes.items[i].map;
-    uint64_t size = map_size(map);
-    must(size <= input.size);
-    for (uint64_t offset = 0, runs = 0; offset < size && runs < 1000; runs++) {
+    uint64_t length = map_size(map);
+    must(length <= input.size);
+    for (uint64_t offset = 0, runs = 0; offset < length && runs < 1000; runs++) {
       struct map_run run = map_find(map, offset);
-      must(run.length > 0 && run.length <= size - offset && run.place <= input.size && run.length <= input.size - run.place);
+      must(run.length > 0 && run.length <= length - offset && run.place <= input.size && run.length <= input.size - run.place);
       offset += run.length;
     }
-    must(map_find(map, size).length == 0);
+    must(map_find(map, length).length == 0);
   }
 }
 

@@ -21,7 +21,7 @@
 static const char help[] =
     "shifter-confined --directory DIRECTORY [--user UID:GID] [--file-bytes N] [--seconds N] [--memory MIB] [--proc yes] -- PROGRAM [ARGUMENT...]\n"
     "\n"
-    "Runs a program of the system in a root where DIRECTORY is /work, its working directory, and /usr is read-only; there is no network and\n"
+    "Runs a program of the system in a root where DIRECTORY is /room, its working directory, and /usr is read-only; there is no network and\n"
     "nothing else but, where it is asked for, /proc. Root gives the account to become. The limits are those of a file that it writes, of\n"
     "processor time and of memory. On standard error, when it can't be started:\n"
     "  CODE WHAT\n";
@@ -145,7 +145,7 @@ static bool make_root(const struct request *request, struct failure *why) {
     {"/lib32", "lib32", false, false, true, false, -1}, {"/bin", "bin", false, false, true, false, -1}, {"/sbin", "sbin", false, false, true, false, -1},
     {"/etc/ld.so.cache", "etc/ld.so.cache", false, false, false, false, -1},
     {"/dev/null", "dev/null", true, false, false, true, -1}, {"/dev/zero", "dev/zero", true, false, false, true, -1},
-    {"/dev/urandom", "dev/urandom", true, false, false, true, -1}, {request->directory, "work", true, false, false, false, -1}, {request->proc == NULL ? "/nowhere" : "/proc", "proc", true, true, false, false, -1}};
+    {"/dev/urandom", "dev/urandom", true, false, false, true, -1}, {request->directory, "room", true, false, false, false, -1}, {request->proc == NULL ? "/nowhere" : "/proc", "proc", true, true, false, false, -1}};
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return no("private", why);
   for (size_t i = 0; i < COUNT_OF(all); i++)
     if (!take(&all[i], why)) return false;
@@ -188,11 +188,11 @@ int main(int argc, char **argv) {
   const char *program = request.command[0];
   AUTO_FD file = strchr(program, '/') == NULL ? -1 : open(program, O_PATH | O_CLOEXEC);
   if (!enter_namespaces(&request, &why) || !make_root(&request, &why) || !give_up(&request, &why) ||
-      (chdir("/work") != 0 && !no("/work", &why)))
+      (chdir("/room") != 0 && !no("/room", &why)))
     return refuse(&why);
   // Whoever started it may be killed; taking another account on has undone what was asked for before.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != parent || syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return 1;
-  static char environment_path[] = "PATH=/usr/local/bin:/usr/bin:/bin", environment_locale[] = "LC_ALL=C.UTF-8", environment_temporary[] = "TMPDIR=/work";
+  static char environment_path[] = "PATH=/usr/local/bin:/usr/bin:/bin", environment_locale[] = "LC_ALL=C.UTF-8", environment_temporary[] = "TMPDIR=/room";
   char *environment[] = {environment_path, environment_locale, environment_temporary, NULL};
   if (file >= 0) execveat(file, "", request.command, environment, AT_EMPTY_PATH);
   else execvpe(program, request.command, environment);

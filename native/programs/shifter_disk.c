@@ -30,7 +30,8 @@ static const char help[] =
     "\n"
     "Reads the system on a raw disk, which is never written, in a User-Mode Linux kernel, and writes its files as a tar archive to a new file.\n"
     "With --reader kernel this machine's own kernel reads it, for root alone: whoever made the disk can then attack that kernel.\n"
-    "The names of files must lead to them by their directories, not by descriptors. Root gives the account to become. On standard output:\n"
+    "Names are looked up from the scratch directory then; otherwise they lead to their files by directories that the reader can go through, not by\n"
+    "descriptors. Root gives the account to become. On standard output:\n"
     "  found NAME FSTYPE LABEL UUID TITLE   a file system that holds a system; --partition chooses\n"
     "  root NAME FSTYPE                     the one that is read\n"
     "  merged PATH NAME FSTYPE              what its fstab mounts there\n"
@@ -102,9 +103,10 @@ static bool read_account(struct options *options, struct failure *why) {
   return true;
 }
 
-// For the machine's own kernel root's rights are put aside until it is started.
+// For the machine's own kernel root's rights are put aside until it is started. Root may be led to the scratch directory where the account is not.
 static bool become(struct options *options, struct failure *why) {
   if (geteuid() != 0 && is_own(options)) return fail(why, ERROR_USAGE, "--reader kernel mounts the disk, which root alone can");
+  if (is_own(options) && chdir(options->scratch) != 0) return fail(why, ERROR_STATE_UNUSABLE, "%s can't be used: %s", options->scratch, strerror(errno));
   if (geteuid() != 0) return options->user == NULL || fail(why, ERROR_USAGE, "--user is root's to give");
   if (!read_account(options, why)) return false;
   uid_t saved = is_own(options) ? 0 : options->uid;
@@ -212,7 +214,7 @@ static bool start_guest(struct session *session, const struct pipes *pipes, stru
 static bool start_own(struct session *session, const struct pipes *pipes, struct failure *why) {
   const struct options *options = session->options;
   const struct orders orders = {options->partition, options->entries, options->bytes};
-  const struct own_kernel own = {.orders = &orders, .uid = options->uid, .gid = options->gid, .scratch = options->scratch, .disk = session->disk,
+  const struct own_kernel own = {.orders = &orders, .uid = options->uid, .gid = options->gid, .disk = session->disk,
     .output = session->output, .disk_size = session->disk_size, .memory = options->memory, .seconds = options->seconds * 2, .voice = pipes->voice[1],
     .log = pipes->log[1]};
   return launch_own(&own, &session->guest, why);

@@ -16,12 +16,9 @@ export const Vm = Schema.Struct({
   seconds: positive(3600),
   /** MiB of the kernel that reads a disk's file systems. */
   memoryMiB: Schema.optionalWith(Schema.Int.pipe(Schema.between(128, 4096)), { default: () => 512 }),
-  /** Whose kernel reads them: one of its own. The machine's own is no choice, since it would have to mount what a stranger made. */
-  reader: Schema.optionalWith(
-    Schema.Literal("uml").annotations({ message: () => ({ message: 'only "uml": the machine\'s own kernel never mounts a stranger\'s file system', override: true }) }),
-    { default: () => "uml" as const }
-  ),
-  /** That kernel, a User-Mode Linux. */
+  /** Whose kernel reads them: a User-Mode Linux in a process, or the machine's own, which a crafted disk can attack then. */
+  reader: Schema.optionalWith(Schema.Literal("uml", "kernel"), { default: () => "uml" as const }),
+  /** The User-Mode Linux. */
   kernel: Schema.optionalWith(AbsolutePath, { default: () => "/usr/bin/linux.uml" }),
   /** The account that the tools which read a disk become where the gateway runs as root: one that has nothing. */
   account: Schema.optionalWith(Schema.String.pipe(Schema.pattern(/^[a-z_][a-z0-9_-]{0,31}$/, { message: () => "the name of an account" })), { default: () => "nobody" })

@@ -8,7 +8,6 @@ import { existsSync, linkSync, readdirSync, readFileSync, statSync, symlinkSync,
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { runAs } from '../harness/accounts.js'
 import { run, runOk } from '../harness/process.js'
 import { makeFileSystem, makeSystem, MIB, mounted } from './disks/make.js'
 import { PROGRAM, useReader } from './disks/reader.js'
@@ -84,7 +83,7 @@ describe('the process that reads', () => {
 
 describe('refused', () => {
   it('is whoever is not root', async () => {
-    const result = await runAs(account(), [PROGRAM, '--disk', system, '--output', join(scratch(), 'x.tar'), '--scratch', scratch(), '--reader', 'kernel'])
+    const result = await run(['setpriv', `--reuid=${account().uid}`, `--regid=${account().gid}`, '--clear-groups', PROGRAM, '--disk', system, '--output', join(scratch(), 'x.tar'), '--scratch', scratch(), '--reader', 'kernel'])
     expect([result.status, result.stdout]).toEqual([1, 'fault USAGE --reader kernel mounts the disk, which root alone can\n'])
     expect((await run([PROGRAM, '--disk', system, '--output', join(scratch(), 'x.tar'), '--reader', 'kernel'])).stdout).toBe('fault USAGE root gives the account to become: --user UID:GID, neither of them 0\n')
     expect((await read(system, '--reader', 'fuse')).stdout).toBe('fault USAGE --reader is uml or kernel\n')

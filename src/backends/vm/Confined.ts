@@ -24,11 +24,14 @@ export interface Limits {
 }
 
 export interface Room {
-  /** The directory, which programs know as `/work`. */
   readonly directory: string
   /** The path of a file of it. */
   readonly at: (name: string) => string
+  /** The same, as a program of the room knows it. */
+  readonly inside: (name: string) => string
   readonly start: (command: readonly [string, ...ReadonlyArray<string>], limits: Limits) => Effect.Effect<Process.Process, ImageError, Scope.Scope>
+  /** Starts a program that is root until it has done what root alone can, and becomes the account of its option `--user` itself. */
+  readonly startAsRoot: (command: readonly [string, ...ReadonlyArray<string>]) => Effect.Effect<Process.Process, ImageError, Scope.Scope>
 }
 
 interface Account {
@@ -51,19 +54,30 @@ export const room = (workspace: Workspace, settings: Vm): Effect.Effect<Room, Im
     return {
       directory,
       at: (name) => nodePath.join(directory, name),
+      inside: (name) => nodePath.join("/room", name),
       start: ([program, ...args], { fileBytes, memoryMiB, proc, seconds }) =>
-        Process.scoped(
+        started(
           workspace.program("shifter-confined"),
-          [
-            ...["--directory", directory, "--file-bytes", String(fileBytes), "--seconds", String(seconds), "--memory", String(memoryMiB)],
-            ...(account === undefined ? [] : ["--user", `${account.uid}:${account.gid}`]),
-            ...(proc === true ? ["--proc", "yes"] : []),
-            ...["--", program, ...args]
-          ],
-          { stdin: "ignore", stdout: "pipe" }
-        ).pipe(Effect.mapError((fault) => new ImageError(errorFields("TOOL_MISSING", `The disk can't be read: ${fault.message}`, { remedy: Native.buildRemedy, cause: fault }))))
+          ["--directory", directory, "--file-bytes", String(fileBytes), "--seconds", String(seconds), "--memory", String(memoryMiB)],
+          account === undefined ? [] : userOf(account),
+          proc === true ? ["--proc", "yes"] : [],
+          ["--", program, ...args]
+        ),
+      startAsRoot: ([program, ...args]) => (account === undefined ? Effect.fail(rootNeeded()) : started(program, args, userOf(account)))
     }
   })
+
+const userOf = ({ gid, uid }: Account): ReadonlyArray<string> => ["--user", `${uid}:${gid}`]
+
+const started = (program: string, ...args: ReadonlyArray<ReadonlyArray<string>>): Effect.Effect<Process.Process, ImageError, Scope.Scope> =>
+  Process.scoped(program, args.flat(), { stdin: "ignore", stdout: "pipe" }).pipe(
+    Effect.mapError((fault) => new ImageError(errorFields("TOOL_MISSING", `The disk can't be read: ${fault.message}`, { remedy: Native.buildRemedy, cause: fault })))
+  )
+
+const rootNeeded = (): ImageError =>
+  new ImageError(
+    errorFields("CONFIG_INVALID", 'The disk can\'t be read: "vm.reader" is "kernel", which mounts it, and this is not root', { remedy: 'Set "vm.reader" to "uml", or run the gateway as root.' })
+  )
 
 /** Lets the programs read a file of the directory, and no more: it may be another name of an upload. */
 export const readable = (file: string): Effect.Effect<void, ImageError> => Effect.tryPromise({ try: () => chmod(file, 0o444), catch: (error) => unusable(file, error) })

@@ -41,7 +41,7 @@ const RAW = "raw"
 
 const convert = (room: Confined.Room, file: string, place: Place, container: Container, settings: Vm): Effect.Effect<void, ImageError> =>
   Effect.gen(function* () {
-    const image = imageOf(file, place, container)
+    const image = imageOf(room, file, place, container)
     const size = yield* inspect(room, image, place, settings)
     yield* Effect.scoped(
       Effect.acquireRelease(
@@ -60,13 +60,13 @@ const convert = (room: Confined.Room, file: string, place: Place, container: Con
         )
       )
     )
-    const target = `driver=raw,file.driver=file,file.filename=/work/${RAW},file.locking=off`
+    const target = `driver=raw,file.driver=file,file.filename=${room.inside(RAW)},file.locking=off`
     yield* qemu(room, ["convert", "-n", "--target-is-zero", "--target-image-opts", image, target], place, settings, size)
   })
 
 /** The image as qemu-img is told to read it. Nothing is guessed, and there is nothing behind it. */
-const imageOf = (file: string, { length, offset }: Place, { format }: Container): string => {
-  const whole = { driver: "file", filename: `/work/${file}`, locking: "off" }
+const imageOf = (room: Confined.Room, file: string, { length, offset }: Place, { format }: Container): string => {
+  const whole = { driver: "file", filename: room.inside(file), locking: "off" }
   const part = { driver: "raw", offset, size: length, file: whole }
   return `json:${JSON.stringify({ driver: drivers[format], ...(format === "qcow2" || format === "vmdk" ? { backing: null } : {}), file: offset === 0 ? whole : part })}`
 }

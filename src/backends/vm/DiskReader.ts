@@ -1,6 +1,6 @@
 /**
- * From a raw disk to one tar archive of the system on it, by `shifter-disk`: it reads the file systems in a kernel of its own and leaves out what
- * belongs to a machine. This module directs it, and takes what it says as a stranger's words.
+ * From a raw disk to one tar archive of the system on it, by `shifter-disk`: it reads the file systems in a kernel of its own, or by the machine's where
+ * the site says so, and leaves out what belongs to a machine. This module directs it, and takes what it says as a stranger's words.
  *
  * @module
  */
@@ -58,17 +58,21 @@ const MOST = 1000
 export const read = (room: Confined.Room, file: string, name: string, settings: Vm, { limits, partition, workspace }: ResolveOptions): Effect.Effect<ReadDisk, ImageError> =>
   Effect.scoped(
     Effect.gen(function* () {
+      const isOwn = settings.reader === "kernel"
+      // The room lies where the account that reads is not led by any path.
+      const path = isOwn ? (name: string) => name : room.inside
       const numbers = { memory: settings.memoryMiB, seconds: settings.seconds, entries: limits.entries, bytes: limits.inflatedBytes }
-      const process = yield* room.start(
-        [
-          workspace.program("shifter-disk"),
-          ...["--disk", `/work/${file}`, "--output", `/work/${ARCHIVE}`, "--scratch", "/work", "--kernel", settings.kernel],
-          ...Object.entries(numbers).flatMap(([option, value]) => [`--${option}`, String(value)]),
-          ...(partition === undefined ? [] : ["--partition", partition])
-        ],
-        // It limits its kernel itself, and nearer.
-        { fileBytes: Number.MAX_SAFE_INTEGER, seconds: 2 * settings.seconds, memoryMiB: settings.memoryMiB + BESIDES, proc: true }
-      )
+      const command = [
+        workspace.program("shifter-disk"),
+        ...["--disk", path(file), "--output", path(ARCHIVE), "--scratch", isOwn ? room.directory : room.inside("."), "--reader", settings.reader],
+        ...(isOwn ? [] : ["--kernel", settings.kernel]),
+        ...Object.entries(numbers).flatMap(([option, value]) => [`--${option}`, String(value)]),
+        ...(partition === undefined ? [] : ["--partition", partition])
+      ] as const
+      const process = yield* isOwn
+        ? room.startAsRoot(command)
+        : // It limits its kernel itself, and nearer.
+          room.start(command, { fileBytes: Number.MAX_SAFE_INTEGER, seconds: 2 * settings.seconds, memoryMiB: settings.memoryMiB + BESIDES, proc: true })
       const told = yield* Process.lines(process).pipe(Stream.runFold(nothing(), hear))
       const exit = yield* Effect.promise(() => process.exit)
       if (told.fault !== undefined) return yield* refused(told.fault, told.candidates, name)

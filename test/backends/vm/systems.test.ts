@@ -10,7 +10,7 @@ import { failure } from '../../harness/gateway.js'
 import { runOk } from '../../harness/process.js'
 import { testSite } from '../../harness/site.js'
 import { useWorkspace } from '../../harness/workspace.js'
-import { makeDisk, makeFileSystem, makeSystem, MIB, put } from '../../native/disks/make.js'
+import { makeDisk, makeFileSystem, makeSystem, MIB, mounted, put } from '../../native/disks/make.js'
 
 const work = useWorkspace('vm-systems')
 let sites = 0
@@ -106,9 +106,34 @@ describe('a disk that can be opened is refused', () => {
     expect([error.code, error.message]).toEqual([code, expect.stringMatching(said)])
   })
 
-  it('where the site wants the machine’s own kernel to read it', async () => {
-    const error = await failure(pullImage(`vm:${work.at('ext4')}`, { config: site({ vm: { reader: 'kernel' } }) }))
-    expect([error.code, error.message]).toEqual(['CONFIG_INVALID', expect.stringContaining('never mounts a stranger')])
+})
+
+describe('the machine’s own kernel, where the site says so', () => {
+  it('reads the same tree, also one whose journal is to be replayed, and leaves nothing', async () => {
+    const image = await pullImage(`vm:${work.at('two.raw')}`, { config: site(), partition: '2' })
+    const config = site({ vm: { reader: 'kernel' } })
+    expect(await pullImage(`vm:${work.at('two.raw')}`, { config, partition: '2' })).toMatchObject({ id: image.id, labels: image.labels })
+    const error = await failure(pullImage(`vm:${work.at('two.raw')}`, { config }))
+    expect([error.code, error.message]).toEqual(['DISK_AMBIGUOUS', expect.stringMatching(/1 \(ext4, The first\); 2 \(xfs, The second\)/)])
+    const [file, dirty] = [work.at('written'), work.at('dirty')]
+    await runOk(['cp', '--sparse=always', work.at('ext4'), file])
+    await mounted(file, 'rw', (directory) => runOk(['sh', '-c', `echo kept > opt/kept && sync opt/kept && cp --sparse=always ${file} ${dirty}`], { cwd: directory }))
+    const warnings: string[] = []
+    await pullImage(`vm:${dirty}`, { config, onProgress: (event) => void (event._tag === 'Warning' && warnings.push(event.message)) })
+    expect(warnings).toEqual([expect.stringMatching(/its journal was replayed on a copy/)])
+    expect((await runOk(['losetup', '--list', '--noheadings', '--output', 'BACK-FILE'])).stdout).not.toContain('vm-systems')
+  })
+
+  it('is refused to whoever is not root, and says what to do', async () => {
+    const { userA } = await ensureTestAccounts()
+    for (const directory of ['his', 'his/images']) {
+      mkdirSync(work.at(directory))
+      chownSync(work.at(directory), userA.uid, userA.gid)
+    }
+    const config = work.at('kernel.json')
+    writeFileSync(config, JSON.stringify({ version: 1, stateDirectory: work.at('his/state'), prefix: site().prefix, systems: { test: { imagePath: work.at('his/images') } }, vm: { reader: 'kernel' } }))
+    const { status, stderr } = await runAs(userA, [process.execPath, join(import.meta.dirname, '../../../dist/bin/shifterimg.js'), '--config', config, 'pull', `vm:${work.at('ext4')}`], { timeoutMs: 60_000 })
+    expect([status, stderr]).toEqual([1, expect.stringMatching(/CONFIG_INVALID.*"vm.reader" is "kernel", which mounts it, and this is not root.*\n.*Set "vm.reader" to "uml", or run the gateway as root/s)])
   })
 })
 
