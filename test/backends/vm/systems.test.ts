@@ -119,7 +119,7 @@ describe('the machine’s own kernel, where the site says so', () => {
     await runOk(['cp', '--sparse=always', work.at('ext4'), file])
     await mounted(file, 'rw', (directory) => runOk(['sh', '-c', `echo kept > opt/kept && sync opt/kept && cp --sparse=always ${file} ${dirty}`], { cwd: directory }))
     const warnings: string[] = []
-    await pullImage(`vm:${dirty}`, { config, onProgress: (event) => void (event._tag === 'Warning' && warnings.push(event.message)) })
+    await pullImage(`vm:${dirty}`, { config, onProgress: (event) => { if (event._tag === 'Warning') warnings.push(event.message) } })
     expect(warnings).toEqual([expect.stringMatching(/its journal was replayed on a copy/)])
     expect((await runOk(['losetup', '--list', '--noheadings', '--output', 'BACK-FILE'])).stdout).not.toContain('vm-systems')
   })
