@@ -16,6 +16,22 @@ export interface Container {
   readonly format: DiskFormat
   /** Bytes of the disk as its machine sees it. */
   readonly virtualBytes: number
+  /** Where its blocks lie, of a format that says so in one table. */
+  readonly blocks?: BlockTable
+}
+
+/** A table of one entry for each block of a disk. */
+export interface BlockTable {
+  readonly at: number
+  readonly entries: number
+  /** Bytes of an entry. */
+  readonly width: 4 | 8
+  /** Where the block of an entry begins in the file; undefined for one that is not there, and zeros. */
+  readonly start: (table: Buffer, at: number, index: number) => number | undefined
+  /** Bytes that a block takes in the file. */
+  readonly bytes: number
+  /** What of the file is no block, beside the table. */
+  readonly reserved: ReadonlyArray<readonly [at: number, bytes: number]>
 }
 
 /** Where a disk image lies: a file, or a part of one. */

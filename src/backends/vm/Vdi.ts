@@ -5,16 +5,20 @@
  * @module
  */
 import * as Effect from "effect/Effect"
-import { bytesAt, makeWhole, type Recognizer, refusal } from "./Container.js"
+import { type BlockTable, bytesAt, makeWhole, type Recognizer, refusal } from "./Container.js"
 
 const MAGIC = 0xbeda107f
 const VERSION = 0x00010001
 const DYNAMIC = 1
 const FIXED = 2
+const HEADER = 512
+const BLOCK = 1024 * 1024
+/** Entries from here on say that a block is not there, or zeros. */
+const NONE = 0xfffffffe
 
 export const vdi: Recognizer = (place) =>
   Effect.gen(function* () {
-    const header = yield* bytesAt(place, 0, 512)
+    const header = yield* bytesAt(place, 0, HEADER)
     if (header.readUInt32LE(0x40) !== MAGIC) return undefined
     if (header.readUInt32LE(0x44) !== VERSION) return yield* refusal(place, "DISK_UNSUPPORTED", "is a VDI of a version that is not known", makeWhole)
     const type = header.readUInt32LE(0x4c)
@@ -23,5 +27,19 @@ export const vdi: Recognizer = (place) =>
     if ((type !== DYNAMIC && type !== FIXED) || isLinked) {
       return yield* refusal(place, "DISK_UNSUPPORTED", "is a snapshot: it holds only what differs from another file, which is not opened", makeWhole)
     }
-    return { format: "vdi", virtualBytes: Number(header.readBigUInt64LE(0x170)) }
+    if (header.readUInt32LE(0x178) !== BLOCK) return yield* refusal(place, "DISK_UNSUPPORTED", `is a VDI of blocks of ${header.readUInt32LE(0x178)} bytes, not ${BLOCK}`, makeWhole)
+    const virtualBytes = Number(header.readBigUInt64LE(0x170))
+    const data = header.readUInt32LE(0x158)
+    const blocks: BlockTable = {
+      at: header.readUInt32LE(0x154),
+      entries: Math.ceil(virtualBytes / BLOCK),
+      width: 4,
+      start: (table, at) => {
+        const entry = table.readUInt32LE(at)
+        return entry >= NONE ? undefined : data + entry * BLOCK
+      },
+      bytes: BLOCK,
+      reserved: [[0, HEADER]]
+    }
+    return { format: "vdi", virtualBytes, blocks }
   })
