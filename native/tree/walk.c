@@ -69,7 +69,7 @@ int walk_open(const char *root, const struct walk_limits *limits, struct failure
   enum walk found = walk_protected(root, 0, &at, &unsafe);
   if (found == WALK_OK) return check_open_to_everyone(root, why) && allow_depth(limits->depth, why) ? steal_fd(&at) : -1;
   if (found == WALK_UNSAFE) fail(why, ERROR_TREE_UNSAFE, "%.900s", unsafe);
-  else fail(why, ERROR_TREE_UNREADABLE, "%.500s can't be opened: %s", root, found == WALK_MISSING ? "it is not there" : strerror(errno));
+  else fail(why, ERROR_TREE_UNREADABLE, "\"%.500s\" can't be opened: %s", root, found == WALK_MISSING ? "it is not there" : strerror(errno));
   return -1;
 }
 

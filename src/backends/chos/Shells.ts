@@ -15,6 +15,8 @@ export interface Shell {
 // eslint-disable-next-line no-control-regex
 const control = /[\u0000-\u001f\u007f]/
 
+const SECTION = "%SHELLS"
+
 /** Reads the text of the file; `file` is its name, for messages. */
 export const parse = (text: string, file: string): Either.Either<ReadonlyArray<Shell>, ImageError> => {
   const found: Array<Shell> = []
@@ -23,7 +25,7 @@ export const parse = (text: string, file: string): Either.Either<ReadonlyArray<S
     const invalid = (why: string) => Either.left(new ImageError(errorFields("CONFIG_INVALID", `Line ${index + 1} of ${file} ${why}`)))
     if (line.startsWith("#") || line === "") continue
     if (line.startsWith("%")) {
-      isListed = line === "%SHELLS"
+      isListed = line === SECTION
       continue
     }
     if (!isListed) continue
@@ -34,6 +36,10 @@ export const parse = (text: string, file: string): Either.Either<ReadonlyArray<S
   }
   return Either.right(found)
 }
+
+/** Where a name was looked for, for messages. A line that is nearly that of the section would otherwise make every tree one that is not there. */
+export const placeOf = (text: string, file: string): string =>
+  text.split("\n").includes(SECTION) ? `${SECTION} of ${file}` : `${file}, which has no line that is exactly "${SECTION}"`
 
 /** The tree of a name; else the one of a path that is listed, as CHOS takes a name that it does not know for a path. */
 export const find = (shells: ReadonlyArray<Shell>, name: string): Shell | undefined =>

@@ -39,11 +39,13 @@ describe('a list', () => {
     ['without a colon', () => '%SHELLS\nfoo\n', undefined, 'CONFIG_INVALID', /Line 2 of .* is no name:path/],
     ['without a path', () => '%SHELLS\na:\n', undefined, 'CONFIG_INVALID', /Line 2 of .* is no name:path/],
     ['with carriage returns', () => `%SHELLS\na:${links}\r\n`, undefined, 'CONFIG_INVALID', /control character/],
-    ['with a header that is not one', () => ` %SHELLS\na:${links}\n`, undefined, 'TREE_NOT_FOUND', /no tree "a"/],
+    ['with a header that is not one', () => ` %SHELLS\na:${links}\n`, undefined, 'TREE_NOT_FOUND', /no tree "a" in .*, which has no line that is exactly "%SHELLS"/],
+    ['of lines that all end with a carriage return', () => `%SHELLS\r\na:${links}\r\n`, undefined, 'TREE_NOT_FOUND', /which has no line that is exactly "%SHELLS"/],
     ['of a relative path', () => '%SHELLS\na:os/links\n', undefined, 'TREE_UNSAFE', /"os\/links" is not absolute/],
     ['of a path with ..', () => `%SHELLS\na:${links}/../links\n`, undefined, 'TREE_UNSAFE', /has a '\.\.'/],
     ['of the root by another word', () => '%SHELLS\na://./\n', undefined, 'TREE_UNSAFE', /the machine itself/],
-    ['of nothing', () => `%SHELLS\na:${work.at('no-such')}\n`, undefined, 'TREE_UNREADABLE', /no-such can't be opened: it is not there/],
+    ['of nothing', () => `%SHELLS\na:${work.at('no-such')}\n`, undefined, 'TREE_UNREADABLE', /no-such" can't be opened: it is not there\. See that it is there/],
+    ['of a path with a blank behind it', () => `%SHELLS\na:${links} \n`, undefined, 'TREE_UNREADABLE', /links " can't be opened: it is not there/],
   ])('that is %s is refused', async (_, list, change, code, said) => {
     const error = await listed(list(), change)
     expect({ code: error.code, message: error.message }).toMatchObject({ code, message: expect.stringMatching(said) as string })
