@@ -148,7 +148,8 @@ bool ask_pull(const char *program, const char *image, uint64_t seconds, struct f
   if (end == ENDED_BY_SIGNAL) take_signals(signals);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (wrong != 0 || (WIFEXITED(status) && WEXITSTATUS(status) == NOT_STARTED))
-    return fail(why, ERROR_NATIVE_MISSING, "%s: %s", program, strerror(wrong != 0 ? wrong : ENOENT));
+    return fail(why, ERROR_OPTION_UNAVAILABLE, "--image-pull: %s can't be run: %s. It is in your PATH, or where shifterimg= of plugstack.conf says", program,
+                strerror(wrong != 0 ? wrong : ENOENT));
   if (end == ENDED_BY_TIME) return fail(why, ERROR_CANCELLED, "%s is not pulled after %llu seconds", image, (unsigned long long)seconds);
   if (end == ENDED_BY_SIGNAL || (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT)) return fail(why, ERROR_CANCELLED, "the pull of %s", image);
   return status == 0 || fail(why, ERROR_NATIVE_FAILED, "%s pull %s; what it says is above", program, image);

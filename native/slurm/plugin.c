@@ -72,12 +72,26 @@ static void set(spank_t spank, const char *name, const char *value) {
   setenv(name, value, 1);
 }
 
+static void set_component(spank_t spank, const char *name, const char *value) {
+  AUTO_BUFFER other = {0};
+  buffer_print(&other, COMPONENT_PREFIX "%s", name + strlen("SHIFTER_"));
+  spank_job_control_unsetenv(spank, name);
+  if (value == NULL) spank_job_control_unsetenv(spank, other.at);
+  else spank_job_control_setenv(spank, other.at, value, 1);
+}
+
 static void forget(spank_t spank, const char *name) {
   AUTO_BUFFER twin = {0};
   buffer_print(&twin, "SLURM_SPANK_%s", name);
   spank_job_control_unsetenv(spank, name);
   unsetenv(twin.at);
   unsetenv(name);
+}
+
+// The environment is not a later component's to change: the first one's script has it.
+static void leave_out(spank_t spank, const char *name, bool in_environment) {
+  set_component(spank, name, NULL);
+  if (in_environment) forget(spank, name);
 }
 
 // Slurm would hand the options on as they were written, and every srun in the job would take them for its own: the name would be resolved
@@ -119,12 +133,9 @@ static bool submit(spank_t spank, bool in_srun, const struct settings *settings,
   config_free(&config);
   if (!good) return false;
   for (size_t i = 0; i < VARIABLE_COUNT; i++) {
-    if (submission.values[i] == NULL) continue;
     // A batch script and the shell of salloc run on the first component's nodes, so theirs is its image.
-    if (in_srun || submissions == 0)
-      set(spank, submit_variables[i], submission.values[i]);
-    else
-      spank_job_control_setenv(spank, submit_variables[i], submission.values[i], 1);
+    if (!in_srun && submissions > 0) set_component(spank, submit_variables[i], submission.values[i]);
+    else if (submission.values[i] != NULL) set(spank, submit_variables[i], submission.values[i]);
   }
   return true;
 }
@@ -133,11 +144,11 @@ static int submit_component(spank_t spank, bool in_srun, const struct settings *
   struct failure why = {.code = ERROR_INTERNAL};
   bool good = true;
   if (options.given[SUBMIT_NO_SHIFTER])
-    for (size_t i = 0; i < VARIABLE_COUNT; i++) forget(spank, submit_variables[i]);
+    for (size_t i = 0; i < VARIABLE_COUNT; i++) leave_out(spank, submit_variables[i], in_srun || submissions == 0);
   else if (submit_options_any(&options))
     good = submit(spank, in_srun, settings, &why);
   else if (!in_srun) // a job that asks for nothing has nothing prepared, also as a component behind one that does
-    for (size_t i = 0; i < VARIABLE_COUNT; i++) spank_job_control_unsetenv(spank, submit_variables[i]);
+    for (size_t i = 0; i < VARIABLE_COUNT; i++) leave_out(spank, submit_variables[i], false);
   forget_options(spank);
   submit_options_free(&options);
   submissions++;

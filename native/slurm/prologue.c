@@ -5,6 +5,7 @@
 #include "policy/environment.h"
 #include "policy/reference.h"
 #include "policy/volume_map.h"
+#include "slurm/submission.h"
 
 static bool read_number(char *const *environment, const char *name, uint64_t *number, struct failure *why) {
   const char *text = environment_value(environment, name);
@@ -27,10 +28,12 @@ bool prologue_read_job(char *const *environment, struct prologue *job, struct fa
 }
 
 // An empty variable is as good as none, as for shifter.
-static bool read_text(char *const *environment, const char *name, char **out, struct failure *why) {
-  const char *text = environment_value(environment, name);
+static bool read_text(char *const *environment, const char *prefix, enum submit_variable variable, char **out, struct failure *why) {
+  AUTO_BUFFER name = {0};
+  buffer_print(&name, "SPANK_%s%s", prefix, submit_variables[variable] + strlen("SHIFTER_"));
+  const char *text = environment_value(environment, name.at);
   if (text == NULL || *text == '\0') return true;
-  if (has_control(text, strlen(text))) return fail(why, ERROR_JOB_INVALID, "%s holds a control character", name);
+  if (has_control(text, strlen(text))) return fail(why, ERROR_JOB_INVALID, "%s holds a control character", name.at);
   *out = memory_copy(text, strlen(text));
   return true;
 }
@@ -54,8 +57,9 @@ static bool check_volumes(const struct prologue *job, struct failure *why) {
 }
 
 bool prologue_read_request(char *const *environment, struct prologue *job, struct failure *why) {
-  return read_text(environment, "SPANK_SHIFTER_IMAGETYPE", &job->type, why) && read_text(environment, "SPANK_SHIFTER_IMAGE", &job->image, why) &&
-         read_text(environment, "SPANK_SHIFTER_VOLUME", &job->volumes, why) && read_text(environment, "SPANK_SHIFTER_MODULE", &job->modules, why) &&
+  const char *prefix = environment_value(environment, "SPANK_" COMPONENT_PREFIX "IMAGE") != NULL ? COMPONENT_PREFIX : "SHIFTER_";
+  return read_text(environment, prefix, VARIABLE_IMAGETYPE, &job->type, why) && read_text(environment, prefix, VARIABLE_IMAGE, &job->image, why) &&
+         read_text(environment, prefix, VARIABLE_VOLUME, &job->volumes, why) && read_text(environment, prefix, VARIABLE_MODULE, &job->modules, why) &&
          ((job->type == NULL && job->image == NULL) || (check_image(job, why) && check_volumes(job, why)));
 }
 

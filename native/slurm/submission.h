@@ -21,6 +21,9 @@ enum submit_variable {
   VARIABLE_IMAGETYPE, VARIABLE_IMAGE, VARIABLE_IMAGEREQUEST, VARIABLE_VOLUME, VARIABLE_MODULE, VARIABLE_ENTRYPOINT, VARIABLE_COUNT
 };
 extern const char *const submit_variables[VARIABLE_COUNT];
+// In place of SHIFTER_, what prologue and epilogue are told of a component behind the first: salloc puts the last words of all components into
+// the one environment of its command, which is the first component's.
+#define COMPONENT_PREFIX "SHIFTER_COMPONENT_"
 
 struct submission {
   struct image_reference image; // reference NULL: no image, neither by an option nor by a variable

@@ -23,11 +23,12 @@ void tasks_name_job(spank_t spank) {
   spank_setenv(spank, "SHIFTER_JOB_ID", text.at, 1);
 }
 
-static bool same_variables(spank_t spank, const char *one, const char *other) {
-  char first[VALUE_BYTES], second[VALUE_BYTES];
-  spank_err_t got = spank_getenv(spank, one, first, sizeof first);
-  if (spank_getenv(spank, other, second, sizeof second) != ESPANK_SUCCESS) return false;
-  return got == ESPANK_ENV_NOEXIST || (got == ESPANK_SUCCESS && strcmp(first, second) == 0);
+// Whether the user has named no other image since the job was submitted.
+static bool is_as_submitted(spank_t spank) {
+  char now[VALUE_BYTES], submitted[VALUE_BYTES];
+  spank_err_t got = spank_getenv(spank, "SHIFTER_IMAGE", now, sizeof now);
+  if (got != ESPANK_SUCCESS) return got == ESPANK_ENV_NOEXIST;
+  return spank_getenv(spank, "SLURM_SPANK_SHIFTER_IMAGE", submitted, sizeof submitted) == ESPANK_SUCCESS && strcmp(now, submitted) == 0;
 }
 
 static void take_entry(spank_t spank, const struct prepared *entry) {
@@ -69,7 +70,7 @@ void tasks_take_component(spank_t spank) {
   buffer_print(&uid_text, "%u", uid);
   char first[VALUE_BYTES];
   if (spank_getenv(spank, "SLURM_JOB_ID", first, sizeof first) != ESPANK_SUCCESS || strcmp(first, job_text.at) == 0) return;
-  if (!same_variables(spank, "SHIFTER_IMAGE", "SLURM_SPANK_SHIFTER_IMAGE") || !site_load(CONFIG_DIRECTORY, &config, &ignored)) return;
+  if (!is_as_submitted(spank) || !site_load(CONFIG_DIRECTORY, &config, &ignored)) return;
   const struct words *places = &config.runtime[RUNTIME_RUN_DIRECTORY].words;
   for (size_t i = 0; i < places->count && !take_root_of(spank, places->items[i], job_text.at, uid_text.at); i++) continue;
   config_free(&config);

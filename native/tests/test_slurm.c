@@ -45,6 +45,10 @@ static void requests(void **state) {
       {{JOB, IMAGE, "SPANK_SHIFTER_VOLUME=/a b:/c;/d:/e:ro", "SPANK_SHIFTER_MODULE=x,y"},
        "--job=12 --uid=1000 --gid=100 --volume=/a b:/c;/d:/e:ro --module=x,y -- id " ID, 0},
       {{JOB, "SPANK_SHIFTER_IMAGETYPE=docker", "SPANK_SHIFTER_IMAGE=debian:12"}, "--job=12 --uid=1000 --gid=100 -- docker debian:12", 0},
+      // A component behind the first has names of its own, and nothing of the first one's.
+      {{JOB, "SPANK_SHIFTER_IMAGETYPE=docker", "SPANK_SHIFTER_VOLUME=/a:/b", "SPANK_SHIFTER_COMPONENT_IMAGETYPE=id", "SPANK_SHIFTER_COMPONENT_IMAGE=" ID},
+       "--job=12 --uid=1000 --gid=100 -- id " ID, 0},
+      {{JOB, "SPANK_SHIFTER_COMPONENT_IMAGETYPE=id", "SPANK_SHIFTER_COMPONENT_IMAGE=../x"}, NULL, ERROR_REFERENCE_INVALID},
       // What the user himself set is not Slurm's to tell.
       {{JOB, "SHIFTER_IMAGETYPE=id", "SHIFTER_IMAGE=" ID}, "", 0},
       {{JOB, "SPANK_SHIFTER_IMAGE=" ID}, NULL, ERROR_JOB_INVALID},

@@ -238,8 +238,12 @@ static void variables(void **state) {
   // The next component of a heterogeneous job has options of its own; the script is the first one's.
   assert_int_equal(give("image", "other:1"), 0);
   assert_int_equal(submit(""), 0);
-  assert_string_equal(value_of(&slurm.control, "SHIFTER_IMAGE"), OTHER);
+  assert_string_equal(value_of(&slurm.control, "SHIFTER_COMPONENT_IMAGE"), OTHER);
+  assert_null(value_of(&slurm.control, "SHIFTER_IMAGE")); // which salloc would put over the first one's
   assert_string_equal(getenv("SHIFTER_IMAGE"), ID);
+  assert_int_equal(submit(""), 0);
+  assert_int_equal(slurm.control.count, 0);
+  assert_int_equal(give("image", "other:1") | give("no-shifter", NULL), 0);
   assert_int_equal(submit(""), 0);
   assert_int_equal(slurm.control.count, 0);
   assert_string_equal(getenv("SHIFTER_IMAGE"), ID);
@@ -377,7 +381,7 @@ static void pulls(void **state) {
   end();
   begin(S_CTX_ALLOCATOR, "shifterimg=/nowhere/shifterimg");
   assert_int_equal(give("image", "debian:12") | give("image-pull", NULL), 0);
-  assert_true(submit("shifterimg=/nowhere/shifterimg") < 0 && says("NATIVE_MISSING"));
+  assert_true(submit("shifterimg=/nowhere/shifterimg") < 0 && says("OPTION_UNAVAILABLE") && says("/nowhere/shifterimg can't be run"));
   end();
 }
 

@@ -40,6 +40,7 @@ describe('the job of an environment', () => {
 
   it('is the prologue\'s, where what was asked for has another name', () => {
     expect(told({ ...job, SPANK_SHIFTER_IMAGE: 'id:abc', SPANK_SHIFTER_MODULE: 'none' })).toMatchObject({ right: { request: { image: 'id:abc', modules: [] } } })
+    expect(told({ ...job, SPANK_SHIFTER_MODULE: 'none', SPANK_SHIFTER_COMPONENT_IMAGE: 'id:def' })).toMatchObject({ right: { request: { image: 'id:def', modules: undefined } } })
   })
 
   it('has the group of the process that asks, where it is that user\'s and nothing else says it', () => {

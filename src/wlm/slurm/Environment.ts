@@ -26,9 +26,11 @@ export const jobOf = (environment: Environment, self: Account | undefined): Effe
 
 const own = (id: number | undefined) => (id === undefined ? undefined : String(id))
 
-/** What the prologue is told of the request; nothing in a job. */
-const prologueOf = (environment: Environment): Environment =>
-  Object.fromEntries(Object.entries(environment).flatMap(([name, value]) => (name.startsWith("SPANK_SHIFTER_") ? [[name.slice("SPANK_".length), value]] : [])))
+/** What the prologue is told of the request; nothing in a job. A component behind the first has names of its own. */
+const prologueOf = (environment: Environment): Environment => {
+  const prefix = environment.SPANK_SHIFTER_COMPONENT_IMAGE === undefined ? "SPANK_SHIFTER_" : "SPANK_SHIFTER_COMPONENT_"
+  return Object.fromEntries(Object.entries(environment).flatMap(([name, value]) => (name.startsWith(prefix) ? [[`SHIFTER_${name.slice(prefix.length)}`, value]] : [])))
+}
 
 const nodesOf = (environment: Environment): Effect.Effect<JobContext["nodes"], WlmError> =>
   Effect.gen(function* () {

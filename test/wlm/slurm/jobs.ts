@@ -51,6 +51,18 @@ exec sleep 600
     expect([...new Set(await ended(job.id))]).toEqual(['CANCELLED'])
   })
 
+  it.each(['sbatch', 'salloc'])('%s: components share one environment, and each has its own image, or none where the first names none', async (command) => {
+    const script = `for i in 0 1; do srun --het-group=$i ${shifter} cat /which || echo none; done 2>/dev/null; echo "script: ${'${SHIFTER_VOLUME:-}'}"; ${shifter} cat /which 2>/dev/null || echo none`
+    const run = async (...components: readonly (readonly string[])[]): Promise<string> => {
+      const words = components.flatMap((options, i) => [...(i === 0 ? [] : [':']), '--nodes=1', ...options])
+      return command === 'sbatch' ? batch(userA, script, ...words) : said(userA, 'salloc', ...words, 'sh', '-c', script)
+    }
+    expect(await run([of('one')], [of('two'), '--volume=/shared:/x'])).toBe('one\ntwo\nscript: \none\n')
+    expect(await run([], [of('two')])).toBe('none\ntwo\nscript: \nnone\n')
+    // The first one's environment is that of all steps.
+    expect(await run([of('one')], ['--no-shifter'])).toBe('one\none\nscript: \none\n')
+  })
+
   it('keeps its image when it is put back into the queue', async () => {
     const script = `echo "$SLURM_RESTART_COUNT" $(srun ${shifter} cat /which) $(${JOINS}); [ "$SLURM_RESTART_COUNT" ] || exec sleep 600`
     const job = await submit(userA, script, [of('one'), '--requeue', '--open-mode=append'])
