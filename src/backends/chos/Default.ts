@@ -34,7 +34,7 @@ export const defaultReference = (settings: Chos, { chos, home }: Person): Effect
     const shell = Shells.find(shells, chosen)
     if (shell !== undefined) return Shells.isMachine(shell) ? undefined : `chos:${chosen}`
     if (settings.failToDefault && Shells.find(shells, "default") !== undefined) return "chos:default"
-    return yield* new ImageError(errorFields("TREE_NOT_FOUND", `There is no tree "${printable(chosen.slice(0, NAME_BYTES))}", which ${chos === chosen ? "CHOS" : settings.userFile} names, in ${text === undefined ? `${settings.shells}, which is not there` : Shells.placeOf(text, settings.shells)}`))
+    return yield* new ImageError(errorFields("TREE_NOT_FOUND", `There is no tree "${printable(chosen.slice(0, NAME_BYTES))}", which ${chos === chosen ? "CHOS" : settings.userFile} names, in ${Shells.placeOf(text, settings.shells)}`))
   })
 
 /** A FIFO is not waited for. */

@@ -38,8 +38,10 @@ export const parse = (text: string, file: string): Either.Either<ReadonlyArray<S
 }
 
 /** Where a name was looked for, for messages. A line that is nearly that of the section would otherwise make every tree one that is not there. */
-export const placeOf = (text: string, file: string): string =>
-  text.split("\n").includes(SECTION) ? `${SECTION} of ${file}` : `${file}, which has no line that is exactly "${SECTION}"`
+export const placeOf = (text: string | undefined, file: string): string => {
+  if (text === undefined) return `${file}, which is not there`
+  return text.split("\n").includes(SECTION) ? `${SECTION} of ${file}` : `${file}, which has no line that is exactly "${SECTION}"`
+}
 
 /** The tree of a name; else the one of a path that is listed, as CHOS takes a name that it does not know for a path. */
 export const find = (shells: ReadonlyArray<Shell>, name: string): Shell | undefined =>

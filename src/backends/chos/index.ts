@@ -65,7 +65,7 @@ const whereIs = (name: string, settings: Chos, { file }: ResolveOptions): Effect
       return yield* new ImageError(errorFields("REFERENCE_INVALID", `chos:${printable(name)} is the name of a tree of this site`, { remedy: "Import the archive under another name." }))
     }
     if (shell === undefined) {
-      return yield* new ImageError(errorFields("TREE_NOT_FOUND", `There is no tree "${printable(name)}" in ${text === undefined ? `${settings.shells}, which is not there` : Shells.placeOf(text, settings.shells)}`))
+      return yield* new ImageError(errorFields("TREE_NOT_FOUND", `There is no tree "${printable(name)}" in ${Shells.placeOf(text, settings.shells)}`))
     }
     return { _tag: "Directory" as const, path: yield* Shells.directoryOf(shell, settings.shells), skipUnreadable: settings.unreadable === "skip" }
   })
