@@ -110,7 +110,8 @@ struct shown {
   int tree;
 };
 
-// What a system has not is not shown. Of the host's mounts below one none is shown, but for those of /proc, which hide what the site hides.
+// What a system has not is not shown. Of the host's mounts below one none is shown, but for those below /usr, without which an account's namespace does
+// not get it, and those of /proc, which hide what the site hides.
 static bool take(struct shown *shown, struct failure *why) {
   unsigned recursive = shown->recursive ? AT_RECURSIVE : 0;
   struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | (shown->device ? 0 : MOUNT_ATTR_NODEV) | (shown->writable ? 0 : MOUNT_ATTR_RDONLY) | (shown->may_run ? 0 : MOUNT_ATTR_NOEXEC)};
@@ -141,7 +142,7 @@ static bool show(const struct shown *shown, struct failure *why) {
 }
 
 static bool make_root(const struct request *request, struct failure *why) {
-  struct shown all[] = {{"/usr", "usr", false, false, true, false, -1}, {"/lib", "lib", false, false, true, false, -1}, {"/lib64", "lib64", false, false, true, false, -1},
+  struct shown all[] = {{"/usr", "usr", false, true, true, false, -1}, {"/lib", "lib", false, false, true, false, -1}, {"/lib64", "lib64", false, false, true, false, -1},
     {"/lib32", "lib32", false, false, true, false, -1}, {"/bin", "bin", false, false, true, false, -1}, {"/sbin", "sbin", false, false, true, false, -1},
     {"/etc/ld.so.cache", "etc/ld.so.cache", false, false, false, false, -1},
     {"/dev/null", "dev/null", true, false, false, true, -1}, {"/dev/zero", "dev/zero", true, false, false, true, -1},
