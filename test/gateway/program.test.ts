@@ -23,9 +23,9 @@ beforeAll(async () => {
 })
 afterAll(() => munge.stop())
 
-const configured = (server: Readonly<Record<string, unknown>> = {}, system: Readonly<Record<string, unknown>> = {}): string => {
+const configured = (server: Readonly<Record<string, unknown>> = {}, system: Readonly<Record<string, unknown>> = {}, more: object = {}): string => {
   const file = work.at('gateway.json')
-  writeFileSync(file, JSON.stringify({ ...site.config, systems: { test: { ...site.config.systems.test, munge: munge.socket, ...system } }, server: { listen: ['127.0.0.1:0'], ...server } }))
+  writeFileSync(file, JSON.stringify({ ...site.config, systems: { test: { ...site.config.systems.test, munge: munge.socket, ...system } }, server: { listen: ['127.0.0.1:0'], ...server }, ...more }))
   return file
 }
 const gateway = (...args: readonly string[]) => run([process.execPath, program, ...args])
@@ -58,9 +58,9 @@ describe('check', () => {
 
   it('names all mistakes and what is doubtful at once', async () => {
     const tls = { certificate: work.at('none.pem'), key: work.at('none.key') }
-    const { status, stderr } = await gateway('check', '--config', configured({ listen: ['0.0.0.0:0'], publicReads: true, tls }, { munge: work.at('no-socket'), imagePath: work.at('no-images'), admins: ['nobody-of-that-name'] }))
+    const { status, stderr } = await gateway('check', '--config', configured({ listen: ['0.0.0.0:0'], publicReads: true, tls }, { munge: work.at('no-socket'), imagePath: work.at('no-images'), admins: ['nobody-of-that-name'] }, { vm: { reader: 'kernel' } }))
     expect(status).toBe(2)
-    for (const part of ['mistake: server.tls', 'mistake: systems.test.munge', 'mistake: systems.test: ', 'warning: server.publicReads', 'warning: systems.test.admins']) expect(stderr).toContain(part)
+    for (const part of ['mistake: server.tls', 'mistake: systems.test.munge', 'mistake: systems.test: ', 'warning: server.publicReads', 'warning: systems.test.admins', 'warning: vm.reader']) expect(stderr).toContain(part)
     expect(await gateway('check', '--config', configured({ authentication: 'mock', listen: ['0.0.0.0:0'] }))).toMatchObject({ status: 2, stderr: expect.stringContaining('believes everyone') as string })
   })
 })

@@ -76,6 +76,9 @@ const findings = (site: Site): Effect.Effect<Findings, never, Transport | Accoun
     }
     if (server.tls !== undefined) mistakes.push(...certificateFaults(server.tls))
     if (server.publicReads) warnings.push("server.publicReads is set: names and contents of public images are told to everyone who reaches the service.")
+    if (site.vm.reader === "kernel") {
+      warnings.push('vm.reader is "kernel": whoever has a disk read can attack this machine with it; only a service that is root reads disks so.')
+    }
     if (server.authentication === "munge" && Munge.program("unmunge") === undefined) mistakes.push("unmunge is not installed: nobody can be known by munge.")
     const accounts = yield* Accounts.Accounts
     for (const system of site.systems.values()) {
