@@ -156,13 +156,17 @@ static void spared(void **state) {
   volume_map_free(&site);
 }
 
+static void read_site(struct config *config, const char *text) {
+  struct failure why;
+  assert_true(config_parse(config, UDIROOT_CONF, text, strlen(text), "udiRoot.conf", &why));
+  assert_true(config_finish(config, true, "udiRoot.conf", &why));
+}
+
 static void modules(void **state) {
   (void)state;
-  static const char text[] = "defaultModules=a,b\nmodule_a_siteEnv=A=1\nmodule_b_siteEnv=B=1\nmodule_c_conflict=a\nmodule_d_enabled=0\nmodule_e_siteEnv=E=1\n";
   struct config config = {0};
   struct failure why;
-  assert_true(config_parse(&config, UDIROOT_CONF, text, strlen(text), "udiRoot.conf", &why));
-  assert_true(config_finish(&config, true, "udiRoot.conf", &why));
+  read_site(&config, "defaultModules=a,b\nmodule_a_siteEnv=A=1\nmodule_b_siteEnv=B=1\nmodule_c_conflict=a\nmodule_d_enabled=0\nmodule_e_siteEnv=E=1\n");
   static const struct {
     const char *asked, *selected;
   } cases[] = {{NULL, "a b"}, {"none", ""}, {"a", "a"}, {"e,a,b", "e a b"}, {"b,,a,", "b a"}, {"c", "c"}, {"c,b", "c b"},
@@ -185,11 +189,9 @@ static void modules(void **state) {
 // What a site would refuse at a start: beside a module's mounts a place may be free, and with it not.
 static void selected(void **state) {
   (void)state;
-  static const char text[] = "siteFs=/home\nmodule_data_siteFs=/data\nmodule_none2_siteEnv=A=1\n";
   struct config config = {0};
   struct failure why;
-  assert_true(config_parse(&config, UDIROOT_CONF, text, strlen(text), "udiRoot.conf", &why));
-  assert_true(config_finish(&config, true, "udiRoot.conf", &why));
+  read_site(&config, "siteFs=/home\nmodule_data_siteFs=/data\nmodule_none2_siteEnv=A=1\n");
   static const struct {
     const char *modules, *volumes, *texts;
   } cases[] = {{NULL, NULL, ""}, {"none", "/a:/data", "/a:/data"}, {"data", "/a:/data", NULL}, {"none2,data", "/a:/data/x", NULL}, {"data", "/a:/dat", "/a:/dat"},
@@ -233,7 +235,7 @@ static void caches(void **state) {
     struct volume_map map = {0};
     struct failure why = {.code = ERROR_INTERNAL};
     AUTO_BUFFER what = {0};
-    assert_true(config_parse(&config, UDIROOT_CONF, cases[i].site, strlen(cases[i].site), "udiRoot.conf", &why) && config_finish(&config, true, "udiRoot.conf", &why));
+    read_site(&config, cases[i].site);
     assert_true(volume_map_add_user(&map, cases[i].volumes, &what));
     check(caches_allowed(&config, &map, &why) == cases[i].allowed, cases[i].site);
     if (!cases[i].allowed) check(why.code == ERROR_CACHE_REFUSED, cases[i].site);

@@ -7,7 +7,8 @@ import * as Effect from "effect/Effect"
 import { asRendered, ofRoot } from "../../core/Installed.js"
 import type { WlmError } from "../../core/Errors.js"
 import type { NodeCheck } from "../../core/Udi.js"
-import { ask, type Programs, said } from "./Programs.js"
+import { said } from "../../core/WlmPrograms.js"
+import { ask, type Programs } from "./Programs.js"
 import { alarmOf, EVENTS, type Installation, render, RESOURCES } from "./Rendering.js"
 
 /** What this needs is looked for on the server: nodes are sent the hook by it. */

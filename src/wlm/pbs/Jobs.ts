@@ -6,7 +6,8 @@
 import * as Effect from "effect/Effect"
 import type { BatchJob, BatchJobs, BatchState } from "../../core/Batch.js"
 import { errorFields, printable, WlmError } from "../../core/Errors.js"
-import { ask, type Programs, said } from "./Programs.js"
+import { said } from "../../core/WlmPrograms.js"
+import { ask, type Programs } from "./Programs.js"
 
 /** `qsub -- program` begins at home, copies its output at the end, loses empty words and cuts others at a line feed: so the words come quoted, in one. */
 const SCRIPT = 'n=$(printf "\\nx"); n=${n%x}; cd "$1" && exec >"$2" 2>&1 && eval "exec $3"'

@@ -7,7 +7,8 @@ import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import { asRendered, ofRoot } from "../../core/Installed.js"
 import type { NodeCheck } from "../../core/Udi.js"
-import { ask, type Reached, said } from "./Programs.js"
+import { said } from "../../core/WlmPrograms.js"
+import { ask, type Reached } from "./Programs.js"
 import { type Installation, jobProgramOf, pluginOf, render } from "./Rendering.js"
 
 export const check = (installation: Installation, reached: Reached): Effect.Effect<ReadonlyArray<NodeCheck>> =>

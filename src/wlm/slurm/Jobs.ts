@@ -9,7 +9,8 @@ import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import type { BatchJob, BatchJobs, BatchState } from "../../core/Batch.js"
 import { errorFields, messageOf, printable, WlmError } from "../../core/Errors.js"
-import { ask, type Reached, said } from "./Programs.js"
+import { said } from "../../core/WlmPrograms.js"
+import { ask, type Reached } from "./Programs.js"
 
 /** The script of every job: what is run are its arguments, and no shell reads them. */
 const SCRIPT = '#!/bin/sh\nexec "$@"\n'
