@@ -281,7 +281,7 @@ def pin(site, request, uid, gid):
 def complaint(out):
     try:
         error = json.loads(out)["error"]
-        return "%s: %s" % (error["code"], error["message"])
+        return ("%s: %s. %s" % (error["code"], error["message"].rstrip("."), error.get("remedy", ""))).rstrip()
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -290,8 +290,13 @@ def complaint(out):
 
 def wrap_shell(site, job, given):
     """The job's shell becomes the wrapper, which a launch hook that dies can't change."""
+    # A node starts the shell of its own host before that of every host, so it would not be the wrapper.
+    words = [word.strip() for word in str(given or "").split(",") if word.strip()]
+    for word in words:
+        if "@" in word and not word.endswith(CHOSEN):
+            raise Refused("the shell %s of -S is for one host, and a job with an image has one for all: -S %s" % (word, word.split("@")[0] or "/bin/sh"))
     every, chosen = shells(given)
-    if every == site.wrapper:
+    if every == site.wrapper or every is None:
         every = chosen
     if every is not None and not (every.startswith("/") and every.isprintable() and "," not in every):
         raise Refused("the shell %s of -S is no absolute path" % every)

@@ -243,12 +243,22 @@ void show_request(struct buffer *out, const struct modules *modules, const struc
   buffer_byte(out, '}');
 }
 
-void show_failure(struct buffer *out, const struct failure *why) {
+static void begin_failure(struct buffer *out, const struct failure *why) {
   buffer_byte(out, '{');
   json_key(out, "error");
   buffer_byte(out, '{');
   text_field(out, "code", error_name(why->code));
   text_field(out, "message", why->what);
+}
+
+void show_failure(struct buffer *out, const struct failure *why) {
+  begin_failure(out, why);
+  buffer_text(out, "}}");
+}
+
+void show_refusal(struct buffer *out, const struct failure *why) {
+  begin_failure(out, why);
+  text_field(out, "remedy", error_texts[why->code].remedy);
   buffer_text(out, "}}");
 }
 

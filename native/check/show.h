@@ -15,6 +15,8 @@ void show_meta(struct buffer *out, const struct meta *meta);
 void show_config(struct buffer *out, const struct config *config, const struct words *wrong); // `wrong`: of site_check
 void show_request(struct buffer *out, const struct modules *modules, const struct volume_map *volumes);
 void show_failure(struct buffer *out, const struct failure *why);
+// With what to do about it, for whoever tells a user.
+void show_refusal(struct buffer *out, const struct failure *why);
 
 // Parses bytes of a kind (ref, record, name, meta) and shows what they say, or why they were refused. The exit status.
 int show_parsed(struct buffer *out, const char *kind, const char *at, size_t length, const char *default_type);

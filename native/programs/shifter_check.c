@@ -141,7 +141,7 @@ static int check_request(const struct check_arguments *asked) {
   if (good)
     show_request(&out, &modules, &volumes);
   else
-    show_failure(&out, &why);
+    show_refusal(&out, &why);
   volume_map_free(&volumes);
   modules_free(&modules);
   config_free(&config);

@@ -80,7 +80,7 @@ static bool add_words(int argc, char **argv, struct words *arguments) {
 
 // The job's request is that of root's file. What the user's variables ask for is not part of it.
 static bool set_environment(const struct job_file *file, const char *shell) {
-  static const char *const asking[] = {"SHIFTER_IMAGE", "SHIFTER_IMAGETYPE", "SHIFTER_IMAGEREQUEST", "SHIFTER_VOLUME", "SHIFTER_MODULE"};
+  static const char *const asking[] = {"SHIFTER_IMAGE", "SHIFTER_IMAGETYPE", "SHIFTER_IMAGEREQUEST", "SHIFTER_VOLUME", "SHIFTER_MODULE", "SHIFTER_ENTRYPOINT"};
   for (size_t i = 0; i < COUNT_OF(asking); i++) {
     AUTO_BUFFER twin = {0};
     buffer_print(&twin, "SLURM_SPANK_%s", asking[i]);

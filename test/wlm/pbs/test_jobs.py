@@ -54,7 +54,8 @@ class Tasks(HookTest):
 
     def test_variables_of_the_user_ask_for_nothing(self):
         variables = {"SHIFTER_IMAGE": "x", "SHIFTER_IMAGETYPE": "docker", "SHIFTER_IMAGEREQUEST": "docker:other", "SHIFTER_VOLUME": "/nope:/nope",
-                     "SHIFTER_MODULE": "nope", "SLURM_SPANK_SHIFTER_VOLUME": "/nope:/nope", "PBS_JOBID": "1.other", "SHIFTER_JOB_ID": "1.other"}
+                     "SHIFTER_MODULE": "nope", "SLURM_SPANK_SHIFTER_VOLUME": "/nope:/nope", "PBS_JOBID": "1.other", "SHIFTER_JOB_ID": "1.other",
+                     "SHIFTER_ENTRYPOINT": "/bin/echo", "SLURM_SPANK_SHIFTER_ENTRYPOINT": "image"}
         self.assertEqual(self.pbs.run(self.submit(Variable_List=variables)).out, INSIDE)
 
     def test_what_was_asked_for_is_inside(self):

@@ -31,6 +31,8 @@ class Submission(HookTest):
             ({"shifter_image": IMAGE, "shifter_writable": "/scratch:1G,size=2G"}, "write PATH:SIZE"),
             ({"shifter_image": IMAGE, "shifter_volumes": "/a:/b\nc"}, "VOLUME_INVALID: "),
             ({"shifter_image": IMAGE, "shifter_volumes": "--job=1"}, "VOLUME_INVALID: "),
+            # With what to do about it.
+            ({"shifter_image": IMAGE, "shifter_volumes": "/a:/b:rw"}, "VOLUME_INVALID: 'rw' is no flag. Write FROM:TO[:ro]"),
             ({"shifter_image": IMAGE, "shifter_modules": "--help"}, "MODULE_REFUSED: "),
             ({"shifter_volumes": "/a:/b"}, "shifter_volumes is given without shifter_image"),
             ({"shifter_image": "--help"}, "REFERENCE_INVALID: "),
@@ -58,6 +60,8 @@ class Submission(HookTest):
         self.assertEqual(result.exit_status, 127)
         self.assertIn("EXEC_FAILED: /bin/none", result.err)
         self.assertIn("no absolute path", self.refused(Shell_Path_List="bash"))
+        for shells in ("/bin/sh@node1", "/bin/sh,/bin/bash@node1"):
+            self.assertIn("of -S is for one host", self.refused(Shell_Path_List=shells))
 
     def test_a_shell_that_is_the_wrapper_already_is_not_wrapped_twice(self):
         again = self.submit(Shell_Path_List=WRAPPER + ",/bin/sh@chosen.invalid")
