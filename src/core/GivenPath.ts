@@ -30,27 +30,35 @@ export interface Named {
 export const copy = (path: string, named: Named | undefined, options: GivenPathOptions): Effect.Effect<GivenFile, ImageError | GatewayError> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const place = named === undefined ? undefined : yield* placeOf(path, named)
-      const input = place === undefined ? (yield* own(path)).fd : ("ignore" as const)
+      if (named === undefined) return yield* copyOpen(path, (yield* own(path)).fd, options)
+      const { below, root } = yield* placeOf(path, named)
+      const words = worded(path, options.file)
+      return yield* run(["--root", root, "--owner", String(named.owner), "--", below], "ignore", options, (code, what) =>
+        code === "FILE_UNAVAILABLE" ? unavailable(path, named.owner) : words(code, what)
+      )
+    })
+  )
+
+/** Copies a file that is open, whatever its name leads to by now. */
+export const copyOpen = (path: string, fd: number, options: GivenPathOptions): Effect.Effect<GivenFile, ImageError | GatewayError> =>
+  run([], fd, options, worded(path, options.file))
+
+const worded = (path: string, file: string): Filter.FilterOptions["worded"] => (code, what) => errorFields(code, `The file ${path}${code === "STORAGE_FULL" ? `, copied to ${file}` : ""}: ${what}`)
+
+const run = (args: ReadonlyArray<string>, stdin: number | "ignore", { file, most, program }: GivenPathOptions, words: Filter.FilterOptions["worded"]): Effect.Effect<GivenFile, ImageError | GatewayError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
       const out = yield* Effect.acquireRelease(
         Effect.tryPromise({
-          try: () => open(options.file, "w", 0o600),
-          catch: (error) => new GatewayError(errorFields(storageCode(error, "STATE_UNUSABLE"), `${options.file} can't be written: ${messageOf(error)}`, { cause: error }))
+          try: () => open(file, "w", 0o600),
+          catch: (error) => new GatewayError(errorFields(storageCode(error, "STATE_UNUSABLE"), `${file} can't be written: ${messageOf(error)}`, { cause: error }))
         }),
         (handle) => Effect.promise(() => handle.close())
       )
-      const said = yield* Filter.run({
-        name: "shifter-open",
-        program: options.program,
-        args: ["--most", String(options.most), ...(place === undefined || named === undefined ? [] : ["--root", place.root, "--owner", String(named.owner), "--", place.below])],
-        stdin: input,
-        stdout: out.fd,
-        purpose: "The file can't be read",
-        worded: (code, what) => (code === "FILE_UNAVAILABLE" && named !== undefined ? unavailable(path, named.owner) : errorFields(code, `The file ${path}${code === "STORAGE_FULL" ? `, copied to ${options.file}` : ""}: ${what}`))
-      })
+      const said = yield* Filter.run({ name: "shifter-open", program, args: ["--most", String(most), ...args], stdin, stdout: out.fd, purpose: "The file can't be read", worded: words })
       const [, bytes = "", hash = ""] = /^done (\d+) ([0-9a-f]{64})$/.exec(said) ?? []
       if (hash === "") return yield* new GatewayError(errorFields("INTERNAL", `shifter-open ended without its last word: ${said}`))
-      return { path: options.file, bytes: Number(bytes), digest: Digest.make(`sha256:${hash}`) }
+      return { path: file, bytes: Number(bytes), digest: Digest.make(`sha256:${hash}`) }
     })
   )
 

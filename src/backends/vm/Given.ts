@@ -4,13 +4,14 @@
  *
  * @module
  */
-import { open, readdir, rename, stat } from "node:fs/promises"
+import { open, rename, stat } from "node:fs/promises"
 import * as nodePath from "node:path"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { carried, errorFields, ImageError, messageOf } from "../../core/Errors.js"
+import { carried, errorFields, type GatewayError, ImageError, messageOf } from "../../core/Errors.js"
 import * as GivenPath from "../../core/GivenPath.js"
 import type { GivenFile, ResolveOptions } from "../../core/Image.js"
+import * as Beside from "./Beside.js"
 import * as Confined from "./Confined.js"
 import type { Place } from "./Container.js"
 import * as Ova from "./Ova.js"
@@ -38,48 +39,37 @@ export const opened = (file: string, length: number, name: string): Effect.Effec
 
 const copied = (path: string, file: string, name: string, options: ResolveOptions): Effect.Effect<GivenFile, ImageError, Scope.Scope> =>
   Effect.gen(function* () {
-    const descriptor = yield* descriptorOf(path, name)
-    if (descriptor === undefined) return yield* copy(path, file, options)
-    const directory = nodePath.dirname(descriptor)
-    const document = yield* beside(directory, nodePath.basename(descriptor), name)
+    const found = yield* descriptorOf(path, name)
+    if (found === undefined) return yield* Effect.mapError(GivenPath.copy(path, undefined, copying(file, options)), asImageError)
+    const { descriptor, directory } = found
+    const document = yield* Beside.get(directory, descriptor, name)
     const href = yield* Ovf.diskOf(yield* Ova.textOf(document), name)
-    // A link would lead to what the document's author wants read.
-    yield* beside(directory, href, name)
-    const given = yield* copy(nodePath.join(directory, href), file, options)
-    const manifest = nodePath.basename(descriptor).replace(/\.ovf$/i, ".mf")
-    if (yield* exists(nodePath.join(directory, manifest))) {
+    const source = yield* Beside.get(directory, href, name)
+    const given = yield* Effect.mapError(GivenPath.copyOpen(nodePath.join(directory.path, href), source.handle.fd, copying(file, options)), asImageError)
+    const manifest = yield* Beside.find(directory, descriptor.replace(/\.ovf$/i, ".mf"), name)
+    if (manifest !== undefined) {
       const disk = yield* opened(file, given.bytes, name)
-      yield* Ova.verify(yield* Ova.textOf(yield* beside(directory, manifest, name)), name, [[nodePath.basename(descriptor), document], [href, disk]])
+      yield* Ova.verify(yield* Ova.textOf(manifest), name, [[descriptor, document], [href, disk]])
     }
     return given
   })
 
-const copy = (path: string, file: string, { limits, workspace }: ResolveOptions): Effect.Effect<GivenFile, ImageError> =>
-  GivenPath.copy(path, undefined, { program: workspace.program("shifter-open"), file, most: limits.blobBytes }).pipe(
-    Effect.mapError((error) => (error._tag === "ImageError" ? error : new ImageError(carried(error))))
-  )
+const copying = (file: string, { limits, workspace }: ResolveOptions): GivenPath.GivenPathOptions => ({ program: workspace.program("shifter-open"), file, most: limits.blobBytes })
+
+const asImageError = (error: ImageError | GatewayError): ImageError => (error._tag === "ImageError" ? error : new ImageError(carried(error)))
 
 /** The OVF descriptor that a path names: itself, or the only one of a directory. Undefined for anything else. */
-const descriptorOf = (path: string, name: string): Effect.Effect<string | undefined, ImageError> =>
+const descriptorOf = (path: string, name: string): Effect.Effect<{ readonly directory: Beside.Directory; readonly descriptor: string } | undefined, ImageError, Scope.Scope> =>
   Effect.gen(function* () {
-    const status = yield* Effect.tryPromise({ try: () => stat(path), catch: (error) => unavailable(path, messageOf(error)) })
-    if (!status.isDirectory()) return path.toLowerCase().endsWith(".ovf") ? path : undefined
-    const names = yield* Effect.tryPromise({ try: () => readdir(path), catch: (error) => unavailable(path, messageOf(error)) })
+    const status = yield* Effect.tryPromise({ try: () => stat(path), catch: (error) => Beside.unavailable(path, messageOf(error)) })
+    if (!status.isDirectory()) {
+      return path.toLowerCase().endsWith(".ovf") ? { directory: yield* Beside.directory(nodePath.dirname(path)), descriptor: nodePath.basename(path) } : undefined
+    }
+    const directory = yield* Beside.directory(path)
+    const names = yield* Beside.names(directory)
     const [descriptor, ...further] = names.filter((each) => each.toLowerCase().endsWith(".ovf"))
     if (descriptor === undefined || further.length > 0) {
       return yield* new ImageError(errorFields("DISK_INVALID", `${name}: the directory has ${names.length === 0 ? "nothing" : `${descriptor === undefined ? "no" : "more than one"} OVF descriptor`}`, { remedy: "Name a disk, or the descriptor." }))
     }
-    return nodePath.join(path, descriptor)
+    return { directory, descriptor }
   })
-
-const exists = (path: string): Effect.Effect<boolean> => Effect.promise(() => stat(path).then(() => true, () => false))
-
-/** A regular file of a directory, no link. */
-const beside = (directory: string, file: string, name: string): Effect.Effect<Place, ImageError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const path = nodePath.join(directory, file)
-    const { size } = yield* Confined.regular(path).pipe(Effect.mapError((error) => unavailable(path, error.what)))
-    return yield* opened(path, size, `${name}, ${file}`)
-  })
-
-const unavailable = (path: string, what: string) => new ImageError(errorFields("FILE_UNAVAILABLE", `${path} can't be read: ${what}`, { remedy: "Name a file that this account can read." }))
