@@ -17,7 +17,7 @@
 static bool select_program(struct start *start, struct failure *why) {
   const struct arguments *arguments = start->arguments;
   const struct image_facts *facts = &start->plan->image.facts;
-  if (arguments->use_workdir && arguments->workdir == NULL && facts->workdir == NULL) return fail(why, ERROR_NO_WORKDIR, "'%s'", start->plan->request);
+  if (arguments->use_workdir && arguments->workdir == NULL && facts->workdir == NULL) return fail(why, ERROR_NO_WORKDIR, "--workdir without a value needs an image with a working directory");
   struct arguments chosen = *arguments;
   command_entrypoint(&chosen, start->environment);
   return command_select(&chosen, facts, &start->argv, why);

@@ -121,6 +121,17 @@ static void names_of_modules(void **state) {
   }
 }
 
+// The reference system passes over such a line; what it may have meant is lost, which its administrator is told.
+static void lines_without_a_value(void **state) {
+  (void)state;
+  struct config config;
+  struct failure why = {0};
+  assert_true(parse("\n  \n# c\nsiteFs /home\nsystem=a\n", 30, true, &config, &why));
+  assert_int_equal(config.warnings.count, 1);
+  assert_string_equal(config.warnings.items[0], "f:4: the line has no '=' and says nothing");
+  config_free(&config);
+}
+
 static void paths(void **state) {
   (void)state;
   static const char text[] = "runDirectory=/run//a/ /run/b\n";
@@ -161,7 +172,7 @@ static void runtime(void **state) {
   } cases[] = {{"imageOwner=990\nverifyImage=prepare\nmountHome=0\n", true}, {"imageOwner=root\n", false}, {"imageOwner=4294967295\n", false},
                {"imageOwner=-1\n", false}, {"verifyImage=always\n", false}, {"runDirectory=/run/a  /run/b\n", true}, {"runDirectory=/run/a b\n", false}, {"runDirectory=/a/../b\n", false},
                {"writableSize=4G\n", true}, {"writableSize=much\n", false}, {"writableSize=0\n", false}, {"writableSize=0x0K\n", false}, {"writableSize=1\n", true}, {"writableSize=\n", true},
-               {"mkfsUser=0\n", false}, {"mkfsUser=1\n", true}, {"mountHome=0\n", true}, {"imageOwner=0\n", true}, {" = x\n", false}, {"mkfsUser=nobody\n", false}, {"system=a\n", false}, {"module_a_siteEnv=A=1\n", false}, {"", true}};
+               {"mkfsUser=0\n", false}, {"mkfsUser=1\n", true}, {"mountHome=0\n", true}, {"imageOwner=0\n", true}, {" = x\n", false}, {"mkfsUser=nobody\n", false}, {"system=a\n", false}, {"verifyImage prepare\n", false}, {"# c\n \n\nmountHome=0\n", true}, {"module_a_siteEnv=A=1\n", false}, {"", true}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct config config = {0};
     struct failure why = {0};
@@ -173,7 +184,7 @@ static void runtime(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows),    cmocka_unit_test(values),  cmocka_unit_test(continued_last_line),
-                                     cmocka_unit_test(paths),
+                                     cmocka_unit_test(paths), cmocka_unit_test(lines_without_a_value),
                                      cmocka_unit_test(refused), cmocka_unit_test(names_the_line), cmocka_unit_test(says_what_is_allowed), cmocka_unit_test(names_of_modules), cmocka_unit_test(sizes),
                                      cmocka_unit_test(runtime)};
   return cmocka_run_group_tests(tests, NULL, NULL);
