@@ -11,6 +11,7 @@
 #include "check/arguments.h"
 #include "check/explain.h"
 #include "check/json.h"
+#include "check/presence.h"
 #include "check/show.h"
 #include "check/unprivileged.h"
 #include "limits.gen.h"
@@ -242,6 +243,15 @@ static void check_settings(struct report *report, const struct config *config) {
   add_check(report, "settings", ok, ok ? "what they name can be used" : detail.at);
 }
 
+// Hooks of the site may bring what it shows.
+static void check_presence(struct report *report, const struct config *config) {
+  AUTO_BUFFER sources = {0}, accounts = {0};
+  bool hooks = config->udiroot[UDIROOT_SITE_PRE_MOUNT_HOOK].text != NULL || config->udiroot[UDIROOT_SITE_POST_MOUNT_HOOK].text != NULL;
+  bool there = sources_are_there(config, &sources), known = accounts_are_known(config, &accounts);
+  add(report, "siteFs", there, there ? "what is shown of the node is there" : sources.at, hooks);
+  add_check(report, "usersToImport", known, known ? "the accounts are known" : accounts.at);
+}
+
 static int check_node(void) {
   struct report report = {.ok = true};
   struct config config = {0};
@@ -257,6 +267,7 @@ static int check_node(void) {
   add_check(&report, "configuration", loaded, loaded ? CONFIG_DIRECTORY : detail.at);
   if (loaded) {
     check_settings(&report, &config);
+    check_presence(&report, &config);
     check_directory(&report, "udiMount", config.udiroot[UDIROOT_UDI_MOUNT].text, 0, "");
     if (site_uses_etc(&config)) check_directory(&report, "etcPath", config.udiroot[UDIROOT_ETC_PATH].text, 0, "");
     uid_t owner = (uid_t)config.runtime[RUNTIME_IMAGE_OWNER].number;

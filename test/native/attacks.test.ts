@@ -4,7 +4,7 @@
  * surroundings.test.ts, volumes.test.ts, hidden.test.ts and modules.test.ts, what only one profile has in prepared.test.ts, faults.test.ts and
  * userns.test.ts.
  */
-import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -115,6 +115,31 @@ describe('attack 44: configuration, as administrators see it', () => {
     })
     // A start looks at what it uses alone.
     if (!('sitePreMountHook' in udiRoot)) expect(await shifter([`--image=id:${ours}`, 'true'])).toMatchObject({ status: 0, stderr: '' })
+  })
+
+  it('attack 44: what every start would miss is told of the node', async () => {
+    const checks = async (udiRoot: Record<string, string>, siteFs: string[]) => {
+      node.configure({ udiRoot, siteFs })
+      const { status, stdout } = await asUser([node.native.bin('shifter-check'), 'node'])
+      return { status, told: (JSON.parse(stdout) as { readonly checks: readonly { readonly name: string }[] }).checks.filter(({ name }) => name === 'siteFs' || name === 'usersToImport') }
+    }
+    const there = { name: 'siteFs', ok: true, detail: 'what is shown of the node is there' }
+    const known = { name: 'usersToImport', ok: true, detail: 'the accounts are known' }
+    expect(await checks({ usersToImport: 'nobody' }, ['/opt:/a', '/none:/cache:perNodeCache=size=1G'])).toEqual({ status: 0, told: [there, known] })
+    const gone = { name: 'siteFs', ok: false, detail: '/opt/not-there: No such file or directory; /etc/passwd/x: Not a directory' }
+    expect(await checks({ module_gone_siteFs: '/etc/passwd/x:/b', module_other_siteFs: '/not/default:/c', defaultModules: 'gone' }, ['/opt/not-there:/a'])).toEqual({ status: 1, told: [gone, known] })
+    const started = await shifter([`--image=id:${ours}`, 'true'])
+    expect([started.status, refusal(started)]).toEqual([1, 'SITE_FS_FAILED'])
+    // A hook may bring it.
+    expect(await checks({ sitePreMountHook: '/bin/true' }, ['/opt/not-there:/a'])).toEqual({ status: 0, told: [{ name: 'siteFs', ok: false, advice: true, detail: '/opt/not-there: No such file or directory' }, known] })
+    const unknown = { name: 'usersToImport', ok: false, detail: 'nobody,daemon: there is no such account' }
+    expect(await checks({ usersToImport: 'root nobody,daemon' }, [])).toEqual({ status: 1, told: [there, unknown] })
+    const etcPath = join(node.prefix, 'etc/accounts')
+    mkdirSync(etcPath, { recursive: true, mode: 0o755 })
+    writeFileSync(join(etcPath, 'passwd'), 'root:x:0:0::/:/bin/sh\nnobodyelse:x:1:1::/:/bin/sh\n')
+    writeFileSync(join(etcPath, 'group'), 'root:x:0:\n')
+    expect((await checks({ usersToImport: 'root nobodyelse', allowLibcPwdCalls: '0', etcPath }, [])).told).toEqual([there, known])
+    expect((await checks({ usersToImport: 'root nobody', allowLibcPwdCalls: '0', etcPath }, [])).told).toEqual([there, { ...unknown, detail: 'nobody: there is no such account' }])
   })
 
   it('attack 44: without runtime.conf root owns images, and who else does is told', async () => {
