@@ -88,6 +88,20 @@ export interface Converted {
 export const isOne = (config: unknown): boolean =>
   typeof config === "object" && config !== null && !("version" in config) && ("Platforms" in config || "CacheDirectory" in config)
 
+/** A complaint of what was made of such a configuration, by the key that its administrator wrote. */
+export const inItsKeys = (complaint: string): string => {
+  for (const [own, theirs] of keys) if (complaint.startsWith(own)) return theirs + complaint.slice(own.length)
+  return complaint
+}
+const keys: ReadonlyArray<readonly [string, string]> = [
+  ["systems.", "Platforms."],
+  ["dialect.locations.", "Locations."],
+  ["registries.", "Locations: "],
+  ["pulls.updateSeconds", "PullUpdateTimeout"],
+  ["lifetime.imageSeconds", "ImageExpirationTimeout"],
+  ["import.users", "ImportUsers"]
+]
+
 const object = (value: unknown): Readonly<Record<string, unknown>> => (typeof value === "object" && value !== null ? Object.fromEntries(Object.entries(value)) : {})
 const list = (value: ReadonlyArray<string> | string): ReadonlyArray<string> => (typeof value === "string" ? [value] : value)
 
@@ -101,7 +115,7 @@ const without = (path: string, given: unknown, known: ReadonlyArray<string>, rea
 export const convert = (given: unknown): Either.Either<Converted, ReadonlyArray<string>> => {
   const refused = refusals(given)
   return Either.match(Schema.decodeUnknownEither(File, { errors: "all" })(given), {
-    onLeft: (error) => Either.left([...complaints(error), ...refused]),
+    onLeft: (error) => Either.left([...complaints(error), ...refused, ...besides(given)]),
     onRight: (file) => {
       const mistakes = [...refused]
       const warnings = [...unused(given)]
@@ -110,6 +124,23 @@ export const convert = (given: unknown): Either.Either<Converted, ReadonlyArray<
     }
   })
 }
+
+/** The mistakes in what can be understood of a file that holds others. */
+const besides = (given: unknown): ReadonlyArray<string> => {
+  const notes: Notes = { mistakes: [], warnings: [] }
+  const file = object(given)
+  const understood = <A, I>(schema: Schema.Schema<A, I>, key: string) =>
+    Object.fromEntries(Object.entries(object(file[key])).flatMap(([name, each]) => [...Either.match(Schema.decodeUnknownEither(schema)(each), { onLeft: () => [], onRight: (one) => [[name, one] as const] })]))
+  locationsOf(understood(Location, "Locations"), notes)
+  const authentication = file["Authentication"] === "mock" ? "mock" : "munge"
+  for (const [name, platform] of Object.entries(understood(Platform, "Platforms"))) systemOf(name, platform, authentication, notes)
+  const { DefaultImageLocation: registry, ImageExpirationTimeout: timeout, Locations: locations } = file
+  if (typeof registry === "string" && registry !== "" && !Object.hasOwn(object(locations), registry)) notes.mistakes.push(noLocation(registry, object(locations)))
+  if (typeof timeout === "string") lifetimeOf(timeout, notes)
+  return notes.mistakes
+}
+
+const noLocation = (name: string, locations: object): string => `DefaultImageLocation: "${name}" is none of the Locations (${Object.keys(locations).join(", ")})`
 
 /** What a site must not lose without being told. */
 const refusals = (given: unknown): ReadonlyArray<string> => {
@@ -144,10 +175,11 @@ const MOST_THREADS = 256
 const PORT = 5000
 
 const converted = (file: typeof File.Type, notes: Notes): Readonly<Record<string, unknown>> => {
-  const { locations, registries } = locationsOf(file, notes)
+  const { locations, registries } = locationsOf(file.Locations, notes)
   const systems = Object.fromEntries(Object.entries(file.Platforms).map(([name, platform]) => [name, systemOf(name, platform, file.Authentication, notes)]))
-  const registry = locations[file.DefaultImageLocation]
-  if (registry === undefined) notes.mistakes.push(`DefaultImageLocation: "${file.DefaultImageLocation}" is none of the Locations (${Object.keys(file.Locations).join(", ")})`)
+  const registry = Object.hasOwn(locations, file.DefaultImageLocation) ? locations[file.DefaultImageLocation] : undefined
+  if (!Object.hasOwn(file.Locations, file.DefaultImageLocation)) notes.mistakes.push(noLocation(file.DefaultImageLocation, file.Locations))
+  if (file.WorkerThreads !== undefined && file.WorkerThreads > MOST_THREADS) notes.warnings.push(`WorkerThreads is ${MOST_THREADS}, the most there is here, instead of ${file.WorkerThreads}.`)
   if (file.PullUpdateTimeout !== undefined && file.PullUpdateTimeout !== REFERENCE_UPDATE) {
     notes.warnings.push(`PullUpdateTimeout is ${file.PullUpdateTimeout} seconds now; the reference takes ${REFERENCE_UPDATE} whatever it says, unless PullUpdateTime is there too.`)
   }
@@ -167,7 +199,7 @@ const converted = (file: typeof File.Type, notes: Notes): Readonly<Record<string
       ...(file.WorkerThreads === undefined ? {} : { atOnce: Math.min(file.WorkerThreads, MOST_THREADS) }),
       ...(file.PullUpdateTimeout === undefined ? {} : { updateSeconds: file.PullUpdateTimeout })
     },
-    lifetime: lifetimeOf(file, notes),
+    lifetime: lifetimeOf(file.ImageExpirationTimeout, notes),
     import: { users: importersOf(file, notes) },
     // `docker login` of whoever starts the service is no setting of the reference.
     dockerLogins: false,
@@ -175,7 +207,7 @@ const converted = (file: typeof File.Type, notes: Notes): Readonly<Record<string
   }
 }
 
-const lifetimeOf = ({ ImageExpirationTimeout }: typeof File.Type, { mistakes, warnings }: Notes): Readonly<Record<string, unknown>> => {
+const lifetimeOf = (ImageExpirationTimeout: string | undefined, { mistakes, warnings }: Notes): Readonly<Record<string, unknown>> => {
   if (ImageExpirationTimeout === undefined) {
     warnings.push("ImageExpirationTimeout is missing: images never expire.")
     return {}
@@ -204,10 +236,10 @@ const importersOf = ({ ImportUsers }: typeof File.Type, { warnings }: Notes): "a
 
 type RegistrySettings = { readonly plainHttp?: boolean; readonly ca?: string }
 
-const locationsOf = (file: typeof File.Type, { mistakes }: Notes): { readonly locations: Readonly<Record<string, string>>; readonly registries: Readonly<Record<string, RegistrySettings>> } => {
+const locationsOf = (given: (typeof File.Type)["Locations"], { mistakes }: Notes): { readonly locations: Readonly<Record<string, string>>; readonly registries: Readonly<Record<string, RegistrySettings>> } => {
   const locations: Record<string, string> = {}
   const registries: Record<string, RegistrySettings> = {}
-  for (const [name, { sslcacert, url }] of Object.entries(file.Locations)) {
+  for (const [name, { sslcacert, url }] of Object.entries(given)) {
     const text = url ?? `https://${name}`
     const parsed = URL.canParse(text) ? new URL(text) : undefined
     if (parsed === undefined || !/^https?:$/.test(parsed.protocol) || parsed.username !== "" || !/^\/?$/.test(parsed.pathname) || parsed.search !== "") {

@@ -36,7 +36,7 @@ const Registry = Schema.Struct({
 }).pipe(Schema.filter((r) => (r.username === undefined) === (r.passwordFile === undefined) || "username and passwordFile belong together"))
 
 /** `registries`: by host and port, such as `127.0.0.1:5000`. */
-export const Registries = Schema.Record({ key: Schema.String, value: Registry })
+export const Registries = Schema.Record({ key: Host, value: Registry })
 export type Registries = typeof Registries.Type
 
 const seconds = (fallback: number) => Schema.optionalWith(Schema.Number.pipe(Schema.between(0.1, 3600)), { default: () => fallback })

@@ -192,6 +192,8 @@ export interface Site {
   readonly dockerDaemon: { readonly socket: string; readonly pulls: ReadonlySet<string> }
   /** How a registry is reached. Throws a `FormatError` when a file that its settings name can't be read. */
   readonly registry: (host: string) => Registries.RegistrySettings
+  /** The registries that its configuration names. */
+  readonly registryHosts: ReadonlyArray<string>
   readonly network: Registries.NetworkLimits
   readonly cache: Registries.CacheLimits
   readonly proxy: Registries.ProxySettings
@@ -238,14 +240,18 @@ export const load = (file?: string): Either.Either<Site, FormatError> => {
  * Makes a site of a configuration in memory: `gateway.json`, or an `imagemanager.json` of the reference. Every mistake is named at once, by its
  * key.
  */
-export const decode = (config: unknown, source?: string): Either.Either<Site, FormatError> => {
-  const refused = (what: string) => new FormatError(errorFields("CONFIG_INVALID", `The configuration ${source ?? "given"} ${what}`))
-  if (ImageManager.isOne(config)) {
-    return Either.flatMap(
-      Either.mapLeft(ImageManager.convert(config), (mistakes) => refused(`is not valid: ${mistakes.join("; ")}`)),
-      ({ config: own, warnings }) => Either.map(decode(own, source), (site) => ({ ...site, warnings }))
-    )
-  }
+export const decode = (config: unknown, source?: string): Either.Either<Site, FormatError> =>
+  ImageManager.isOne(config)
+    ? Either.flatMap(
+        Either.mapLeft(ImageManager.convert(config), (mistakes) => notValid(mistakes, source)),
+        ({ config: own, warnings }) => Either.map(decodeOwn(own, source, ImageManager.inItsKeys), (site) => ({ ...site, warnings }))
+      )
+    : decodeOwn(config, source, (complaint) => complaint)
+
+const notValid = (mistakes: ReadonlyArray<string>, source: string | undefined) =>
+  new FormatError(errorFields("CONFIG_INVALID", `The configuration ${source ?? "given"} is not valid: ${mistakes.join("; ")}`))
+
+const decodeOwn = (config: unknown, source: string | undefined, named: (complaint: string) => string): Either.Either<Site, FormatError> => {
   const version = typeof config === "object" && config !== null && "version" in config ? config.version : undefined
   if (typeof version === "number" && version > VERSION) {
     return Either.left(
@@ -254,7 +260,7 @@ export const decode = (config: unknown, source?: string): Either.Either<Site, Fo
   }
   return Either.flatMap(
     Either.mapLeft(Schema.decodeUnknownEither(GatewayConfig, { onExcessProperty: "error", errors: "all" })(config), (error) =>
-      refused(`is not valid: ${complaints(error).join("; ")}`)
+      notValid(complaints(error).map(named), source)
     ),
     (decoded) => fromConfig(decoded, source)
   )
@@ -288,6 +294,7 @@ const fromConfig = (config: typeof GatewayConfig.Type, source: string | undefine
     limits,
     dockerDaemon: { socket: config.dockerDaemon.socket, pulls: new Set(config.dockerDaemon.pulls) },
     registry: (host) => Registries.settings(config.registries, host),
+    registryHosts: Object.keys(config.registries),
     network: config.network,
     cache: config.cache,
     proxy: config.proxy ?? Registries.environmentProxy(process.env),
@@ -333,6 +340,7 @@ const personal = (): Site => {
     limits: defaultPullLimits,
     dockerDaemon: { socket: DAEMON_SOCKET, pulls: new Set() },
     registry: (host) => Registries.settings({}, host),
+    registryHosts: [],
     network: Registries.defaultNetwork,
     cache: Registries.defaultCache,
     proxy: Registries.environmentProxy(process.env),

@@ -89,7 +89,12 @@ describe('an imagemanager.json', () => {
     ['another way to a system', { ...example, Platforms: { s: { ...local, accesstype: 'ftp' } } }, 'Platforms.s.accesstype: '],
     ['no platform', { ...example, Platforms: {} }, 'Platforms: at least one platform'],
     ['ssh without anything', { ...example, Platforms: { s: { ...remote, host: undefined, ssh: {} } } }, 'Platforms.s.ssh.imageDir: is missing; Platforms.s.ssh.username: is missing; Platforms.s.ssh.key: is missing; name the private key that ssh found by itself; Platforms.s.host: is missing'],
-    ['a name of a system that no file could have', { ...example, Platforms: { 'a/b': local } }, 'systems.a/b'],
+    ['a name of a system that no file could have', { ...example, Platforms: { 'a/b': local } }, 'Platforms.a/b: is no name that can stand there'],
+    ['a name of a location that no reference could have', { ...example, Locations: { ...hub, 'a/b': { url: 'https://lab' } } }, 'Locations.a/b: is no name that can stand there'],
+    ['a location that every object has', { ...example, DefaultImageLocation: 'constructor' }, 'DefaultImageLocation: "constructor" is none of the Locations'],
+    ['an address in the place of a location', { ...example, Locations: { ...hub, lab: 'https://me:hunter2@lab' } }, 'Locations.lab: must be an object, not a text'],
+    ['a time that is too long', { ...example, PullUpdateTimeout: 10_000_000 }, 'PullUpdateTimeout: must be a number between'],
+    ['several who may import in one text', { ...example, ImportUsers: 'ann,bob' }, 'ImportUsers.0: the name of an account, or its number'],
   ])('with %s is refused', (_, config, expected) => {
     const said = mistakes(config)
     expect(said.startsWith('CONFIG_INVALID: The configuration file is not valid: ')).toBe(true)
@@ -98,7 +103,19 @@ describe('an imagemanager.json', () => {
   })
 
   it('has all its mistakes named at once', () => {
-    expect(mistakes({ ...example, CacheDirectory: 'x', DefaultImageFormat: 'ext4', examiner: '/x' })).toMatch(/DefaultImageFormat: .*CacheDirectory: .*examiner: /)
+    const said = mistakes({
+      ...example, CacheDirectory: 'x', DefaultImageFormat: 'ext4', examiner: '/x', DefaultImageLocation: 'other', ImageExpirationTimeout: '90', Locations: { ...hub, lab: { url: 'lab' }, worse: 1 },
+      Platforms: { a: { ...local, local: undefined }, b: { accesstype: 'ftp' } },
+    })
+    for (const part of [
+      'CacheDirectory: an absolute path', 'DefaultImageFormat: must be "squashfs", not "ext4"', 'examiner: ', 'DefaultImageLocation: "other" is none of the Locations (registry-1.docker.io, lab, worse)',
+      'ImageExpirationTimeout: "DAYS', 'Locations.lab.url: a registry', 'Locations.worse: must be an object, not 1', 'Platforms.a.local.imageDir: is missing', 'Platforms.b.accesstype: must be "local" or "remote", not "ftp"',
+    ]) expect(said.split(part)).toHaveLength(2)
+  })
+
+  it('says that it has no more threads', () => {
+    expect(decoded({ ...example, WorkerThreads: 1000 })).toMatchObject({ pulls: { atOnce: 256 }, warnings: expect.arrayContaining(['WorkerThreads is 256, the most there is here, instead of 1000.']) as string[] })
+    expect(decoded({ ...example, WorkerThreads: 256 }).warnings.join()).not.toContain('WorkerThreads')
   })
 
   it('is known by its keys, wherever it lies', () => {
