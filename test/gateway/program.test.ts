@@ -61,6 +61,16 @@ describe('check', () => {
     const { status, stderr } = await gateway('check', '--config', configured({ listen: ['0.0.0.0:0'], publicReads: true, tls }, { munge: work.at('no-socket'), imagePath: work.at('no-images'), admins: ['nobody-of-that-name'] }, { vm: { reader: 'kernel' } }))
     expect(status).toBe(2)
     for (const part of ['mistake: server.tls', 'mistake: systems.test.munge', 'mistake: systems.test: ', 'warning: server.publicReads', 'warning: systems.test.admins', 'warning: vm.reader']) expect(stderr).toContain(part)
+    const files = { registries: { 'lab.example.org': { ca: work.at('none.pem') }, 'other.example.org': { ca: '/etc/passwd' } }, import: { roots: [work.at('no-root'), '/opt'], urlCa: '/etc/passwd' }, stateDirectory: work.at('no/state') }
+    const named = work.at('files.json')
+    writeFileSync(named, JSON.stringify({ ...site.config, ...files }))
+    const { status: second, stderr: said } = await gateway('check', '--config', named)
+    expect(second).toBe(2)
+    for (const part of [
+      `mistake: stateDirectory: ${files.stateDirectory} is not there, and this account can't make it in ${work.at('no')}.`, `mistake: registries.lab.example.org: The certificate file ${work.at('none.pem')} can't be read`,
+      'mistake: registries.other.example.org: no certificate (PEM) can be read', 'mistake: import.urlCa: no certificate', `mistake: import.roots: there is no directory ${work.at('no-root')}`,
+    ]) expect(said).toContain(part)
+    expect(said).not.toContain('directory /opt')
     expect(await gateway('check', '--config', configured({ authentication: 'mock', listen: ['0.0.0.0:0'] }))).toMatchObject({ status: 2, stderr: expect.stringContaining('believes everyone') as string })
   })
 })

@@ -17,6 +17,7 @@ import * as Munge from "../../gateway/Munge.js"
 import { hostAndPort, mockIsSafe, mockRefused } from "../../gateway/Server.js"
 import { siteTransport } from "../../live.js"
 import { failed, ran } from "./failure.js"
+import * as Files from "./files.js"
 import { siteOf } from "./serve.js"
 import type { Values } from "./usage.js"
 
@@ -55,7 +56,7 @@ const summary = (site: Site): ReadonlyArray<readonly [string, string]> => [
   ["authentication", `${site.server.authentication}, or tokens${site.server.publicReads ? "; public images are told to everyone" : ""}`],
   ...[...site.systems.values()].flatMap((system): ReadonlyArray<readonly [string, string]> => [
     [`system ${system.name}`, `${system.imagePath}${system.name === site.defaultSystem ? " (default)" : ""}`],
-    ["  administrators", ["root", ...system.admins].join(", ")],
+    ["  administrators", [...new Set(["root", ...system.admins])].join(", ")],
     ...(site.server.authentication === "munge" ? [["  munge", system.munge] as const] : [])
   ]),
   ...(site.conversions === undefined ? [] : [["conversions", `jobs of ${site.conversions.wlm}, by ${site.conversions.directory}`] as const]),
@@ -67,8 +68,9 @@ const summary = (site: Site): ReadonlyArray<readonly [string, string]> => [
 const findings = (site: Site): Effect.Effect<Findings, never, Transport | Accounts.Accounts> =>
   Effect.gen(function* () {
     const mistakes: Array<string> = []
-    const warnings: Array<string> = [...site.warnings]
+    const warnings: Array<string> = [...site.warnings, ...Files.doubts(site)]
     const { server } = site
+    mistakes.push(...(yield* Files.faults(site)))
     if (!mockIsSafe(site)) mistakes.push(mockRefused.message)
     else if (server.authentication === "mock") warnings.push("authentication is mock: everyone on this machine is whoever he says.")
     if (server.tls === undefined && server.listen.some(isRemote)) {

@@ -212,16 +212,16 @@ const patience = Schedule.exponential("20 millis").pipe(
   Schedule.upTo("20 seconds")
 )
 
-/** The file of the catalogue, in a directory that others can't open. */
-const prepare = ({ isPersonal = false, stateDirectory: directory }: CatalogOptions): Effect.Effect<string, CatalogError> =>
+const trying = <A>(directory: string, f: () => Promise<A>) =>
+  Effect.tryPromise({
+    try: f,
+    catch: (error) => new CatalogError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The state directory ${directory} can't be used: ${messageOf(error)}`, { cause: error }))
+  })
+
+/** Refuses a directory in which no catalogue can be kept by this account. */
+export const suitable = (directory: string): Effect.Effect<void, CatalogError> =>
   Effect.gen(function* () {
-    const trying = <A>(f: () => Promise<A>) =>
-      Effect.tryPromise({
-        try: f,
-        catch: (error) => new CatalogError(errorFields(storageCode(error, "STATE_UNUSABLE"), `The state directory ${directory} can't be used: ${messageOf(error)}`, { cause: error }))
-      })
-    yield* trying(() => makeDirectory(directory, isPersonal))
-    const found = yield* trying(() => stat(directory))
+    const found = yield* trying(directory, () => stat(directory))
     const me = process.geteuid?.() ?? 0
     if (found.uid !== me) {
       const account = yield* accountOf(found.uid)
@@ -229,10 +229,17 @@ const prepare = ({ isPersonal = false, stateDirectory: directory }: CatalogOptio
       return yield* unusable(`The state directory ${directory} belongs to uid ${found.uid}, not to uid ${me}`, undefined, remedy)
     }
     if ((found.mode & 0o077) !== 0) return yield* unusable(`The state directory ${directory} is open to others`, undefined, `Run: chmod 0700 ${directory}`)
-    const name = refusedFileSystems[Number((yield* trying(() => statfs(directory))).type)]
+    const name = refusedFileSystems[Number((yield* trying(directory, () => statfs(directory))).type)]
     if (name !== undefined) {
       return yield* unusable(`The state directory ${directory} is on ${name}, which has no locks that a catalogue can trust`, undefined, "Name a stateDirectory on a local disk.")
     }
+  })
+
+/** The file of the catalogue, in a directory that others can't open. */
+const prepare = ({ isPersonal = false, stateDirectory: directory }: CatalogOptions): Effect.Effect<string, CatalogError> =>
+  Effect.gen(function* () {
+    yield* trying(directory, () => makeDirectory(directory, isPersonal))
+    yield* suitable(directory)
     const file = nodePath.join(directory, "catalog.db")
     const journalled = async () => {
       const client = createClient({ url: `file:${file}` })
