@@ -60,9 +60,11 @@ const isDeclared = (error: unknown): error is ErrorFields & { readonly code: Err
 
 /** Where a request is not as described; without what it holds there, since that may be a password. */
 const mistakes = ({ issues }: HttpApiError.HttpApiDecodeError): string => {
-  const telling = issues.map(({ _tag, path }) => {
+  // That what may be left out is not left out is no news of what is wrong inside it.
+  const told = issues.filter(({ message }) => !message.startsWith("Expected undefined"))
+  const telling = (told.length === 0 ? issues : told).map(({ _tag, path }) => {
     const key = path.length === 0 ? "The request" : path.map(String).join(".")
-    return `${key} is ${_tag === "Missing" ? "missing" : "not valid"}`
+    return `${key} is ${_tag === "Missing" ? "missing" : _tag === "Unexpected" ? "unknown" : "not valid"}`
   })
   return printable([...new Set(telling)].slice(0, 10).join("; "))
 }

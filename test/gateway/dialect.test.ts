@@ -104,7 +104,7 @@ describe('the dialect, where callers are believed', () => {
   })
 
   it('POST pull with strange lists, bodies and tags is refused', async () => {
-    for (const body of ['{', '[]', '{"allowed_uids":[1]}', '{"allowed_uids":"1,x"}', '{"allowed_gids":"-1"}', '{"allowed_uids":","}']) {
+    for (const body of ['{', '[]', '{"allowed_uids":[1]}', '{"allowed_uids":"1,x"}', '{"allowed_gids":"-1"}', '{"allowed_uids":","}', '{"allowed_uid":"1"}', 'null']) {
       expect((await send('POST', '/api/pull/systema/docker/a/', USER, body)).status, body).toBe(400)
     }
     expect((await send('POST', '/api/pull/systema/docker/a/', USER, `{"allowed_uids":"${'1,'.repeat(40_000)}"}`)).status).toBe(413)

@@ -175,6 +175,19 @@ describe('pulls', () => {
     expect(Object.keys(answer.body as object)).toEqual(['code', 'reason', 'what', 'remedy', 'message'])
   })
 
+  it.each([
+    ['/v1/pulls', 'POST', { reference: 'docker:x', allowUid: [1] }, 'allowUid'],
+    ['/v1/pulls', 'POST', { reference: 'docker:x', credentials: { username: 'a', password: 'b', passwort: 'c' } }, 'credentials.passwort'],
+    ['/v1/image/access?reference=docker:x', 'PATCH', { allowUid: [1] }, 'allowUid'],
+    ['/v1/image/expiry?reference=docker:x', 'PUT', { expires: 2e12, days: 1 }, 'days'],
+    ['/v1/uploads', 'POST', { name: 'x', bytes: 1, sha: 'x' }, 'sha'],
+    ['/v1/imports', 'POST', { reference: 'custom:x', source: { _tag: 'Path', path: '/x' }, allowGid: [1] }, 'allowGid'],
+    ['/v1/tokens', 'POST', { label: 'x', scopes: ['read'], expiresInSeconds: 600, system: 'test' }, 'system'],
+  ])('of %s that holds a key that is not known is refused', async (path, method, body, key) => {
+    // As if it were not there, an access list that is mistyped would make an image everybody's.
+    expect(await v1(path, { as: ann, method, body })).toMatchObject({ status: 400, body: { code: 'USAGE', what: `${key} is unknown` } })
+  })
+
   it('never tell what was sent', async () => {
     const answer = await v1('/v1/pulls', { as: ann, method: 'POST', body: { reference: 'docker:x', credentials: { username: 7, password: 'hunter2' } } })
     expect(answer.status).toBe(400)

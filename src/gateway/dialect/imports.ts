@@ -19,7 +19,7 @@ export const Import = Schema.Struct({
   filepath: Schema.NonEmptyString.pipe(Schema.maxLength(4096)),
   format: Schema.Literal("squashfs", "tar"),
   ...Lists.fields
-})
+}).annotations({ parseOptions: { onExcessProperty: "error" } })
 
 /** Imports a file of the caller's own, and waits for it. Who goes away and asks again joins it. */
 export const imported = ({ name }: System, identity: Identity, ref: ImageRef, { filepath }: typeof Import.Type, { allowGids, allowUids }: Allowed) =>

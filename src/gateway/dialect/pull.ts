@@ -21,8 +21,10 @@ import type { Found, Images } from "./images.js"
 import { isPullable } from "./pullable.js"
 import { ofPull, write } from "./record.js"
 
-/** What a pull or an import may say of who is to use the image. */
-export const Lists = Schema.Struct({ allowed_uids: Schema.optional(Schema.NullOr(Schema.String)), allowed_gids: Schema.optional(Schema.NullOr(Schema.String)) })
+/** What a pull may say of who is to use the image. A mistyped key would else make the image everybody's. */
+export const Lists = Schema.Struct({ allowed_uids: Schema.optional(Schema.NullOr(Schema.String)), allowed_gids: Schema.optional(Schema.NullOr(Schema.String)) }).annotations({
+  parseOptions: { onExcessProperty: "error" }
+})
 
 /** Who may use the image; undefined: nothing was said. */
 export interface Allowed {
@@ -80,7 +82,7 @@ export const pull = (site: Site.Site, images: Images, caller: Caller, identity: 
     const canonical = ref.canonical
     // Whatever else is looked for would be told of as if it could be pulled.
     if (canonical === null || ref.type !== "docker") {
-      return yield* new GatewayError(errorFields("SOURCE_UNSUPPORTED", `An image of type "${ref.type}" can't be pulled through a gateway service`))
+      return yield* new GatewayError(errorFields("SOURCE_UNSUPPORTED", `An image of type "${ref.type}" can't be pulled so`, { remedy: "Pull an image of a registry; files are imported." }))
     }
     const queue = yield* PullQueue
     const platform = Platform.format(Platform.host())

@@ -46,6 +46,9 @@ export const Reference = Schema.String.pipe(Schema.minLength(1), Schema.maxLengt
   description: "TYPE:REFERENCE, for example docker:debian:12, or id:ID."
 })
 
+/** Of a body: a key that is not known is refused. One that is mistyped, as of an access list, would else be as if it were not there. */
+const whole = { parseOptions: { onExcessProperty: "error" } } as const
+
 export const SystemParam = { system: Schema.optional(Schema.String.annotations({ description: "Name of a system; the gateway's default without it." })) }
 export const ImageParams = Schema.Struct({ ...SystemParam, reference: Reference })
 export const ListParams = Schema.Struct({
@@ -82,8 +85,8 @@ export const AccessLists = Schema.Struct({
   access: Schema.optional(Schema.Literal("public", "private")),
   allowUids: Schema.optionalWith(Acl, { default: () => [] }),
   allowGids: Schema.optionalWith(Acl, { default: () => [] })
-}).annotations({ identifier: "AccessLists", description: "Who may use the image beside its owner; replaces what was there. Only administrators make an image public or a public one private." })
-export const Expiry = Schema.Struct({ expires: Time.pipe(Schema.int(), Schema.positive()) }).annotations({ identifier: "Expiry" })
+}).annotations({ ...whole, identifier: "AccessLists", description: "Who may use the image beside its owner; replaces what was there. Only administrators make an image public or a public one private." })
+export const Expiry = Schema.Struct({ expires: Time.pipe(Schema.int(), Schema.positive()) }).annotations({ ...whole, identifier: "Expiry" })
 export const Pinned = Schema.Struct({ pinned: Schema.Boolean }).annotations({ identifier: "Pinned" })
 
 export const PullRequest = Schema.Struct({
@@ -95,7 +98,7 @@ export const PullRequest = Schema.Struct({
   credentials: Schema.optional(
     Schema.Struct({ username: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(1000)), password: Schema.Redacted(Schema.String.pipe(Schema.maxLength(65536))) })
   )
-}).annotations({ identifier: "PullRequest" })
+}).annotations({ ...whole, identifier: "PullRequest" })
 
 export const Progress = Schema.Struct({
   phase: Schema.Literal(...phases),
@@ -140,7 +143,7 @@ export const NewUpload = Schema.Struct({
   name: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(255)),
   bytes: Schema.NonNegativeInt,
   sha256: Schema.optional(Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/)))
-}).annotations({ identifier: "NewUpload" })
+}).annotations({ ...whole, identifier: "NewUpload" })
 export const Upload = Schema.Struct({
   id: Schema.String,
   name: Schema.String,
@@ -160,7 +163,7 @@ export const NewImport = Schema.Struct({
   allowGids: Schema.optional(Acl),
   partition: Schema.optional(Schema.String.pipe(Schema.maxLength(200))),
   metadata: Schema.optional(Schema.partialWith(MetadataFields, { exact: true }))
-}).annotations({ identifier: "NewImport" })
+}).annotations({ ...whole, identifier: "NewImport" })
 export type NewImport = typeof NewImport.Type
 
 export const CollectParams = Schema.Struct({ ...SystemParam, dryRun: Schema.optionalWith(Schema.BooleanFromString, { default: () => false }) })
@@ -192,7 +195,7 @@ export const NewToken = Schema.Struct({
   scopes: Schema.NonEmptyArray(TokenScope),
   systems: Schema.optionalWith(Schema.Array(Schema.String).pipe(Schema.maxItems(1000)), { default: () => [] }),
   expiresInSeconds: Schema.Int.pipe(Schema.between(60, 366 * 24 * 3600))
-}).annotations({ identifier: "NewToken" })
+}).annotations({ ...whole, identifier: "NewToken" })
 export const Token = Schema.Struct({
   id: Schema.String,
   label: Schema.String,
