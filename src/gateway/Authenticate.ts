@@ -64,9 +64,9 @@ interface Shown extends Pick<Identity, "by" | "label" | "user" | "credentials"> 
   readonly system: System
 }
 
-/** The groups are those that this machine knows; who is unknown here has the one that he showed. */
+/** The group that he showed, which his kernel let him have, and those that this machine knows of him. */
 const identity = (account: Account, { by, credentials, gid, label, system, user }: Shown): Identity => ({
-  requester: { uid: account.uid, gids: account.gids.length > 0 || gid === undefined ? account.gids : [gid] },
+  requester: { uid: account.uid, gids: gid === undefined ? account.gids : [...new Set([gid, ...account.gids])] },
   user: account.name ?? user,
   by,
   label,

@@ -131,6 +131,12 @@ describe('the mock', () => {
     expect(await byMunge(`good:${userA.name}:any`, 'one', 'mock')).toMatchObject({ right: { requester: { uid: userA.uid }, user: userA.name } })
   })
 
+  it('has the group that was shown, before those that this machine knows', async () => {
+    expect(await byMunge(`good:any:any::${userA.uid}:4711`, 'one', 'mock')).toMatchObject({ right: { requester: { uid: userA.uid, gids: [4711, userA.gid] } } })
+    expect(await byMunge(`good:any:any::${userA.uid}:${userA.gid}`, 'one', 'mock')).toMatchObject({ right: { requester: { gids: [userA.gid] } } })
+    expect(await byMunge('good:any:any::999999990:4711', 'one', 'mock')).toMatchObject({ right: { requester: { gids: [4711] } } })
+  })
+
   it('is not heard where munge is asked', async () => {
     expect(await byMunge('good:root:root::0:0')).toMatchObject({ left: { code: 'UNAUTHENTICATED' } })
   })
