@@ -27,6 +27,10 @@ static bool try_ext(const struct disk_input *volume, struct signature *signature
   signature->driver = "ext4";
   if ((incompatible & EXT_JOURNAL_DEVICE) != 0) {
     found(signature, CONTENTS_OTHER, "jbd");
+  } else if ((compatible & EXT_JOURNAL) != 0 && little32(at + 0xe0) == 0) {
+    // It names that device by its number, and the kernel would write to it.
+    signature->contents = CONTENTS_UNSUPPORTED;
+    signature->obstacle = "an ext file system whose journal lies on another device";
   }
   label_set(signature, at + 0x78, 16);
   uuid_text(at + 0x68, signature->uuid);

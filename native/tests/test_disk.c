@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "disk/fstab.h"
+#include "disk/kernel_log.h"
 #include "disk/partitions.h"
 #include "disk/relay.h"
 #include "disk/signature.h"
@@ -314,10 +315,46 @@ static void test_relay_flood(void **state) {
   }
 }
 
+// One device's name may be the beginning of another's, of another disk.
+static void test_kernel_log(void **state) {
+  (void)state;
+  static const struct {
+    const char *record, *words;
+  } each[] = {{"3,1,2,-;EXT4-fs (loop1): no journal\n SUBSYSTEM=block\n", "no journal"}, {"3,1,2,-;EXT4-fs (loop10): somebody else's\n", NULL},
+    {"3,1,2,-;xloop1: x", NULL}, {"3,1,2,-;loop10 and loop1: both", "both"}, {"3,1,2,-;loop1", ""}, {"loop1", NULL}, {";", NULL}, {"3,1,2,-;x\n DEVICE=loop1\n", NULL}};
+  for (size_t i = 0; i < COUNT_OF(each); i++) {
+    AUTO_FREE char *record = memory_copy(each[i].record, strlen(each[i].record));
+    const char *words = kernel_log_words(record, "loop1");
+    if (each[i].words == NULL) assert_null(words);
+    else assert_string_equal(words, each[i].words);
+  }
+}
+
+// The kernel would open the device of the machine that such a file system names.
+static void test_external_journal(void **state) {
+  (void)state;
+  struct signature signature;
+  memset(disk, 0, sizeof disk);
+  ext_put(0);
+  signature_read(&input, &signature);
+  assert_string_equal(signature.type, "ext2");
+  assert_int_equal(signature.contents, CONTENTS_READABLE);
+  disk[1024 + 0x5c] = 4;
+  disk[1024 + 0xe0] = 8;
+  signature_read(&input, &signature);
+  assert_string_equal(signature.type, "ext3");
+  assert_int_equal(signature.contents, CONTENTS_READABLE);
+  disk[1024 + 0xe0] = 0;
+  disk[1024 + 0xe5] = 8; // 8:0
+  signature_read(&input, &signature);
+  assert_int_equal(signature.contents, CONTENTS_UNSUPPORTED);
+  assert_string_equal(signature.obstacle, "an ext file system whose journal lies on another device");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_logical_partitions), cmocka_unit_test(test_damaged_tables), cmocka_unit_test(test_map), cmocka_unit_test(test_mapped_bytes), cmocka_unit_test(test_group),
     cmocka_unit_test(test_group_damaged), cmocka_unit_test(test_fstab), cmocka_unit_test(test_strip), cmocka_unit_test(test_told), cmocka_unit_test(test_relay),
     cmocka_unit_test(test_relay_flood), cmocka_unit_test(test_logical_partitions_out_of_order), cmocka_unit_test(test_sector_of_mbr),
-    cmocka_unit_test(test_sector_of_logical_partitions)};
+    cmocka_unit_test(test_sector_of_logical_partitions), cmocka_unit_test(test_kernel_log), cmocka_unit_test(test_external_journal)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
