@@ -95,9 +95,17 @@ static bool filter_calls(void) {
 #endif
 }
 
-bool confine(const struct confinement *confinement, struct failure *why) {
+static bool no(struct failure *why) {
+  return fail(why, ERROR_READER_FAILED, "the reader can't be confined: %s", strerror(errno));
+}
+
+bool confine_use(const struct confinement *confinement, struct failure *why) {
   bool limited = limit(RLIMIT_CORE, 0) && limit(RLIMIT_FSIZE, confinement->file_most) && limit(RLIMIT_CPU, confinement->seconds) &&
                  limit(RLIMIT_NOFILE, confinement->descriptors) && limit(RLIMIT_NPROC, MOST_PROCESSES) && limit(RLIMIT_MEMLOCK, 0) &&
                  limit(RLIMIT_AS, (confinement->memory << 20) + MEMORY_BESIDES);
-  return (limited && drop_rights(confinement->kept) && filter_calls()) || fail(why, ERROR_READER_FAILED, "the reader can't be confined: %s", strerror(errno));
+  return limited || no(why);
+}
+
+bool confine_rights(uint64_t kept, struct failure *why) {
+  return (drop_rights(kept) && filter_calls()) || no(why);
 }

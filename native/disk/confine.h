@@ -7,8 +7,9 @@ struct confinement {
   uint64_t file_most;  // bytes of a file that it writes
   uint64_t seconds;    // of processor time
   uint64_t descriptors;
-  uint64_t kept;       // the one right that it keeps, as a bit of its number, or 0
 };
 
-// Takes every other right and most system calls away, for good.
-bool confine(const struct confinement *confinement, struct failure *why) MUST_USE;
+// Limits what it uses, for good.
+bool confine_use(const struct confinement *confinement, struct failure *why) MUST_USE;
+// Takes every right but one, as a bit of its number, and most system calls away, for good.
+bool confine_rights(uint64_t kept, struct failure *why) MUST_USE;

@@ -148,7 +148,8 @@ static _Noreturn void be_first(const struct launch *launch, uid_t uid, gid_t gid
   bool chosen = put("/proc/self/oom_score_adj", "1000");
   (void)chosen;
   bool ready = (die_with(-1) || no("prctl", &why)) && map_account(uid, gid, &why) && make_root(launch, &why) &&
-               confine(&(struct confinement){.memory = launch->memory, .file_most = launch->file_most, .seconds = launch->seconds, .descriptors = 256}, &why);
+               confine_use(&(struct confinement){.memory = launch->memory, .file_most = launch->file_most, .seconds = launch->seconds, .descriptors = 256}, &why) &&
+               confine_rights(0, &why);
   AUTO_BUFFER word = {0};
   buffer_text(&word, ready ? "+" : why.what);
   // Nothing listens any more when the parent died before its death was to be told of.

@@ -18,6 +18,8 @@
 
 struct devices {
   struct loops loops;
+  unsigned count;  // made so far
+  uint64_t copied; // bytes
 };
 
 void loops_open(const struct loops *loops, struct devices **devices) {
@@ -26,8 +28,10 @@ void loops_open(const struct loops *loops, struct devices **devices) {
 }
 
 // The device stays open, and so there, as long as this process is.
-static bool make(const struct devices *devices, const struct loop_config *config, char path[static DEVICE_PATH], struct failure *why) {
+static bool make(struct devices *devices, const struct loop_config *config, char path[static DEVICE_PATH], struct failure *why) {
   bool read_only = (config->info.lo_flags & LO_FLAGS_READ_ONLY) != 0;
+  if (devices->count == MOST_DEVICES) return devices_spent(why);
+  devices->count++;
   for (unsigned i = 0; i < TRIES; i++) {
     char name[DEVICE_PATH];
     int number = ioctl(devices->loops.control, LOOP_CTL_GET_FREE);
@@ -54,17 +58,20 @@ static bool is_zero(const char *at, size_t length) {
   return length == 0 || (at[0] == 0 && memcmp(at, at + 1, length - 1) == 0);
 }
 
-// What is zero stays a hole.
-static bool put(int to, uint64_t offset, const char *at, size_t length, struct failure *why) {
+// What is zero stays a hole. Volumes that share no byte, and a copy of each for its journal, have at most the disk's bytes twice.
+static bool put(struct devices *devices, int to, uint64_t offset, const char *at, size_t length, struct failure *why) {
   for (size_t done = 0; done < length;) {
     size_t n = length - done < BLOCK ? length - done : BLOCK;
-    if (!is_zero(at + done, n) && pwrite(to, at + done, n, (off_t)(offset + done)) != (ssize_t)n) return no_room(why);
+    bool copied = !is_zero(at + done, n);
+    if (copied && (devices->copied += n) > devices->loops.disk_size * 2) return fail(why, ERROR_DISK_INVALID, "its volumes lie in each other");
+    if (copied && pwrite(to, at + done, n, (off_t)(offset + done)) != (ssize_t)n) return no_room(why);
     done += n;
   }
   return true;
 }
 
-static bool copy_run(int from, uint64_t place, int to, uint64_t offset, uint64_t length, char *piece, struct failure *why) {
+static bool copy_run(struct devices *devices, uint64_t place, int to, uint64_t offset, uint64_t length, char *piece, struct failure *why) {
+  int from = devices->loops.disk;
   for (uint64_t done = 0; done < length;) {
     // Not even looked at is what the disk's file has no blocks for.
     off_t data = lseek(from, (off_t)(place + done), SEEK_DATA);
@@ -75,20 +82,20 @@ static bool copy_run(int from, uint64_t place, int to, uint64_t offset, uint64_t
     }
     size_t n = length - done < PIECE ? (size_t)(length - done) : PIECE;
     if (!read_file(&from, place + done, piece, n)) return fail(why, ERROR_DISK_INVALID, "the disk can't be read: %s", strerror(errno));
-    if (!put(to, offset + done, piece, n, why)) return false;
+    if (!put(devices, to, offset + done, piece, n, why)) return false;
     done += n;
   }
   return true;
 }
 
-static bool put_together(const struct devices *devices, const struct map *map, int *file, struct failure *why) {
+static bool put_together(struct devices *devices, const struct map *map, int *file, struct failure *why) {
   AUTO_FREE char *piece = memory_get(PIECE, 1);
   uint64_t size = map_size(map);
   *file = openat(devices->loops.scratch, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (*file < 0 || ftruncate(*file, (off_t)size) != 0) return no_room(why);
   for (uint64_t offset = 0; offset < size;) {
     struct map_run run = map_find(map, offset);
-    if (!copy_run(devices->loops.disk, run.place, *file, offset, run.length, piece, why)) return false;
+    if (!copy_run(devices, run.place, *file, offset, run.length, piece, why)) return false;
     offset += run.length;
   }
   return true;

@@ -5,6 +5,7 @@
 
 struct loops {
   int disk;    // the disk's file
+  uint64_t disk_size;
   int nodes;   // the directory of the machine's devices
   int control; // its loop-control
   int scratch; // where files of a volume's pieces are made, without a name

@@ -15,7 +15,7 @@
 #include "disk/guest.h"
 #include "mechanism/open.h"
 
-#define MOST_DEVICES 256 // whose minor numbers are the same in both of the kernel's forms
+_Static_assert(MOST_DEVICES <= 256, "minor numbers are the same in both of the kernel's forms");
 
 struct devices {
   unsigned count;        // made so far: the next one's minor number
@@ -82,7 +82,7 @@ static bool make(struct devices *devices, const struct buffer *targets, uint32_t
   AUTO_BUFFER create = {0}, table = {0}, resume = {0};
   AUTO_FD control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
   if (control < 0) return fail(why, ERROR_READER_FAILED, "the guest has no device mapper: %s", strerror(errno));
-  if (number == MOST_DEVICES) return fail(why, ERROR_LIMIT_EXCEEDED, "the disk has too many partitions and volumes");
+  if (number == MOST_DEVICES) return devices_spent(why);
   begin(&create, number, flags | DM_PERSISTENT_DEV_FLAG)->dev = number;
   if (!command(control, DM_DEV_CREATE, &create, "create", why)) return false;
   devices->count++;

@@ -40,12 +40,12 @@ static bool become_account(const struct own_kernel *own, struct failure *why) {
 
 // Held before the empty root covers them.
 static bool open_machine(struct loops *loops, struct volumes *volumes, struct failure *why) {
-  loops->disk = DISK;
-  loops->nodes = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  loops->control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-  loops->scratch = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
   volumes->log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  return (loops->nodes >= 0 && loops->control >= 0 && loops->scratch >= 0) || no("loop devices", why);
+  loops->nodes = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  loops->scratch = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (loops->nodes < 0 || loops->scratch < 0) return no("directories", why);
+  loops->control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+  return loops->control >= 0 || fail(why, ERROR_READER_FAILED, "this machine has no loop devices: /dev/loop-control can't be opened: %s", strerror(errno));
 }
 
 // What is mounted here is seen by nobody else. Of the machine's files none is left but those that are open.
@@ -60,13 +60,24 @@ static bool make_root(struct failure *why) {
   return mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0 || no("read-only root", why);
 }
 
+// All but the first three and those from `kept` to the archive's.
+static bool close_others(unsigned kept) {
+  return syscall(SYS_close_range, OUTPUT + 1U, ~0U, 0U) == 0 && syscall(SYS_close_range, STDERR_FILENO + 1U, kept - 1U, 0U) == 0;
+}
+
 // Nothing of the launcher's is left open in it, so that it sees when nobody listens any more.
 static bool place_descriptors(const struct own_kernel *own, struct failure *why) {
   AUTO_FD nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
   bool placed = nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(own->voice, STDOUT_FILENO) >= 0 && dup2(own->log, STDERR_FILENO) >= 0 &&
-                dup2(own->disk, DISK) >= 0 && dup2(own->output, OUTPUT) >= 0 && syscall(SYS_close_range, OUTPUT + 1U, ~0U, 0U) == 0;
+                dup2(own->disk, DISK) >= 0 && dup2(own->output, OUTPUT) >= 0;
   nothing = -1; // closed with the others
-  return (placed && syscall(SYS_close_range, STDERR_FILENO + 1U, DISK - 1U, 0U) == 0) || no("descriptors", why);
+  return (placed && close_others(DISK)) || no("descriptors", why);
+}
+
+// From the first byte of the tree on nothing is mounted any more, and nothing of the machine's is open: who may read every file would read those that
+// lie beside the scratch directory, or a disk among the devices.
+static bool give_up(struct failure *why) {
+  return (close_others(OUTPUT) || no("descriptors", why)) && confine_rights(RIGHTS_TO_READ, why);
 }
 
 // Taking an account on undoes what was asked for before; who died meanwhile is told of by nobody.
@@ -77,14 +88,16 @@ static bool die_with_launcher(struct failure *why) {
 
 static bool read_disk(const struct own_kernel *own, struct failure *why) {
   int disk = DISK;
-  struct loops loops;
+  struct loops loops = {.disk = DISK, .disk_size = own->disk_size};
   struct volumes volumes = {.disk = {read_file, &disk, own->disk_size}};
-  const struct confinement confinement = {.memory = own->memory, .file_most = own->orders->bytes + 4096, .seconds = own->seconds, .descriptors = READER_DESCRIPTORS, .kept = RIGHTS_TO_READ};
+  // A copy of a volume is no larger than its disk.
+  const uint64_t most = own->orders->bytes > own->disk_size ? own->orders->bytes : own->disk_size;
+  const struct confinement confinement = {.memory = own->memory, .file_most = most + 4096, .seconds = own->seconds, .descriptors = READER_DESCRIPTORS};
   // The log is for root alone where the site says so.
   if (!open_machine(&loops, &volumes, why) || !make_root(why) || !become_account(own, why) || !die_with_launcher(why)) return false;
   loops_open(&loops, &volumes.devices);
-  // From the first byte of the tree on nothing is mounted any more.
-  return reader_mount(&volumes, own->orders, why) && confine(&confinement, why) && reader_write(OUTPUT, own->orders, why);
+  // The tables of the disk may ask for as much memory as the file systems' names do.
+  return confine_use(&confinement, why) && reader_mount(&volumes, own->orders, why) && give_up(why) && reader_write(OUTPUT, own->orders, why);
 }
 
 static _Noreturn void be_reader(const struct own_kernel *own) {

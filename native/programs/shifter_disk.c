@@ -49,6 +49,7 @@ struct options {
   const char *disk, *output, *partition, *kernel, *scratch, *user, *reader;
   uid_t uid; // of --user
   gid_t gid;
+  pid_t parent;
   uint64_t memory, seconds, entries, bytes;
 };
 
@@ -114,6 +115,11 @@ static bool become(struct options *options, struct failure *why) {
   return (setgroups(0, NULL) == 0 && setresgid(options->gid, options->gid, options->gid) == 0 && setresuid(options->uid, options->uid, saved) == 0 &&
            (is_own(options) || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0)) ||
          fail(why, ERROR_READER_FAILED, "the account %s can't be taken on: %s", options->user, strerror(errno));
+}
+
+// A change of the account takes it back.
+static bool die_with_parent(const struct options *options) {
+  return prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) == 0 && getppid() == options->parent;
 }
 
 // --- files ---------------------------------------------------------------------------------------------------------------------
@@ -217,7 +223,8 @@ static bool start_own(struct session *session, const struct pipes *pipes, struct
   const struct own_kernel own = {.orders = &orders, .uid = options->uid, .gid = options->gid, .disk = session->disk,
     .output = session->output, .disk_size = session->disk_size, .memory = options->memory, .seconds = options->seconds * 2, .voice = pipes->voice[1],
     .log = pipes->log[1]};
-  return launch_own(&own, &session->guest, why);
+  if (!launch_own(&own, &session->guest, why)) return false;
+  return die_with_parent(options) || fail(why, ERROR_CANCELLED, "who started it has ended");
 }
 
 static bool start(struct session *session, struct failure *why) {
@@ -340,7 +347,7 @@ static bool read_disk(const struct options *options, struct failure *why) {
 int main(int argc, char **argv) {
   struct failure why = {0};
   struct options options;
-  pid_t parent = getppid();
+  const pid_t parent = getppid();
   if (argc == 2 && strcmp(argv[1], "--help") == 0) return write_all(STDOUT_FILENO, help, sizeof help - 1) ? 0 : 1;
   if (argc == 2 && strcmp(argv[1], "--version") == 0) return puts("shifter-disk " PROGRAM_VERSION) >= 0 ? 0 : 1;
   if (!standard_descriptors_open()) return 1;
@@ -348,7 +355,7 @@ int main(int argc, char **argv) {
   signal(SIGXFSZ, SIG_IGN); // a limit on the size of files is a failure like a full disk
   umask(077);
   if (!read_options(argc, argv, &options, &why) || !become(&options, &why)) return refuse(&why);
-  // After the change of the account, which would take it back.
-  if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0 || getppid() != parent) return 1;
+  options.parent = parent;
+  if (!die_with_parent(&options)) return 1;
   return read_disk(&options, &why) ? 0 : refuse(&why);
 }
