@@ -137,9 +137,18 @@ const refused = ({ code, what }: { readonly code: ErrorCode; readonly what: stri
     const list = candidates.map((each) => `${printable(each.name)} (${printable(each.type)}, ${printable(each.title)})`).join("; ")
     return new ImageError(errorFields(code, `${name} holds more than one system: ${list}`, { remedy: `Choose one: --partition ${printable(candidates[0]?.name ?? "NAME")}.` }))
   }
-  const remedy = code === "TOOL_MISSING" ? { remedy: "Install the package user-mode-linux on the gateway's machine." } : {}
-  return new ImageError(errorFields(code, `${name}: ${what}`, remedy))
+  const key = code === "LIMIT_EXCEEDED" ? keys.find(([words]) => words.test(what))?.[1] : undefined
+  const remedy = code === "TOOL_MISSING" ? "Install the package user-mode-linux on the gateway's machine." : key === undefined ? undefined : `Ask the administrator to raise "${key}".`
+  return new ImageError(errorFields(code, `${name}: ${what}`, remedy === undefined ? {} : { remedy }))
 }
+
+/** What the reader says of a limit, and the key of `gateway.json` that it is. */
+const keys: ReadonlyArray<readonly [words: RegExp, key: string]> = [
+  [/memory/, "vm.memoryMiB"],
+  [/ more than \d+ entries$/, "limits.entries"],
+  [/^the disk's files need more than \d+ bytes$/, "limits.inflatedBytes"],
+  [/^the disk was not read within \d+ seconds$/, "vm.seconds"]
+]
 
 const endedOf = (exit: Process.Exit, name: string) => {
   const [code = "", ...what] = exit.stderr.split("\n").at(-1)?.split(" ") ?? []

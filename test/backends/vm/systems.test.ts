@@ -10,6 +10,7 @@ import { failure } from '../../harness/gateway.js'
 import { runOk } from '../../harness/process.js'
 import { testSite } from '../../harness/site.js'
 import { useWorkspace } from '../../harness/workspace.js'
+import { lvm } from '../../native/disks/lvm.js'
 import { makeDisk, makeFileSystem, makeSystem, MIB, mounted, put } from '../../native/disks/make.js'
 
 const work = useWorkspace('vm-systems')
@@ -80,6 +81,12 @@ describe('a disk that can be opened is refused', () => {
     closeSync(fd)
     return raw
   }
+  /** A volume group of five million sections. */
+  const volumes = (): string => {
+    writeFileSync(work.at('volumes'), lvm(Buffer.from(`vg { x {${'a{}'.repeat(5_000_000)} } }`)))
+    truncateSync(work.at('volumes'), 64 * MIB)
+    return work.at('volumes')
+  }
   const empty = async (): Promise<string> => {
     put(work.at('data'), { 'some/file': 'x' })
     return makeFileSystem('ext4', work.at('data'), work.at('data.raw'))
@@ -97,10 +104,13 @@ describe('a disk that can be opened is refused', () => {
     ['no system', empty, 'DISK_NO_SYSTEM', /none of its 1 partitions and volumes holds a system/, {}],
     ['cut off', cut, 'DISK_INVALID', /partition 1 ends at byte \d+, but the disk has \d+: it was cut off/, {}],
     ['a partition table of nothing', () => disk('nothing', [510, '\x55\xaa']), 'DISK_INVALID', /neither a partition table nor a file system/, {}],
-    ['more time than the site gives', () => work.at('ext4'), 'LIMIT_EXCEEDED', /within 1 seconds/, { vm: { seconds: 1 } }],
-    ['more files than the site takes', () => work.at('ext4'), 'LIMIT_EXCEEDED', /more than 10 entries/, { limits: { entries: 10 } }],
+    ['more time than the site gives', () => work.at('ext4'), 'LIMIT_EXCEEDED', /within 1 seconds.*"vm\.seconds"/, { vm: { seconds: 1 } }],
+    ['more files than the site takes', () => work.at('ext4'), 'LIMIT_EXCEEDED', /more than 10 entries\. .*"limits\.entries"/, { limits: { entries: 10 } }],
+    ['more bytes than the site takes', () => work.at('ext4'), 'LIMIT_EXCEEDED', /files need more than 1000000 bytes\. .*"limits\.inflatedBytes"/, { limits: { inflatedBytes: 1_000_000 } }],
+    ['a file of more bytes than the site takes', () => work.at('ext4'), 'LIMIT_EXCEEDED', /has 335544320 bytes, more than 1000000/, { limits: { blobBytes: 1_000_000 } }],
+    ['more metadata than its reader has memory for', volumes, 'LIMIT_EXCEEDED', /the reader('s memory was not enough| was killed, probably for want of memory)\. .*"vm\.memoryMiB"/, { vm: { memoryMiB: 128 } }],
     ['compressed, and larger than the site takes', () => { writeFileSync(work.at('zeros.gz'), gzipSync(Buffer.alloc(8 * MIB), { level: 1 })); return work.at('zeros.gz') }, 'LIMIT_EXCEEDED', /which is compressed, can't be unpacked/, { limits: { inflatedBytes: 1_000_000 } }],
-    ['larger than the site takes', () => work.at('ext4'), 'LIMIT_EXCEEDED', /more than 1000000/, { vm: { virtualBytes: 1_000_000 } }],
+    ['larger than the site takes', () => work.at('ext4'), 'LIMIT_EXCEEDED', /more than 1000000\. .*"vm\.virtualBytes"/, { vm: { virtualBytes: 1_000_000 } }],
   ])('%s', async (_, make, code, said, settings) => {
     const error = await failure(pullImage(`vm:${await make()}`, { config: site(settings) }))
     expect([error.code, error.message]).toEqual([code, expect.stringMatching(said)])
