@@ -188,6 +188,10 @@ describe('pulls', () => {
     expect(await v1(path, { as: ann, method, body })).toMatchObject({ status: 400, body: { code: 'USAGE', what: `${key} is unknown` } })
   })
 
+  it.each([['POST', '/v1/collect?dryrun=true', 'dryrun'], ['GET', '/v1/images?sytem=other', 'sytem'], ['DELETE', '/v1/tokens/1?everyone=true', 'everyone']])('a query that is not known is refused: %s %s', async (method, path, key) => {
+    expect(await v1(path, { as: ann, method })).toMatchObject({ status: 400, body: { code: 'USAGE', what: `${key} is unknown` } })
+  })
+
   it('never tell what was sent', async () => {
     const answer = await v1('/v1/pulls', { as: ann, method: 'POST', body: { reference: 'docker:x', credentials: { username: 7, password: 'hunter2' } } })
     expect(answer.status).toBe(400)

@@ -46,13 +46,16 @@ export const Reference = Schema.String.pipe(Schema.minLength(1), Schema.maxLengt
   description: "TYPE:REFERENCE, for example docker:debian:12, or id:ID."
 })
 
-/** Of a body: a key that is not known is refused. One that is mistyped, as of an access list, would else be as if it were not there. */
+/** Of a request: a key that is not known is refused. One that is mistyped, as of an access list, would else be as if it were not there. */
 const whole = { parseOptions: { onExcessProperty: "error" } } as const
 
-export const SystemParam = { system: Schema.optional(Schema.String.annotations({ description: "Name of a system; the gateway's default without it." })) }
-export const ImageParams = Schema.Struct({ ...SystemParam, reference: Reference })
-export const ListParams = Schema.Struct({
-  ...SystemParam,
+const system = { system: Schema.optional(Schema.String.annotations({ description: "Name of a system; the gateway's default without it." })) }
+
+/** What a request's query may hold. */
+const params = <Fields extends Schema.Struct.Fields>(fields: Fields) => Schema.Struct({ ...system, ...fields }).annotations(whole)
+export const SystemParams = params({})
+export const ImageParams = params({ reference: Reference })
+export const ListParams = params({
   prefix: Schema.optional(Schema.String.pipe(Schema.maxLength(formatLimits.imageReferenceBytes)).annotations({ description: "Canonical references that begin so." })),
   owner: Schema.optional(count.pipe(Schema.between(0, 4294967294))),
   unnamed: Schema.optional(Schema.BooleanFromString),
@@ -132,7 +135,7 @@ export const Pull = Schema.Struct({
 export type Pull = typeof Pull.Type
 
 export const PullId = Schema.Struct({ id: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/)) })
-export const LimitParams = Schema.Struct({ ...SystemParam, limit: Schema.optionalWith(count.pipe(Schema.between(1, 1000)), { default: () => 100 }) })
+export const LimitParams = params({ limit: Schema.optionalWith(count.pipe(Schema.between(1, 1000)), { default: () => 100 }) })
 export const PullPage = Schema.Struct({ pulls: Schema.Array(Pull) }).annotations({ identifier: "PullPage" })
 export const Queue = Schema.Struct({
   pulls: Schema.Array(Pull),
@@ -166,7 +169,7 @@ export const NewImport = Schema.Struct({
 }).annotations({ ...whole, identifier: "NewImport" })
 export type NewImport = typeof NewImport.Type
 
-export const CollectParams = Schema.Struct({ ...SystemParam, dryRun: Schema.optionalWith(Schema.BooleanFromString, { default: () => false }) })
+export const CollectParams = params({ dryRun: Schema.optionalWith(Schema.BooleanFromString, { default: () => false }) })
 export const Collected = Schema.Struct({
   system: Schema.String,
   expired: Schema.Array(Schema.Struct({ id: Schema.String, names: Schema.Array(Schema.String) })),
@@ -175,8 +178,7 @@ export const Collected = Schema.Struct({
   scratch: Schema.Number,
   problems: Schema.Array(Schema.String)
 }).annotations({ identifier: "Collected" })
-export const ScrubParams = Schema.Struct({
-  ...SystemParam,
+export const ScrubParams = params({
   olderThanSeconds: Schema.optional(count.pipe(Schema.nonNegative())),
   limit: Schema.optional(count.pipe(Schema.between(1, 1_000_000)))
 })
@@ -209,11 +211,10 @@ export const Token = Schema.Struct({
 export const MadeToken = Schema.Struct({ token: Token, secret: Schema.String }).annotations({ identifier: "MadeToken", description: "The secret is shown this once." })
 export const TokenPage = Schema.Struct({ tokens: Schema.Array(Token) }).annotations({ identifier: "TokenPage" })
 export const TokenId = Schema.Struct({ id: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(100)) })
-export const TokenParams = Schema.Struct({ ...SystemParam, all: Schema.optionalWith(Schema.BooleanFromString, { default: () => false }) })
+export const TokenParams = params({ all: Schema.optionalWith(Schema.BooleanFromString, { default: () => false }) })
 
 export const auditActions = ["pull", "lookup", "remove", "expire", "import", "access", "pin", "unpin", "upload", "token", "collect", "scrub", "refused"] as const
-export const AuditParams = Schema.Struct({
-  ...SystemParam,
+export const AuditParams = params({
   uid: Schema.optional(count.pipe(Schema.between(0, 4294967294))),
   action: Schema.optional(Schema.Literal(...auditActions)),
   before: Schema.optional(count.pipe(Schema.positive())),
