@@ -116,7 +116,7 @@ export const layer = (adapter: WlmAdapter): Layer.Layer<Wlm, never, Udi> =>
 
 /** Refuses what is no `/` and no `PATH:SIZE`; what a path or a size may be is the node's to say. */
 const written = (text: string): Effect.Effect<void, WlmError> =>
-  text === "/" || /^\/[^:;]*:[0-9]+[kKmMgGtT]?$/.test(text)
+  text === "/" || /^\/[^:;]*:[0-9A-Za-z.]+$/.test(text)
     ? Effect.void
     : Effect.fail(new WlmError(errorFields("JOB_INVALID", `What is to be written to, "${text}", is neither / nor PATH:SIZE`, { remedy: "Write such as /scratch:20G." })))
 

@@ -106,6 +106,16 @@ describe('users\' jobs under an adapter from outside', () => {
   })
   const cases = () => liveCases(complex())
   for (const [i, { name }] of cases().entries()) it(name, () => Effect.runPromise(cases()[i]?.check ?? Effect.die('no case')))
+
+  // The form is looked at here, so that nothing else hides in it; what a size may be is the node's to say.
+  it.each([
+    ['/', undefined], ['/a:1.5G', 'CACHE_REFUSED'], ['/a:1T', 'CACHE_REFUSED'], ['/a:lots', 'VOLUME_INVALID'],
+    ['/a', 'JOB_INVALID'], ['a:1G', 'JOB_INVALID'], ['/a:', 'JOB_INVALID'], ['/a:1G;/b', 'JOB_INVALID'], ['/a:1G,bs=1', 'JOB_INVALID'], ['/a:/etc:1G', 'JOB_INVALID'],
+  ])('what is to be written to: %s', async (writable, code) => {
+    const pinned = Effect.flatMap(Wlm.Wlm, (wlm) => wlm.pin({ image: images[0]?.reference ?? '', volumes: [], writable: [writable] }, userA))
+    const end = await Effect.runPromise(Effect.either(Effect.provide(pinned, Layer.provide(Wlm.layer(local()), udiLayer(node.prefix)))))
+    expect(end._tag === 'Left' ? end.left.code : undefined).toBe(code)
+  })
 })
 
 describe('the suite finds', () => {
