@@ -117,5 +117,6 @@ bool launch_own(const struct own_kernel *own, pid_t *pid, struct failure *why) {
   if (*pid == 0) be_reader(own);
   bool started = *pid > 0 || fail(why, ERROR_READER_FAILED, "no namespaces for the reader: %s", strerror(errno));
   // The launcher judges what it is told, for which it needs no right.
-  return (setresgid(own->gid, own->gid, own->gid) == 0 && setresuid(own->uid, own->uid, own->uid) == 0 && started) || fail(why, started ? ERROR_READER_FAILED : why->code, "the account can't be taken on for good");
+  bool dropped = setresgid(own->gid, own->gid, own->gid) == 0 && setresuid(own->uid, own->uid, own->uid) == 0;
+  return started && (dropped || fail(why, ERROR_READER_FAILED, "the account can't be taken on for good: %s", strerror(errno)));
 }
