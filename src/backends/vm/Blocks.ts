@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { ImageError } from "../../core/Errors.js"
-import { type BlockTable, bytesAt, type Place, refusal } from "./Container.js"
+import { type BlockTable, bytesAt, fetchAgain, type Place, refusal } from "./Container.js"
 
 /** A multiple of the width of every entry. */
 const PIECE = 1024 * 1024
@@ -25,7 +25,7 @@ export const check = (place: Place, table: BlockTable): Effect.Effect<void, Imag
         const index = (done + at) / table.width
         const start = table.start(piece, at, index)
         if (start === undefined) continue
-        if (!(start + table.bytes <= place.length)) return yield* refusal(place, "DISK_INVALID", `is cut off: block ${index} of its disk lies behind its end`, "Fetch or export the file again.")
+        if (!(start + table.bytes <= place.length)) return yield* refusal(place, "DISK_INVALID", `is cut off: block ${index} of its disk lies behind its end`, fetchAgain)
         if (reserved.some(([from, bytes]) => start < from + bytes && from < start + table.bytes)) {
           return yield* refusal(place, "DISK_INVALID", `is damaged: block ${index} of its disk lies over its header or tables`)
         }

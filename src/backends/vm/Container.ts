@@ -16,8 +16,8 @@ export interface Container {
   readonly format: DiskFormat
   /** Bytes of the disk as its machine sees it. */
   readonly virtualBytes: number
-  /** Where its blocks lie, of a format that says so in one table. */
-  readonly blocks?: BlockTable
+  /** Checks the tables that say where in the file its data lies, of a format that has such. They are as long as the disk is large, which is looked at first. */
+  readonly tables?: Effect.Effect<void, ImageError>
 }
 
 /** A table of one entry for each block of a disk. */
@@ -59,6 +59,9 @@ export const refusal = (place: Pick<Place, "name">, code: ErrorCode, what: strin
 
 /** The remedy for whatever names another file. */
 export const makeWhole = "Make one file of it that needs no other: qemu-img convert -O qcow2 DISK NEW."
+
+/** The remedy for what is cut off. */
+export const fetchAgain = "Fetch or export the file again."
 
 /** Bytes of it, zeros behind its end. */
 export const bytesAt = (place: Place, offset: number, length: number): Effect.Effect<Buffer, ImageError> =>

@@ -5,7 +5,6 @@
  */
 import * as Effect from "effect/Effect"
 import type { ImageError } from "../../core/Errors.js"
-import * as Blocks from "./Blocks.js"
 import { type Container, type Place, type Recognizer, refusal } from "./Container.js"
 import { qcow2 } from "./Qcow2.js"
 import { raw } from "./Raw.js"
@@ -26,7 +25,7 @@ export const recognize = (place: Place, mostBytes: number): Effect.Effect<Contai
       if (found.virtualBytes > mostBytes) {
         return yield* refusal(place, "LIMIT_EXCEEDED", `has ${found.virtualBytes} bytes, more than ${mostBytes}`, 'Ask the administrator to raise "vm.virtualBytes", or give a smaller disk.')
       }
-      if (found.blocks !== undefined) yield* Blocks.check(place, found.blocks)
+      if (found.tables !== undefined) yield* found.tables
       return found
     }
     return yield* refusal(place, "DISK_INVALID", "is no disk image that is known: it has no partition table, no file system and no header of a format", "Give a raw, qcow2, VMDK, VDI, VHD or VHDX disk, or an OVA.")

@@ -5,6 +5,7 @@
  * @module
  */
 import * as Effect from "effect/Effect"
+import * as Blocks from "./Blocks.js"
 import { type BlockTable, bytesAt, makeWhole, type Recognizer, refusal } from "./Container.js"
 
 const MAGIC = 0xbeda107f
@@ -41,5 +42,5 @@ export const vdi: Recognizer = (place) =>
       bytes: BLOCK,
       reserved: [[0, HEADER]]
     }
-    return { format: "vdi", virtualBytes, blocks }
+    return { format: "vdi", virtualBytes, tables: Blocks.check(place, blocks) }
   })

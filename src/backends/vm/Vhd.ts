@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { ImageError } from "../../core/Errors.js"
+import * as Blocks from "./Blocks.js"
 import { type BlockTable, bytesAt, makeWhole, type Place, type Recognizer, refusal, wholeAt } from "./Container.js"
 
 const COOKIE = Buffer.from("conectix")
@@ -30,7 +31,7 @@ export const vhd: Recognizer = (place) =>
     }
     if ((type === DYNAMIC) !== (footer === first)) return yield* refusal(place, "DISK_INVALID", "is a VHD whose two ends say different things")
     const virtualBytes = Number(footer.readBigUInt64BE(48))
-    if (type === DYNAMIC) return { format: "vhd", virtualBytes, blocks: yield* blocksOf(place, footer, virtualBytes) }
+    if (type === DYNAMIC) return { format: "vhd", virtualBytes, tables: Blocks.check(place, yield* blocksOf(place, footer, virtualBytes)) }
     if (virtualBytes > place.length - FOOTER) return yield* refusal(place, "DISK_INVALID", `is cut off: its disk has ${virtualBytes} bytes, and the file ${place.length - FOOTER} of them`)
     return { format: "vhd", virtualBytes }
   })

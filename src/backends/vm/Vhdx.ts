@@ -7,6 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { ImageError } from "../../core/Errors.js"
+import * as Blocks from "./Blocks.js"
 import { type BlockTable, bytesAt, makeWhole, type Place, type Recognizer, refusal, wholeAt } from "./Container.js"
 
 const MIB = 1024 * 1024
@@ -71,7 +72,7 @@ export const vhdx: Recognizer = (place) =>
       bytes: block,
       reserved: [[0, MIB], log, ...[...regions].flatMap(([id, region]) => (id === BLOCK_REGION ? [] : [region]))]
     }
-    return { format: "vhdx", virtualBytes, blocks }
+    return { format: "vhdx", virtualBytes, tables: Blocks.check(place, blocks) }
   })
 
 /** Where each region begins and its bytes. */

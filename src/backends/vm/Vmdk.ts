@@ -7,6 +7,8 @@
  */
 import * as Effect from "effect/Effect"
 import { bytesAt, makeWhole, type Place, type Recognizer, refusal, wholeAt } from "./Container.js"
+import * as Grains from "./Grains.js"
+import * as SparseExtent from "./SparseExtent.js"
 
 const SECTOR = 512
 const SPARSE = Buffer.from("KDMV")
@@ -36,7 +38,8 @@ export const vmdk: Recognizer = (place) =>
     // The converter looks for a parent there alone.
     if (at !== SECTOR) return yield* refusal(place, "DISK_UNSUPPORTED", "has its descriptor in another place than the second sector", makeWhole)
     yield* checkDescriptor(place, (yield* wholeAt(place, at, Math.min(length, DESCRIPTOR_BYTES))).toString("latin1").split("\0", 1)[0] ?? "")
-    return { format: "vmdk", virtualBytes: Number(capacity) * SECTOR }
+    const extent = yield* SparseExtent.read(place, header)
+    return { format: "vmdk", virtualBytes: extent.sectors * SECTOR, tables: Grains.check(place, extent, Math.min(length, DESCRIPTOR_BYTES)) }
   })
 
 /** `KEY=VALUE`, the value with or without quotation marks. */
