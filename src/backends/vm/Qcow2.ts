@@ -5,16 +5,21 @@
  * @module
  */
 import * as Effect from "effect/Effect"
+import * as Clusters from "./Clusters.js"
 import { bytesAt, makeWhole, type Recognizer, refusal, wholeAt } from "./Container.js"
 
 const MAGIC = 0x514649fb
 const HEADER = 112
 const CORRUPT = 1n << 1n
 const EXTERNAL_DATA = 1n << 2n
+const EXTENDED_L2 = 1n << 4n
 /** Dirty, corrupt, external data, compression type, extended L2. */
 const KNOWN = 0b11111n
 const BACKING_FORMAT = 0xe2792aca
 const DATA_FILE = 0x44415441
+/** Bits of the offset within a cluster. */
+const SMALLEST = 9
+const LARGEST = 21
 /** Extensions follow the header in its first cluster, of which there are few. */
 const EXTENSIONS = 64 * 1024
 
@@ -41,5 +46,15 @@ export const qcow2: Recognizer = (place) =>
       if (type === DATA_FILE) return yield* refusal(place, "DISK_UNSUPPORTED", "keeps its data in another file, which is not opened", makeWhole)
       at += 8 + Math.ceil(area.readUInt32BE(at + 4) / 8) * 8
     }
-    return { format: "qcow2", virtualBytes: Number(header.readBigUInt64BE(24)) }
+    const clusterBits = header.readUInt32BE(20)
+    if (clusterBits < SMALLEST || clusterBits > LARGEST) return yield* refusal(place, "DISK_INVALID", `is a qcow2 of clusters of 2^${clusterBits} bytes, which none has`)
+    const virtualBytes = Number(header.readBigUInt64BE(24))
+    const tables = Clusters.check(place, {
+      clusterBits,
+      isExtended: (features & EXTENDED_L2) !== 0n,
+      tableAt: Number(header.readBigUInt64BE(40)),
+      tableEntries: header.readUInt32BE(36),
+      virtualBytes
+    })
+    return { format: "qcow2", virtualBytes, tables }
   })
