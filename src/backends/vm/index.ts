@@ -55,7 +55,7 @@ const resolve = (ref: ImageRef, settings: Vm, options: ResolveOptions): Effect.E
     const file = yield* Given.opened(given.path, given.bytes, name)
     const whole = (yield* Ova.isArchive(file)) ? yield* Ova.diskOf(file) : file
     const image = yield* Inflate.plain(room, { file: Given.GIVEN, place: whole }, options)
-    const container = yield* recognize(image.place, settings.virtualBytes)
+    const container = yield* recognize(image.place, settings)
     const blob = { digest: given.digest, bytes: given.bytes, stored: undefined }
     options.onProgress({ _tag: "Layer", digest: given.digest, received: given.bytes, bytes: given.bytes, cached: true })
     // Once, whatever the merger asks for.

@@ -63,6 +63,24 @@ describe('a qcow2', () => {
     await refused('changed', code, said)
   })
 
+  it('more tables than can be looked through in the time', async () => {
+    // One of 64 clusters of 512 bytes each, and none where the one before it was.
+    const count = 1 << 20
+    const header = Buffer.alloc(512)
+    header.write('QFI\xfb', 'latin1')
+    header.writeUInt32BE(2, 4)
+    header.writeUInt32BE(9, 20)
+    header.writeBigUInt64BE(BigInt(count) * 64n * 512n, 24)
+    header.writeUInt32BE(count, 36)
+    header.writeBigUInt64BE(512n, 40)
+    const first = Buffer.alloc(count * 8)
+    for (let i = 0; i < count; i += 1) first.writeBigUInt64BE(BigInt(count * 8 + 512 + ((i * 7919) % count) * 512), i * 8)
+    writeFileSync(work.at('tables'), Buffer.concat([header, first]))
+    truncateSync(work.at('tables'), count * 520 + 512)
+    const error = await failure(pullImage(`vm:${work.at('tables')}`, { config: { ...site(), vm: { seconds: 1 } } }))
+    expect([error.code, error.message]).toEqual(['LIMIT_EXCEEDED', expect.stringMatching(/has tables that could not be looked through within 1 seconds.*vm.seconds/)])
+  })
+
   it('a cluster of zeros is one wherever it would be', async () => {
     const bytes = readFileSync(work.at('noise.qcow2'))
     bytes.writeBigUInt64BE(FAR | 1n, tableAt(bytes))
