@@ -185,9 +185,10 @@ static bool set_key(struct config *config, enum config_file from, const struct p
 
 // A logical line: KEY=VALUE. What else there is the reference system passes over.
 static bool take_line(struct config *config, enum config_file from, const struct place *place, const struct buffer *line, struct failure *why) {
-  const char *equals = line->length == 0 ? NULL : memchr(line->at, '=', line->length);
-  if (equals == NULL && line->length > 0 && from == RUNTIME_CONF) return invalid(place, "the line", "has no '='", why);
-  if (equals == NULL) return line->length == 0 || warn(config, place, "the line", "has no '=' and says nothing");
+  if (line->length == 0) return true;
+  const char *equals = memchr(line->at, '=', line->length);
+  if (equals == NULL && from == RUNTIME_CONF) return invalid(place, "the line", "has no '='", why);
+  if (equals == NULL) return warn(config, place, "the line", "has no '=' and says nothing");
   const char *name = line->at, *text = equals + 1;
   size_t name_length = (size_t)(equals - name), text_length = line->length - name_length - 1;
   trim(&name, &name_length);
