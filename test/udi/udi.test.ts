@@ -49,7 +49,7 @@ const failure = <A, E>(f: (udi: typeof Udi.Udi.Service) => Effect.Effect<A, E>, 
 describe('check', () => {
   it('names what a node needs', async () => {
     const checks = await use((udi) => udi.check)
-    expect(checks.map(({ name }) => name)).toEqual(['kernel', 'squashfs', 'overlay', 'loop-control', 'shifter', 'squashfuse', 'fuse', 'user-namespaces', 'configuration', 'settings', 'udiMount', 'imagePath'])
+    expect(checks.map(({ name }) => name)).toEqual(['kernel', 'squashfs', 'overlay', 'loop-control', 'shifter', 'squashfuse', 'fuse', 'user-namespaces', 'configuration', 'settings', 'siteFs', 'usersToImport', 'udiMount', 'imagePath'])
     expect(checks.filter(({ ok }) => !ok)).toEqual([])
     // The setuid program is there, so nobody needs the other mode.
     expect(checks.filter(({ advice }) => advice).map(({ name }) => name)).toEqual(['squashfuse', 'fuse', 'user-namespaces'])
