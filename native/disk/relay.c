@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define LOG_MOST ((size_t)64 << 10)
-#define LINES_MOST 1000 // of information: an honest guest has no more patterns, candidates and facts to tell of
+#define LINES_MOST 1000 // of information: an honest reader has no more patterns, candidates and facts to tell of
 
 // Each is a good piece further than the one before, so there are only so many.
 static bool goes_on(struct relay *relay) {

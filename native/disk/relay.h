@@ -1,4 +1,4 @@
-// Listening to the guest: its lines are judged and passed on, its kernel's log is kept for the message when it dies.
+// Listening to the reader: its lines are judged and passed on, its log, or its kernel's, is kept for the message when it dies.
 #pragma once
 #include <sys/types.h>
 
@@ -14,9 +14,9 @@ struct relay {
   struct told_line last;
 };
 
-// What came from the guest; false when it is none of what a guest tells.
+// What came from the reader; false when it is none of what a reader tells.
 bool relay_voice(struct relay *relay, const char *at, size_t length, struct buffer *out, struct failure *why) MUST_USE;
 void relay_log(struct relay *relay, const char *at, size_t length);
-// Why the guest ended without a last word.
+// Why the reader ended without a last word.
 bool relay_died(const struct relay *relay, struct failure *why);
 void relay_free(struct relay *relay);

@@ -32,7 +32,7 @@ static const struct {
   {"progress", TOLD_PROGRESS, 1, false}, {"done", TOLD_DONE, 2, false}, {"fault", TOLD_FAULT, 2, true},
 };
 
-// The guest is a stranger once it has read a stranger's disk: these are all the codes that it can give.
+// The reader is a stranger once it has read a stranger's disk: these are all the codes that it can give.
 static const enum error_code faults[] = {ERROR_DISK_INVALID, ERROR_DISK_UNSUPPORTED, ERROR_DISK_NO_SYSTEM, ERROR_DISK_AMBIGUOUS, ERROR_LIMIT_EXCEEDED,
   ERROR_TOOL_MISSING, ERROR_PLATFORM_NOT_FOUND, ERROR_STORAGE_FULL, ERROR_READER_FAILED};
 

@@ -1,4 +1,4 @@
-// The lines that shifter-disk tells, as the guest writes them and the launcher lets them pass.
+// The lines that shifter-disk tells, as the reader writes them and the launcher lets them pass.
 #pragma once
 #include "policy/failure.h"
 
@@ -10,7 +10,7 @@ void tell_word(struct buffer *line, const char *text);
 // The rest of a line: visible, with its blanks.
 void tell_rest(struct buffer *line, const char *text);
 
-// One line of the guest, without its end, as the launcher understands it.
+// One line of the reader, without its end, as the launcher understands it.
 enum told { TOLD_WRONG, TOLD_INFORMATION, TOLD_PROGRESS, TOLD_DONE, TOLD_FAULT };
 struct told_line {
   enum told kind;

@@ -75,7 +75,7 @@ export const read = (room: Confined.Room, file: string, name: string, settings: 
           room.start(command, { fileBytes: Number.MAX_SAFE_INTEGER, seconds: 2 * settings.seconds, memoryMiB: settings.memoryMiB + BESIDES, proc: true })
       const told = yield* Process.lines(process).pipe(Stream.runFold(nothing(), hear))
       const exit = yield* Effect.promise(() => process.exit)
-      if (told.fault !== undefined) return yield* refused(told.fault, told.candidates, name)
+      if (told.fault !== undefined) return yield* refused(told.fault, told.candidates, name, isOwn)
       if (exit.status !== 0 || !told.done || told.root === undefined) return yield* new ImageError(endedOf(exit, name))
       const archive = room.at(ARCHIVE)
       const { size } = yield* Confined.regular(archive)
@@ -132,15 +132,19 @@ const hear = (told: Told, line: string): Told => {
   return told
 }
 
-const refused = ({ code, what }: { readonly code: ErrorCode; readonly what: string }, candidates: ReadonlyArray<Candidate>, name: string): ImageError => {
+const refused = ({ code, what }: { readonly code: ErrorCode; readonly what: string }, candidates: ReadonlyArray<Candidate>, name: string, isOwn: boolean): ImageError => {
   if (code === "DISK_AMBIGUOUS") {
     const list = candidates.map((each) => `${printable(each.name)} (${printable(each.type)}, ${printable(each.title)})`).join("; ")
     return new ImageError(errorFields(code, `${name} holds more than one system: ${list}`, { remedy: `Choose one: --partition ${printable(candidates[0]?.name ?? "NAME")}.` }))
   }
   const key = code === "LIMIT_EXCEEDED" ? keys.find(([words]) => words.test(what))?.[1] : undefined
-  const remedy = code === "TOOL_MISSING" ? "Install the package user-mode-linux on the gateway's machine." : key === undefined ? undefined : `Ask the administrator to raise "${key}".`
+  const remedy = key === undefined ? remedies(isOwn)[code] : `Ask the administrator to raise "${key}".`
   return new ImageError(errorFields(code, `${name}: ${what}`, remedy === undefined ? {} : { remedy }))
 }
+
+/** Where it is not the disk that is at fault. */
+const remedies = (isOwn: boolean): Partial<Record<ErrorCode, string>> =>
+  isOwn ? { READER_FAILED: 'Mend what is said, or set "vm.reader" to "uml", which needs nothing of this machine.' } : { TOOL_MISSING: "Install the package user-mode-linux on the gateway's machine." }
 
 /** What the reader says of a limit, and the key of `gateway.json` that it is. */
 const keys: ReadonlyArray<readonly [words: RegExp, key: string]> = [

@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { descriptor, inFormat, layOut, makeOva } from '../../harness/disks.js'
 import { ensureTestAccounts, runAs } from '../../harness/accounts.js'
 import { failure } from '../../harness/gateway.js'
-import { runOk } from '../../harness/process.js'
+import { run, runOk } from '../../harness/process.js'
 import { testSite } from '../../harness/site.js'
 import { useWorkspace } from '../../harness/workspace.js'
 import { lvm } from '../../native/disks/lvm.js'
@@ -132,6 +132,15 @@ describe('the machine’s own kernel, where the site says so', () => {
     await pullImage(`vm:${dirty}`, { config, onProgress: (event) => { if (event._tag === 'Warning') warnings.push(event.message) } })
     expect(warnings).toEqual([expect.stringMatching(/its journal was replayed on a copy/)])
     expect((await runOk(['losetup', '--list', '--noheadings', '--output', 'BACK-FILE'])).stdout).not.toContain('vm-systems')
+  })
+
+  it('says what to do where the machine has not what that takes', async () => {
+    const config = work.at('no-loops.json')
+    writeFileSync(config, JSON.stringify(site({ vm: { reader: 'kernel' } })))
+    const without = ['unshare', '--mount', 'sh', '-c', 'mount --bind /dev/null /dev/loop-control && exec "$@"', 'sh']
+    const { status, stderr } = await run([...without, process.execPath, join(import.meta.dirname, '../../../dist/bin/shifterimg.js'), '--config', config, 'pull', `vm:${work.at('ext4')}`], { timeoutMs: 60_000 })
+    expect([status, stderr]).toEqual([expect.any(Number), expect.stringMatching(/READER_FAILED: .*there is no free loop device: .*set "vm.reader" to "uml", which needs nothing of this machine/)])
+    expect(status).not.toBe(0)
   })
 
   it('is refused to whoever is not root, and says what to do', async () => {
